@@ -1,0 +1,12 @@
+//! `chatctl`: a chat backend with pluggable engines, and the harness that judges them.
+//!
+//! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
+//! `main → command → {server, bench}`, `server → {chat, protocol}`,
+//! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
+
+pub mod chat;
+pub mod distribution;
+pub mod model;
+pub mod persistence;
+pub mod protocol;
+pub mod registry;

@@ -1,0 +1,25 @@
+//! Plain types of the chat's domain: no I/O, no engine, no wire format.
+//!
+//! Everything above (engines, rules, frames, harness) speaks in these words.
+
+mod ack_set;
+mod cursor;
+mod durability;
+mod ids;
+mod limits;
+mod message;
+mod unread;
+
+pub use ack_set::{AckError, AckSet};
+pub use cursor::{Cursor, CursorScope, Position};
+pub use durability::{Durability, DurabilityParseError};
+pub use ids::{
+    ChannelName, Cid, ConvId, Epoch, GroupId, InvalidName, MessageType, NodeId, Place, Seq,
+    SessionId, UserName,
+};
+pub use limits::{LIMITS, Limits};
+pub use message::{Message, Order};
+pub use unread::{Count, UnreadCounts, UnreadScan};
+
+/// Largest integer that every JSON reader holds exactly (2⁵³ − 1); the bound of all numbers in frames.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;

@@ -1,0 +1,305 @@
+//! Where messages live: the contract of every engine, and the engines.
+//!
+//! The conformance suite beside this file is the definition of the contract in cases; the
+//! embedded engine is its reference. Engines know nothing of sessions, frames or rooms.
+
+#[cfg(test)]
+mod conformance;
+pub mod local;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use crate::model::{
+    AckSet, Cid, ConvId, Count, Durability, Epoch, Message, MessageType, Order, Place, Seq,
+    UnreadCounts, UserName,
+};
+
+/// A store of conversations.
+///
+/// **Ordering.** Per conversation all appends are totally ordered; `seq` counts them without gaps.
+/// Nothing is promised between conversations.
+///
+/// **Freshness.** A call that starts after another was answered sees its effect, on every node.
+/// What one call returns is of one moment: it holds exactly the messages up to the `head` it names.
+///
+/// **Errors.** [`EngineError`] says of each kind whether it is definite. A call that is dropped
+/// before it is answered may or may not take effect.
+///
+/// **Limits.** Engines bound every reply by the request's `limit` and by
+/// [`LIMITS.page_bytes_max`](crate::model::LIMITS) (measured by [`Message::wire_bytes`]), whichever
+/// comes first, but return at least one message when there is one.
+#[async_trait]
+pub trait Persistence: Send + Sync + 'static {
+    /// The engine's name as users configure it: `LOCAL`, `REDIS`, `CASSANDRA`.
+    fn name(&self) -> &'static str;
+
+    /// The durability class of an `ok`, as found on the real service.
+    fn durability(&self) -> Durability;
+
+    /// The life of the store that numbers belong to.
+    fn epoch(&self) -> Epoch;
+
+    /// `Err` with the reason when the engine cannot take writes now; for readiness.
+    fn health(&self) -> Result<(), EngineError>;
+
+    /// Stores a message, once.
+    ///
+    /// In one atomic step: a known `(conv, sender, cid)` answers its first outcome (`dup`) or
+    /// [`AppendOutcome::Conflict`], before `ts` is judged; otherwise `ts` is judged, `seq` given,
+    /// lateness decided against the highest `ts` committed before, and all of it stored at
+    /// the engine's durability class. A refusal takes no `seq`, raises no highest `ts` and leaves the
+    /// `cid` free.
+    ///
+    /// **Order is fixed by the call, not by polling:** of two appends to one conversation called one after the
+    /// other, those that are stored are stored in that order. The engine serialises; callers need no lock. The call itself
+    /// never blocks: a full queue answers [`EngineError::Overloaded`].
+    fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>>;
+
+    /// Opens a conversation for a user: makes it theirs if it was not (create-if-absent, decided
+    /// once even in a race: in a direct chat the acknowledgement starts at 0, elsewhere at the
+    /// `head` of that moment), and answers the page, or the resumed messages.
+    async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError>;
+
+    /// History between two times, both inclusive, in the asked order, strictly beyond `start`.
+    async fn range(&self, query: RangeQuery) -> Result<Page, EngineError>;
+
+    /// Messages with `seq` above `after`, ascending.
+    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError>;
+
+    /// The unread late messages of `user` with `seq` above `after`, ascending. Looks at no more than
+    /// [`Limits::SCAN_MAX`](crate::model::Limits::SCAN_MAX) late messages: a page may be short, even empty, with `next` there.
+    async fn unread_late(
+        &self,
+        conv: ConvId,
+        user: &UserName,
+        after: Seq,
+        limit: usize,
+    ) -> Result<LatePage, EngineError>;
+
+    /// Merges an acknowledgement: monotone, commutative, idempotent, durable like a message.
+    async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError>;
+
+    /// The conversations of `user` that are not empty, of the
+    /// [`LIMITS.list_max`](crate::model::LIMITS) that became theirs last, in no particular order.
+    async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError>;
+
+    /// What `list` shows of one conversation.
+    async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError>;
+
+    /// Ends cleanly: everything called before is stored or refused when this returns.
+    async fn close(&self);
+}
+
+/// A message to store.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The conversation; the id of `place`.
+    pub conv: ConvId,
+    /// What it is, for the users it becomes theirs by a first message.
+    pub place: Arc<Place>,
+    /// Who sends.
+    pub sender: UserName,
+    /// The sender's name for the message.
+    pub cid: Cid,
+    /// Kind of content.
+    pub kind: MessageType,
+    /// The content.
+    pub content: String,
+    /// The client's clock, ms; `None`: the engine stamps max(now, highest `ts`), never late.
+    pub ts: Option<u64>,
+    /// How far `ts` may be ahead of the engine's clock, ms.
+    pub future_skew_ms_max: u64,
+}
+
+/// What became of an [`Append`].
+#[derive(Debug, Clone)]
+pub enum AppendOutcome {
+    /// It is stored.
+    Stored(Stored),
+    /// The same `cid` is stored with another type or content. Definite.
+    Conflict,
+    /// `ts` is too far ahead. Definite.
+    TsInFuture,
+}
+
+/// A stored message.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The message, as every reader sees it.
+    pub message: Arc<Message>,
+    /// It was there already.
+    pub dup: bool,
+    /// The life of the store that `seq` belongs to.
+    pub epoch: Epoch,
+    /// Users that the conversation became theirs by this message.
+    pub became: Vec<UserName>,
+}
+
+/// What `open` asks for.
+#[derive(Debug, Clone)]
+pub struct OpenQuery {
+    /// The conversation; the id of `place`.
+    pub conv: ConvId,
+    /// What it is.
+    pub place: Arc<Place>,
+    /// Who opens.
+    pub user: UserName,
+    /// Messages on the page; 0 for counts only.
+    pub limit: usize,
+    /// Bridge from here, if possible.
+    pub resume: Option<(Epoch, Seq)>,
+}
+
+/// What `open` answers; all of one moment.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The life of the store.
+    pub epoch: Epoch,
+    /// Number of the newest message; 0 when there is none.
+    pub head: Seq,
+    /// What the user has acknowledged.
+    pub acked: AckSet,
+    /// What the user has not; `before` is 0 when resumed.
+    pub unread: UnreadCounts,
+    /// The page, or the bridge.
+    pub view: OpenView,
+    /// The conversation became this user's by this call.
+    pub became: bool,
+    /// A direct chat of two that both have opened or written in.
+    pub mutual: bool,
+}
+
+/// The messages in an [`Opened`].
+#[derive(Debug, Clone)]
+pub enum OpenView {
+    /// Exactly the messages after the resume point, ascending by `seq`.
+    Recovered(Vec<Arc<Message>>),
+    /// A fresh page.
+    Page {
+        /// The newest by `(ts, seq)`, ascending.
+        items: Vec<Arc<Message>>,
+        /// There is something older than `items`.
+        older: bool,
+        /// Unread late messages that are not among `items`, ascending by `seq`.
+        late: Vec<Arc<Message>>,
+        /// More of them: continue with [`Persistence::unread_late`] after this number.
+        late_next: Option<Seq>,
+    },
+}
+
+/// A history read.
+#[derive(Debug, Clone)]
+pub struct RangeQuery {
+    /// The conversation.
+    pub conv: ConvId,
+    /// Lowest `ts`, ms.
+    pub from: u64,
+    /// Highest `ts`, ms.
+    pub to: u64,
+    /// Direction.
+    pub order: Order,
+    /// Only what is strictly beyond this, in that direction.
+    pub start: Option<(u64, Seq)>,
+    /// Most messages.
+    pub limit: usize,
+}
+
+/// Some messages, and whether there are more.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The messages in the asked order.
+    pub items: Vec<Arc<Message>>,
+    /// There are more beyond the last.
+    pub more: bool,
+}
+
+/// Some unread late messages, and where to go on.
+#[derive(Debug, Clone, Default)]
+pub struct LatePage {
+    /// The messages, ascending by `seq`.
+    pub items: Vec<Arc<Message>>,
+    /// Go on after this number; `None`: that was all.
+    pub next: Option<Seq>,
+}
+
+/// An acknowledgement.
+#[derive(Debug, Clone)]
+pub struct AckRequest {
+    /// The conversation.
+    pub conv: ConvId,
+    /// Whose.
+    pub user: UserName,
+    /// Everything at or below; 0 for nothing.
+    pub up_to: Seq,
+    /// Half-open ranges, each `1 ≤ lo < hi`.
+    pub ranges: Vec<(Seq, Seq)>,
+}
+
+/// What became of an [`AckRequest`].
+#[derive(Debug, Clone)]
+pub enum AckOutcome {
+    /// Merged and durable.
+    Merged {
+        /// The union.
+        acked: AckSet,
+        /// What is unread now.
+        unread: Count,
+    },
+    /// It reaches above the head; nothing changed.
+    AboveHead,
+    /// More ranges than `acked_ranges_max`; nothing changed.
+    TooManyRanges,
+}
+
+/// A conversation in a user's index.
+#[derive(Debug, Clone)]
+pub struct Mine {
+    /// Its id.
+    pub conv: ConvId,
+    /// What it is.
+    pub place: Arc<Place>,
+    /// Commit time of its newest message, ms.
+    pub at: u64,
+}
+
+/// What `list` shows of one conversation.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The message with the highest `seq`; `None` in an empty conversation.
+    pub newest: Option<Arc<Message>>,
+    /// What the user has not read.
+    pub unread: Count,
+}
+
+/// Why an engine did not answer. The text is for operators.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// Certainly not done: the engine cannot be reached or is shutting down.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Certainly not done: too much is waiting already.
+    #[error("{0}")]
+    Overloaded(String),
+    /// Certainly not done: the disk is at its reserve.
+    #[error("{0}")]
+    StorageFull(String),
+    /// Certainly not done: the engine takes no writes.
+    #[error("{0}")]
+    ReadOnly(String),
+    /// No answer in time: it may have happened or may yet happen.
+    #[error("{0}")]
+    Timeout(String),
+    /// It went wrong in the middle: it may have happened.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl EngineError {
+    /// Whether it certainly did not and will not happen.
+    pub fn is_definite(&self) -> bool {
+        !matches!(self, Self::Timeout(_) | Self::Internal(_))
+    }
+}

@@ -1,0 +1,30 @@
+//! Protocol v1 as types: commands, replies, pushes, errors and close codes.
+//!
+//! The server parses commands and writes the rest; the client does the reverse; both use these.
+
+mod close;
+mod command;
+mod error;
+mod fields;
+mod push;
+mod reply;
+mod server_frame;
+
+pub use close::CloseCode;
+pub use command::{
+    Ack, Command, Hello, Leave, List, Open, Read, ReadKind, Rejected, Request, Resume, Send, To,
+    parse_command,
+};
+pub use error::{ErrorBody, ErrorCode};
+pub use push::{AckedPush, ListedPush, MsgPush, NoticePush, PresencePush, Push, ResetPush};
+pub use reply::{
+    AckReply, Empty, EngineInfo, HelloReply, ListItem, ListReply, OpenReply, ReadReply, Reply,
+    ReplyFrame, SendReply,
+};
+pub use server_frame::ServerFrame;
+
+/// Where the WebSocket is.
+pub const WEBSOCKET_PATH: &str = "/v1/ws";
+
+/// The version that `hello` answers.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,177 @@
+//! Replies: the bodies, and the frame around them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ErrorBody, To};
+use crate::model::{
+    AckSet, ConvId, Durability, Epoch, Limits, Message, NodeId, Seq, SessionId, UserName,
+};
+
+/// A frame that answers a command: `{"id":7,"send":{…}}` or `{"id":7,"error":{…}}`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReplyFrame {
+    /// The command's `id`; absent where it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// The method's name and its answer, or `error`.
+    #[serde(flatten)]
+    pub reply: Reply,
+}
+
+/// An answer under the name of its method, or an error.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each answer is defined by its type")]
+pub enum Reply {
+    Hello(Box<HelloReply>),
+    Open(Box<OpenReply>),
+    Send(SendReply),
+    Read(ReadReply),
+    Ack(AckReply),
+    Leave(Empty),
+    List(ListReply),
+    Ping(Empty),
+    Error(ErrorBody),
+}
+
+/// `{}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// The engine behind a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// `LOCAL`, `REDIS`, `CASSANDRA`.
+    pub name: String,
+    /// What an `ok` survives.
+    pub durability: Durability,
+}
+
+/// Answer of `hello`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// This session.
+    pub session: SessionId,
+    /// Who it is.
+    pub user: UserName,
+    /// The server process.
+    pub node: NodeId,
+    /// Protocol version.
+    pub protocol: u32,
+    /// The engine and its durability class.
+    pub engine: EngineInfo,
+    /// Every bound.
+    pub limits: Limits,
+    /// The server pings this often.
+    pub ping_ms: u64,
+}
+
+/// Answer of `open`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenReply {
+    /// What the other methods take.
+    pub conv: ConvId,
+    /// The life of the store that numbers belong to.
+    pub epoch: Epoch,
+    /// Number of the newest message.
+    pub head: Seq,
+    /// What the user has acknowledged.
+    pub acked: AckSet,
+    /// The page, ascending by `(ts, seq)`; resumed: the missing messages, ascending by `seq`.
+    pub items: Vec<Arc<Message>>,
+    /// Unread late messages that are not among `items`; absent when resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Vec<Arc<Message>>>,
+    /// More of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_next: Option<String>,
+    /// Messages of others that the user has not acknowledged.
+    pub unread: usize,
+    /// There may be more than `unread`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread_more: bool,
+    /// The late ones among them.
+    pub unread_late: usize,
+    /// Unread on-time messages older than the page; absent when resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_before: Option<usize>,
+    /// `unread_before > 0`; absent when resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<bool>,
+    /// There is something older than `items`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Whether `resume` was granted; absent when it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<bool>,
+    /// The other user has a session anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<bool>,
+}
+
+/// Answer of `send`: the message is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendReply {
+    /// Its number.
+    pub seq: Seq,
+    /// Its time, ms.
+    pub ts: u64,
+    /// It is late.
+    pub late: bool,
+    /// It was stored before, by an earlier send with the same `cid`.
+    pub dup: bool,
+    /// Commit time, ms.
+    pub at: u64,
+}
+
+/// Answer of `read`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadReply {
+    /// The messages.
+    pub items: Vec<Arc<Message>>,
+    /// There is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Answer of `ack`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AckReply {
+    /// The merged state.
+    pub acked: AckSet,
+    /// What is unread now.
+    pub unread: usize,
+    /// There may be more than `unread`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread_more: bool,
+}
+
+/// Answer of `list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListReply {
+    /// The conversations, the one with the newest message first.
+    pub items: Vec<ListItem>,
+    /// There are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One conversation in `list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListItem {
+    /// Its id; it still needs `open`.
+    pub conv: ConvId,
+    /// What `open` takes.
+    pub to: To,
+    /// Number of its newest message.
+    pub head: Seq,
+    /// What the user has not acknowledged.
+    pub unread: usize,
+    /// There may be more than `unread`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread_more: bool,
+    /// The message with the highest number.
+    pub newest: Arc<Message>,
+}
