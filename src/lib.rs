@@ -5,8 +5,12 @@
 //! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
 
 pub mod chat;
+pub mod cli;
+pub mod command;
+pub mod config;
 pub mod distribution;
 pub mod model;
 pub mod persistence;
 pub mod protocol;
 pub mod registry;
+pub mod server;
