@@ -120,7 +120,7 @@ async fn acknowledged_ranges_are_bounded() {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_is_closed_and_others_go_on() {
-    let server = Server::start_with(&[("CHATCTL_OUTBOX_BYTES_MAX", "2097152")]).await;
+    let server = Server::start_with(&[("CHATCTL_OUTBOX_BYTES_MAX", "4194304")]).await;
     let channel = unique("channel");
     let mut slow = server.connect(&unique("slow")).await;
     slow.open_channel(&channel).await;
