@@ -369,7 +369,7 @@ async fn too_many_are_told_so_and_more_are_not_upgraded() {
 
 #[tokio::test]
 async fn a_drain_tells_the_operators_closes_everyone_and_ends() {
-    let server = TestServer::start(ServerSettings { drain: PATIENCE / 4, ..settings() }).await;
+    let server = TestServer::start(ServerSettings { drain: PATIENCE / 10, ..settings() }).await;
     let mut sockets = Vec::new();
     for _ in 0..5 {
         sockets.push(server.connect().await);
