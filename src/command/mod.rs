@@ -34,7 +34,7 @@ impl From<Exit> for ExitCode {
 /// [`Exit::ToolError`].
 pub async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => Box::pin(serve::run(args)).await,
         // `Command::Bench(args) => bench::run(args).await` goes here.
     }
 }

@@ -17,13 +17,14 @@ use tracing_subscriber::EnvFilter;
 use super::Exit;
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
-    Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine, Sources,
-    VariableArgs, env_example,
+    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine,
+    RegistryEngine, Sources, VariableArgs, env_example,
 };
 use crate::distribution::Distribution;
 use crate::distribution::local::LocalDistribution;
 use crate::model::NodeId;
 use crate::persistence::Persistence;
+use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
@@ -124,14 +125,38 @@ struct Engines {
 
 /// The one place that knows which engines there are.
 async fn open_engines(config: &Config) -> anyhow::Result<Engines> {
-    let _distribution: Arc<dyn Distribution> = match config.distribution {
+    let distribution: Arc<dyn Distribution> = match config.distribution {
         DistributionEngine::Local => Arc::new(LocalDistribution::default()),
     };
-    let _registry: Arc<dyn Registry> = match config.registry {
+    let registry: Arc<dyn Registry> = match config.registry {
         RegistryEngine::Local => Arc::new(LocalRegistry::default()),
     };
     match &config.persistence {
-        PersistenceEngine::Local(_) => bail!("the LOCAL engine is not linked yet"),
+        PersistenceEngine::Local(settings) => {
+            let settings = local_settings(settings);
+            // It reads the disk, for long where much is to be recovered.
+            let open = move || local::open(settings);
+            let (engine, broken) = tokio::task::spawn_blocking(open)
+                .await
+                .context("the LOCAL engine cannot start")?
+                .context("the LOCAL engine cannot start")?;
+            let (lost_data, broken) = (engine.renewed, Some(broken));
+            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data })
+        }
+    }
+}
+
+fn local_settings(config: &LocalConfig) -> LocalSettings {
+    LocalSettings {
+        data_dir: config.data_dir.clone(),
+        sync: match config.sync {
+            LocalSync::Always => SyncPolicy::Always,
+            LocalSync::Interval(interval) => SyncPolicy::Interval(interval),
+            LocalSync::Never => SyncPolicy::Never,
+            LocalSync::Memory => SyncPolicy::Memory,
+        },
+        reserve_bytes: config.reserve_bytes,
+        cache_bytes: config.cache_bytes,
     }
 }
 
