@@ -210,3 +210,110 @@ fn count(ending: Ending) {
     };
     metrics::counter!("chatctl_closes_total", "code" => code).increment(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(client, listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    /// Fills a socket whose other side reads nothing, until the write loop ends.
+    async fn stuck(settings: ServerSettings, frames: usize) -> Ending {
+        let (_client, mut server) = pair().await;
+        let (_, write_half) = server.split();
+        let mut writer = FrameWriter::new(write_half);
+        let outbox = Outbox::new(settings.outbox_bytes_max);
+        let pulse = Pulse::start(Instant::now());
+        pulse.greeted();
+        let fill = async {
+            for _ in 0..frames {
+                if !outbox.push("x".repeat(1 << 20).into()) {
+                    break;
+                }
+                // Lets the writer take it, as the frames of a real session come one by one.
+                tokio::task::yield_now().await;
+            }
+        };
+        let write = write_loop(&outbox, &mut writer, &pulse, &settings);
+        timeout(PATIENCE, async { tokio::join!(write, fill).0 }).await.expect("the loop ends")
+    }
+
+    #[tokio::test]
+    async fn zz_sizes() {
+        let (_client, mut server) = pair().await;
+        let settings = ServerSettings::default();
+        let pulse = Pulse::start(Instant::now());
+        let (r, write_half) = server.split();
+        let mut writer = FrameWriter::new(write_half);
+        let newf = FrameReader::new(r, Bytes::new(), &pulse);
+        println!("new {}", size_of_val(&newf));
+        let mut reader = newf.await;
+        let outbox = Outbox::new(10);
+        println!(
+            "reader {} writer {} pulse {} settings {}",
+            size_of_val(&reader),
+            size_of_val(&writer),
+            size_of_val(&pulse),
+            size_of_val(&settings)
+        );
+        println!("next {}", size_of_val(&reader.next()));
+        println!(
+            "write_loop {}",
+            size_of_val(&write_loop(&outbox, &mut writer, &pulse, &settings))
+        );
+        println!(
+            "flush {} until_slow {} take {} pong {}",
+            size_of_val(&writer.flush()),
+            size_of_val(&outbox.until_slow()),
+            size_of_val(&outbox.take(&mut Vec::new())),
+            size_of_val(&pulse.pong())
+        );
+        println!("close {}", size_of_val(&close(writer, reader, Ending::Lost, &settings)));
+        println!("session {}", size_of::<Session>());
+        fn ret<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        fn ret2<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        fn ret1<A, F: Future>(_: fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        println!("handle {} end {}", ret2(Session::handle), ret1(Session::end));
+        println!(
+            "slot {} stream {} upg {}",
+            size_of::<Slot>(),
+            size_of::<TcpStream>(),
+            size_of::<hyper::upgrade::OnUpgrade>()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stuck_writer_notices_that_the_reader_is_too_slow() {
+        let settings = ServerSettings { outbox_bytes_max: 4 << 20, ..ServerSettings::default() };
+        assert_eq!(stuck(settings, usize::MAX).await, Ending::Code(CloseCode::SLOW));
+    }
+
+    #[tokio::test]
+    async fn a_stuck_writer_notices_that_the_client_is_silent() {
+        let settings = ServerSettings {
+            // More than the kernel takes for a socket.
+            outbox_bytes_max: 64 << 20,
+            ping: Duration::from_millis(30),
+            pong_grace: Duration::from_millis(30),
+            ..ServerSettings::default()
+        };
+        assert_eq!(stuck(settings, 48).await, Ending::Code(CloseCode::NO_PONG));
+    }
+}
