@@ -5,6 +5,7 @@
 //! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
 
 pub mod chat;
+pub mod client;
 pub mod distribution;
 pub mod model;
 pub mod persistence;
