@@ -4,6 +4,7 @@
 //! `main → command → {server, bench}`, `server → {chat, protocol}`,
 //! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
 
+pub mod bench;
 pub mod chat;
 pub mod client;
 pub mod distribution;

@@ -1,0 +1,10 @@
+//! The benches: workloads against an address, and the reports that they write.
+
+pub mod content;
+pub mod correctness;
+pub mod delivery_checker;
+pub mod metrics_scrape;
+pub mod pacer;
+pub mod page_checker;
+pub mod recorder;
+pub mod stats;
