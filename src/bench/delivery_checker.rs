@@ -17,6 +17,8 @@ struct Expected {
     sent_at: Instant,
     acknowledged: Option<Placement>,
     delivered: Option<Placement>,
+    /// Counted in `undelivered`.
+    awaited: bool,
     /// Certainly not stored: a delivery of it is a lie.
     refused: bool,
 }
@@ -71,7 +73,8 @@ impl DeliveryChecker {
 
     /// The peer is about to send `cid`.
     pub fn expect(&mut self, cid: Cid, sent_at: Instant) {
-        let expected = Expected { sent_at, acknowledged: None, delivered: None, refused: false };
+        let (acknowledged, delivered, awaited, refused) = (None, None, true, false);
+        let expected = Expected { sent_at, acknowledged, delivered, awaited, refused };
         if self.expected.insert(cid, expected).is_none() {
             self.undelivered += 1;
         }
@@ -94,10 +97,10 @@ impl DeliveryChecker {
         if expected.delivered.is_some() {
             self.counts.contradicted += u64::from(definite);
             self.expected.remove(cid);
-        } else {
+        } else if expected.awaited {
             self.undelivered -= 1;
+            expected.awaited = false;
             expected.refused = definite;
-            // Kept as "no longer waited for": acknowledged stays empty.
         }
     }
 
@@ -169,7 +172,7 @@ impl DeliveryChecker {
         self.counts.delivered += 1;
         let latency = received_at.saturating_duration_since(expected.sent_at);
         self.times.push(DeliveryTime { received_at, latency });
-        self.undelivered = self.undelivered.saturating_sub(1);
+        self.undelivered -= usize::from(expected.awaited);
         expected.delivered = Some(placement);
         if let Some(acknowledged) = expected.acknowledged {
             self.counts.contradicted += u64::from(acknowledged != placement);

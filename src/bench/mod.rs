@@ -3,8 +3,13 @@
 pub mod content;
 pub mod correctness;
 pub mod delivery_checker;
+pub mod error;
+pub mod host;
 pub mod metrics_scrape;
 pub mod pacer;
 pub mod page_checker;
+pub mod progress;
 pub mod recorder;
+pub mod server_process;
 pub mod stats;
+pub mod targets;
