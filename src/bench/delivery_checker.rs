@@ -46,8 +46,8 @@ pub struct DeliveryChecker {
     seq_last: Seq,
     /// Numbers below `seq_last` that nobody accounts for yet.
     missing: BTreeSet<Seq>,
-    /// Numbers of this session's own messages above `seq_last`.
-    own: BTreeSet<Seq>,
+    /// Numbers above `seq_last` that will not come: own messages, and lost ones that were counted.
+    accounted: BTreeSet<Seq>,
     /// Own messages that may have taken a number nobody told us.
     own_uncertain: usize,
     times: Vec<DeliveryTime>,
@@ -64,7 +64,7 @@ impl DeliveryChecker {
             undelivered: 0,
             seq_last: head,
             missing: BTreeSet::new(),
-            own: BTreeSet::new(),
+            accounted: BTreeSet::new(),
             own_uncertain: 0,
             times: Vec::new(),
             counts: Correctness::default(),
@@ -106,8 +106,12 @@ impl DeliveryChecker {
 
     /// A message of this session itself was answered `ok`; its number will not be pushed here.
     pub fn own_stored(&mut self, seq: Seq) {
+        self.account(seq);
+    }
+
+    fn account(&mut self, seq: Seq) {
         if !self.missing.remove(&seq) && seq > self.seq_last {
-            self.own.insert(seq);
+            self.accounted.insert(seq);
         }
     }
 
@@ -148,7 +152,7 @@ impl DeliveryChecker {
         }
         let mut number = self.seq_last.next();
         while number < seq {
-            if !self.own.remove(&number) {
+            if !self.accounted.remove(&number) {
                 self.missing.insert(number);
             }
             number = number.next();
@@ -185,14 +189,17 @@ impl DeliveryChecker {
         self.undelivered == 0
     }
 
-    /// The bound is over: what was acknowledged and not delivered is lost. Forgets what was waited for.
+    /// The bound is over: what was acknowledged and not delivered is lost. Forgets what was waited for,
+    /// so that one that comes even later counts as a second copy of it.
     pub fn expire(&mut self) {
+        let mut lost = Vec::new();
         for (_, expected) in self.expected.drain() {
             if let (Some((seq, ..)), None) = (expected.acknowledged, expected.delivered) {
-                self.counts.lost += 1;
-                self.missing.remove(&seq);
+                lost.push(seq);
             }
         }
+        self.counts.lost += lost.len() as u64;
+        lost.into_iter().for_each(|seq| self.account(seq));
         self.undelivered = 0;
     }
 

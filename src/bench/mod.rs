@@ -8,6 +8,7 @@ pub mod host;
 pub mod metrics_scrape;
 pub mod pacer;
 pub mod page_checker;
+pub mod paired_clients;
 pub mod progress;
 pub mod recorder;
 pub mod server_process;
