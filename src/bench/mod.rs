@@ -11,6 +11,8 @@ pub mod page_checker;
 pub mod paired_clients;
 pub mod progress;
 pub mod recorder;
+pub mod report;
+pub mod run;
 pub mod server_process;
 pub mod stats;
 pub mod targets;
