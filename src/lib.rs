@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod chat;
 pub mod client;
+pub mod command;
 pub mod distribution;
 pub mod model;
 pub mod persistence;

@@ -1,7 +1,7 @@
 //! The frame around every workload: servers, counters before and after, results.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -162,11 +162,6 @@ impl Run {
         folder.write(&report, &record, self.started_at)?;
         let folder = folder.path().to_owned();
         Ok(Finished { report, totals, folder })
-    }
-
-    /// Where the results will be.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -13,6 +13,7 @@ mod options;
 mod pair;
 mod tally;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use super::error::BenchError;
 use super::pacer::{ClosedLoop, Pacer};
 use super::progress::Progress;
 use super::recorder::RunRecord;
+use super::run::{Findings, Finished, Run, RunOptions};
 use crate::client::Address;
 use chatter::Chatter;
 use pair::Pair;
@@ -114,4 +116,51 @@ fn pacer(options: &PairedClientsOptions, start: Instant) -> Box<dyn Pacer> {
         Volume::MessagesPerClient(messages) => ClosedLoop::pieces(messages.div_ceil(options.chunk)),
         Volume::DurationMs(ms) => ClosedLoop::duration(start, Duration::from_millis(ms)),
     })
+}
+
+/// The whole workload: servers, talk, results.
+pub async fn run(
+    run_options: &RunOptions,
+    options: &PairedClientsOptions,
+    cancel: &CancellationToken,
+) -> Result<Finished, BenchError> {
+    options.validate()?;
+    let run = Run::begin("paired-clients", run_options, &LATENCIES).await?;
+    let driven = drive(run.targets.addresses(), options, &run.record, cancel).await?;
+    run.finish(findings(driven, options, cancel.is_cancelled())).await
+}
+
+fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Findings {
+    let Driven { tally, connecting, talking } = driven;
+    let talking_s = talking.as_secs_f64();
+    let named = |named: &[(&str, f64)]| {
+        named.iter().map(|&(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>()
+    };
+    let per_s = |count: u64| if talking_s > 0.0 { count as f64 / talking_s } else { 0.0 };
+    let counts = [
+        ("sent", tally.sent),
+        ("late", tally.late),
+        ("retries", tally.retries),
+        ("given_up", tally.given_up),
+        ("reads", tally.reads),
+        ("reads_failed", tally.reads_failed),
+        ("broken_pairs", tally.broken_pairs),
+    ];
+    Findings {
+        config: serde_json::to_value(options).unwrap_or_default(),
+        durations_s: named(&[("connecting", connecting.as_secs_f64()), ("talking", talking_s)]),
+        rates: named(&[
+            ("messages_per_s", per_s(tally.sent)),
+            ("deliveries_per_s", per_s(tally.correctness.delivered)),
+            ("reads_per_s", per_s(tally.reads)),
+        ]),
+        figures: BTreeMap::new(),
+        counts: counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        complete: tally.is_complete(),
+        correctness: tally.correctness,
+        errors: tally.errors,
+        messages: tally.sent,
+        aborted,
+        notes: tally.broken,
+    }
 }
