@@ -230,14 +230,14 @@ async fn cancel_on_ctrl_c(cancel: CancellationToken) {
     eprintln!("stopping; what was measured is kept (press Ctrl-C again to give it up)");
     cancel.cancel();
     if tokio::signal::ctrl_c().await.is_ok() {
-        std::process::exit(i32::from(Exit::CouldNotJudge.code()));
+        std::process::exit(i32::from(Exit::Inconclusive as u8));
     }
 }
 
 fn exit_of(finished: &Finished) -> Exit {
     match finished.report.verdict {
         Verdict::Pass => Exit::Pass,
-        Verdict::Incomplete => Exit::CouldNotJudge,
+        Verdict::Incomplete => Exit::Inconclusive,
         Verdict::Invalid => Exit::Validity,
     }
 }

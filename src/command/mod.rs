@@ -11,20 +11,13 @@ pub enum Exit {
     /// The command itself failed.
     ToolError = 1,
     /// It ran and could not judge: incomplete, inconclusive, unknown, or stopped with Ctrl-C.
-    CouldNotJudge = 2,
+    Inconclusive = 2,
     /// A performance gate was missed.
     PerformanceGate = 3,
     /// A promise about messages was broken.
     Validity = 4,
     /// Wrong usage.
     Usage = 64,
-}
-
-impl Exit {
-    /// The number.
-    pub fn code(self) -> u8 {
-        self as u8
-    }
 }
 
 impl From<Exit> for std::process::ExitCode {
