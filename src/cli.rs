@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::command::bench::BenchArgs;
 use crate::command::serve::ServeArgs;
 
 /// A chat backend with pluggable engines, and the harness that judges them.
@@ -18,7 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a chat server until it is told to stop
     Serve(ServeArgs),
-    // `Bench(BenchArgs)` of command/bench.rs goes here.
+    /// Measure a chat server with real clients, and check every delivery
+    Bench(Box<BenchArgs>),
 }
 
 #[cfg(test)]
@@ -48,7 +50,7 @@ mod tests {
     #[test]
     fn a_flag_reaches_its_variable() {
         let cli = Cli::try_parse_from(["chatctl", "serve", "--listen", "127.0.0.1:0"]).unwrap();
-        let Command::Serve(args) = cli.command;
+        let Command::Serve(args) = cli.command else { panic!("{cli:?}") };
         assert_eq!(args.variables.values()["CHATCTL_LISTEN"], "127.0.0.1:0");
     }
 }

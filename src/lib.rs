@@ -4,8 +4,10 @@
 //! `main → command → {server, bench}`, `server → {chat, protocol}`,
 //! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
 
+pub mod bench;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod command;
 pub mod config;

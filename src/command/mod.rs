@@ -1,5 +1,6 @@
 //! One thin `run` per subcommand, and how the process ends.
 
+pub mod bench;
 pub mod serve;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ pub enum Exit {
     Pass = 0,
     /// The tool itself failed: wrong settings, a port that is taken, a broken disk.
     ToolError = 1,
-    /// It ran and cannot judge: too few samples, no final read.
+    /// It ran and cannot judge: incomplete, inconclusive, unknown, or stopped with Ctrl-C.
     Inconclusive = 2,
     /// A performance gate is not met.
     PerformanceGate = 3,
@@ -35,6 +36,6 @@ impl From<Exit> for ExitCode {
 pub async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
-        // `Command::Bench(args) => bench::run(args).await` goes here.
+        Command::Bench(args) => Box::pin(bench::run(*args)).await,
     }
 }

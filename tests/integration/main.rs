@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::large_futures,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test fails by panicking, weighs nothing for long, and is told its length by the environment"
 )]
 

@@ -1,0 +1,161 @@
+//! Reads the counters of a server from its admin listener.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Most bytes of one answer.
+const RESPONSE_BYTES_MAX: u64 = 8 << 20;
+
+/// How long one scrape may take.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there are no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    /// The admin listener is not there or stops in the middle.
+    #[error(
+        "cannot read http://{admin}/metrics: {source}; is {admin} the server's CHATCTL_ADMIN_LISTEN?"
+    )]
+    Io {
+        /// `host:port`.
+        admin: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something answers, but not with metrics.
+    #[error(
+        "http://{admin}/metrics answered {status:?} instead of metrics; is {admin} the server's CHATCTL_ADMIN_LISTEN?"
+    )]
+    NoMetrics {
+        /// `host:port`.
+        admin: String,
+        /// The status line.
+        status: String,
+    },
+}
+
+/// The values of one scrape: series with the same name are summed over their labels.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Metrics {
+    values: BTreeMap<String, f64>,
+}
+
+impl Metrics {
+    /// Asks the admin listener at `host:port`.
+    pub async fn scrape(admin: &str) -> Result<Self, ScrapeError> {
+        let asking = tokio::time::timeout(SCRAPE_TIMEOUT, get(admin));
+        let result = asking.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let response =
+            result.map_err(|source| ScrapeError::Io { admin: admin.to_owned(), source })?;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+        let status = head.lines().next().unwrap_or_default();
+        if status.split(' ').nth(1) != Some("200") {
+            let (admin, status) = (admin.to_owned(), status.to_owned());
+            return Err(ScrapeError::NoMetrics { admin, status });
+        }
+        Ok(Self::parse(body))
+    }
+
+    /// Reads the Prometheus text format. Lines that are no sample are skipped; `_bucket` series and
+    /// quantiles are left out, since their sum means nothing.
+    pub fn parse(text: &str) -> Self {
+        let mut values = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            // A label's value may hold spaces and braces: the sample follows the last brace.
+            let (name, labels, rest) = match (line.find('{'), line.rfind('}')) {
+                (Some(open), Some(close)) if open < close => {
+                    (&line[..open], &line[open..close], &line[close + 1..])
+                }
+                _ => match line.split_once(' ') {
+                    Some((name, rest)) => (name, "", rest),
+                    None => continue,
+                },
+            };
+            if name.ends_with("_bucket") || labels.contains("quantile=") {
+                continue;
+            }
+            if let Some(Ok(value)) = rest.split_whitespace().next().map(str::parse::<f64>) {
+                *values.entry(name.to_owned()).or_insert(0.0) += value;
+            }
+        }
+        Self { values }
+    }
+
+    /// The value of a metric, if the server has it.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.get(name).copied()
+    }
+
+    /// Adds the values of another node.
+    pub fn add(&mut self, other: &Self) {
+        for (name, value) in &other.values {
+            *self.values.entry(name.clone()).or_insert(0.0) += value;
+        }
+    }
+
+    /// How much each counter (`…_total`, `…_count`, `…_sum`) grew since `before`. A counter that
+    /// was not there before began at zero; one that fell belongs to a restarted server and is left out.
+    pub fn since(&self, before: &Self) -> BTreeMap<String, f64> {
+        let is_counter =
+            |name: &str| ["_total", "_count", "_sum"].iter().any(|suffix| name.ends_with(suffix));
+        self.values
+            .iter()
+            .filter(|(name, _)| is_counter(name))
+            .map(|(name, value)| (name.clone(), value - before.get(name).unwrap_or(0.0)))
+            .filter(|&(_, grown)| grown >= 0.0)
+            .collect()
+    }
+}
+
+async fn get(admin: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(admin).await?;
+    // HTTP/1.0: the answer ends with the connection and is never chunked.
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {admin}\r\nAccept: text/plain\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = Vec::new();
+    stream.take(RESPONSE_BYTES_MAX).read_to_end(&mut response).await?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# HELP chatctl_syncs_total syncs\n# TYPE chatctl_syncs_total counter\n\
+        chatctl_syncs_total 12\n\
+        chatctl_messages_appended_total{engine=\"LOCAL\"} 30\n\
+        chatctl_messages_appended_total{engine=\"a } b\"} 4 1700000000000\n\
+        chatctl_append_seconds_bucket{le=\"0.1\"} 7\n\
+        chatctl_append_seconds{quantile=\"0.5\"} 0.25\n\
+        chatctl_append_seconds_sum 1.5\n\
+        chatctl_process_resident_bytes 1e6\nnonsense\n\n";
+
+    #[test]
+    fn the_text_format_is_read_and_labels_are_summed() {
+        let metrics = Metrics::parse(TEXT);
+        assert_eq!(metrics.get("chatctl_syncs_total"), Some(12.0));
+        assert_eq!(metrics.get("chatctl_messages_appended_total"), Some(34.0));
+        assert_eq!(metrics.get("chatctl_process_resident_bytes"), Some(1e6));
+        assert_eq!(metrics.get("chatctl_append_seconds"), None);
+        assert_eq!(metrics.values.len(), 4);
+    }
+
+    #[test]
+    fn differences_are_of_counters_only() {
+        let before = Metrics::parse("chatctl_syncs_total 10\nchatctl_process_resident_bytes 5\n");
+        let grown = Metrics::parse(TEXT).since(&before);
+        assert_eq!(grown.get("chatctl_syncs_total"), Some(&2.0));
+        assert_eq!(grown.get("chatctl_append_seconds_sum"), Some(&1.5));
+        assert_eq!(grown.get("chatctl_process_resident_bytes"), None);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_no_admin_is_named() {
+        let error = Metrics::scrape("127.0.0.1:1").await.unwrap_err().to_string();
+        assert!(error.contains("CHATCTL_ADMIN_LISTEN"), "{error}");
+    }
+}

@@ -1,0 +1,272 @@
+//! A small chat server in this process, correct or with one fault, that the workload is tested
+//! against: what it cannot catch here it would not catch anywhere.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message as Frame;
+
+use super::super::recorder::RunRecord;
+use super::*;
+use crate::model::{
+    AckSet, ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
+};
+use crate::protocol::{
+    Command, EngineInfo, ErrorBody, ErrorCode, HelloReply, MsgPush, OpenReply, Push, ReadReply,
+    Reply, ReplyFrame, Send, SendReply, To, parse_command,
+};
+
+/// What the server does wrong, at every seventh message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    DropDelivery,
+    DoubleDelivery,
+    SwapDeliveries,
+    CorruptDelivery,
+    ForgetStored,
+    RefuseOnce,
+    CloseConnection,
+}
+
+#[derive(Default)]
+struct Conversation {
+    messages: Vec<Arc<Message>>,
+    ts_max: u64,
+    sessions: Vec<(UserName, mpsc::UnboundedSender<String>)>,
+    held_back: Option<String>,
+    refused: usize,
+}
+
+struct World {
+    fault: Fault,
+    conversations: HashMap<ConvId, Conversation>,
+}
+
+async fn start(fault: Fault) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let world = Arc::new(Mutex::new(World { fault, conversations: HashMap::new() }));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, Arc::clone(&world)));
+        }
+    });
+    address
+}
+
+async fn serve(stream: TcpStream, world: Arc<Mutex<World>>) {
+    let socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+    let (mut sink, mut stream) = socket.split();
+    let (sender, mut receiver) = mpsc::unbounded_channel::<String>();
+    let mut user = UserName::new("nobody").unwrap();
+    loop {
+        tokio::select! {
+            text = receiver.recv() => {
+                if sink.send(Frame::text(text.unwrap())).await.is_err() {
+                    return;
+                }
+            }
+            frame = stream.next() => {
+                let Some(Ok(Frame::Text(text))) = frame else { return };
+                let (id, command) = parse_command(&text).unwrap();
+                let reply = match command {
+                    Command::Hello(hello) => {
+                        user = hello.user;
+                        Reply::Hello(Box::new(hello_reply(&user)))
+                    }
+                    other => match world.lock().unwrap().answer(&user, other, &sender) {
+                        Some(reply) => reply,
+                        None => return,
+                    },
+                };
+                let reply = serde_json::to_string(&ReplyFrame { id: Some(id), reply }).unwrap();
+                sender.send(reply).unwrap();
+            }
+        }
+    }
+}
+
+fn hello_reply(user: &UserName) -> HelloReply {
+    HelloReply {
+        session: SessionId::generate(),
+        user: user.clone(),
+        node: NodeId::generate(),
+        protocol: 1,
+        engine: EngineInfo { name: "FAKE".into(), durability: Durability::NONE },
+        limits: LIMITS,
+        ping_ms: 25_000,
+    }
+}
+
+impl World {
+    fn answer(
+        &mut self,
+        user: &UserName,
+        command: Command,
+        sender: &mpsc::UnboundedSender<String>,
+    ) -> Option<Reply> {
+        Some(match command {
+            Command::Open(open) => {
+                let To::User(peer) = open.to else { panic!("only direct chats are opened") };
+                let conv = Place::direct(user.clone(), peer).conv_id();
+                let conversation = self.conversations.entry(conv).or_default();
+                conversation.sessions.push((user.clone(), sender.clone()));
+                Reply::Open(Box::new(OpenReply {
+                    conv,
+                    epoch: Epoch::new("e").unwrap(),
+                    head: Seq(conversation.messages.len() as u64),
+                    acked: AckSet::default(),
+                    items: vec![],
+                    late: None,
+                    late_next: None,
+                    unread: 0,
+                    unread_more: false,
+                    unread_late: 0,
+                    unread_before: None,
+                    gap: None,
+                    next: None,
+                    recovered: None,
+                    online: None,
+                }))
+            }
+            Command::Send(send) => return self.send(user, send),
+            Command::Read(read) => {
+                let mut items = self.conversations[&read.conv].messages.clone();
+                if self.fault == Fault::ForgetStored {
+                    items.retain(|message| message.seq.0 % 7 != 0);
+                }
+                items.sort_by_key(|message| std::cmp::Reverse(message.position()));
+                let next = (items.len() > read.limit).then(|| "cursor".to_owned());
+                items.truncate(read.limit);
+                Reply::Read(ReadReply { items, next })
+            }
+            Command::Ping {} => Reply::Ping(crate::protocol::Empty {}),
+            other => panic!("the workload does not use {other:?}"),
+        })
+    }
+
+    fn send(&mut self, user: &UserName, send: Send) -> Option<Reply> {
+        let fault = self.fault;
+        let conversation = self.conversations.get_mut(&send.conv).unwrap();
+        let at = conversation.messages.len() as u64 + 1;
+        let struck = at.is_multiple_of(7);
+        if struck && fault == Fault::CloseConnection {
+            return None;
+        }
+        if struck && fault == Fault::RefuseOnce && conversation.refused < at as usize / 7 {
+            conversation.refused += 1;
+            let error = ErrorBody::new(ErrorCode::RateLimited, "slower").retry_after_ms(1);
+            return Some(Reply::Error(error));
+        }
+        let ts = send.ts.unwrap();
+        let late = ts < conversation.ts_max;
+        conversation.ts_max = conversation.ts_max.max(ts);
+        let Send { conv, cid, kind, content, .. } = send;
+        let message =
+            Message { seq: Seq(at), from: user.clone(), cid, kind, content, ts, at, late };
+        conversation.messages.push(Arc::new(message.clone()));
+        let mut pushed = message;
+        if struck && fault == Fault::CorruptDelivery {
+            pushed.content = pushed.content.to_uppercase();
+        }
+        let push = Push::Msg(MsgPush { conv, message: Arc::new(pushed) });
+        let push = serde_json::to_string(&push).unwrap();
+        let held_back = conversation.held_back.take();
+        for (_, session) in conversation.sessions.iter().filter(|(name, _)| name != user) {
+            let pushed = match (fault, struck) {
+                (Fault::DropDelivery | Fault::SwapDeliveries, true) => vec![],
+                (Fault::DoubleDelivery, true) => vec![push.clone(), push.clone()],
+                _ => vec![push.clone()],
+            };
+            for text in pushed.into_iter().chain(held_back.clone()) {
+                let _ = session.send(text);
+            }
+        }
+        if fault == Fault::SwapDeliveries && struck {
+            conversation.held_back = Some(push);
+        }
+        Some(Reply::Send(SendReply { seq: Seq(at), ts, late, dup: false, at }))
+    }
+}
+
+async fn run(fault: Fault) -> (Driven, Arc<RunRecord>) {
+    let address = start(fault).await;
+    let options = PairedClientsOptions {
+        clients: 4,
+        volume: Volume::MessagesPerClient(100),
+        chunk: 20,
+        in_flight: 8,
+        read_limit: 30,
+        size_bytes: 200,
+        late_ratio: 0.2,
+        seed: 3,
+        user_prefix: "bench-test".into(),
+        connect_timeout_ms: 5_000,
+        delivery_wait_ms: 200,
+    };
+    let record = Arc::new(RunRecord::new(&LATENCIES));
+    let driven = drive(&[address], &options, &record, &CancellationToken::new()).await.unwrap();
+    (driven, record)
+}
+
+#[tokio::test]
+async fn a_correct_server_passes_and_everything_is_measured() {
+    let (Driven { tally, .. }, record) = run(Fault::None).await;
+    assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+    assert_eq!((tally.sent, tally.correctness.delivered), (400, 400));
+    assert_eq!((tally.reads, tally.correctness.pages_checked), (40, 40));
+    assert!((20..=200).contains(&tally.late), "a fifth is sent late: {}", tally.late);
+    let counts: Vec<_> = record.totals().iter().map(|(_, total)| total.len()).collect();
+    assert_eq!(counts, [400, 400, 40]);
+}
+
+#[tokio::test]
+async fn dropped_deliveries_are_lost() {
+    let (Driven { tally, .. }, _) = run(Fault::DropDelivery).await;
+    assert_eq!((tally.correctness.lost, tally.correctness.gaps), (2 * (200 / 7), 0), "{tally:?}");
+}
+
+#[tokio::test]
+async fn doubled_deliveries_are_duplicates() {
+    let (Driven { tally, .. }, _) = run(Fault::DoubleDelivery).await;
+    assert_eq!(tally.correctness.duplicated, 2 * (200 / 7), "{tally:?}");
+}
+
+#[tokio::test]
+async fn swapped_deliveries_are_out_of_order() {
+    let (Driven { tally, .. }, _) = run(Fault::SwapDeliveries).await;
+    assert!(tally.correctness.out_of_order > 0, "{tally:?}");
+}
+
+#[tokio::test]
+async fn altered_deliveries_are_corrupt() {
+    let (Driven { tally, .. }, _) = run(Fault::CorruptDelivery).await;
+    assert_eq!(tally.correctness.corrupt, 2 * (200 / 7), "{tally:?}");
+}
+
+#[tokio::test]
+async fn pages_that_lack_messages_are_caught() {
+    let (Driven { tally, .. }, _) = run(Fault::ForgetStored).await;
+    assert!(tally.correctness.page_missing > 0, "{tally:?}");
+    assert_eq!(tally.correctness.lost, 0);
+}
+
+#[tokio::test]
+async fn refused_sends_are_repeated_and_counted() {
+    let (Driven { tally, .. }, _) = run(Fault::RefuseOnce).await;
+    assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+    assert_eq!(tally.errors["rate_limited"], tally.retries);
+    assert_eq!((tally.sent, tally.retries >= 2 * (200 / 7)), (400, true));
+}
+
+#[tokio::test]
+async fn a_cut_connection_breaks_its_pair_and_is_no_loss() {
+    let (Driven { tally, .. }, _) = run(Fault::CloseConnection).await;
+    assert_eq!(tally.broken_pairs, 2, "{tally:?}");
+    assert!(!tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+    assert!(tally.broken[0].contains("closed the connection"), "{tally:?}");
+}

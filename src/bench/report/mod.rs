@@ -1,0 +1,201 @@
+//! What a run leaves behind: the numbers with everything needed to judge and repeat them.
+
+mod folder;
+mod hgrm;
+mod hlog;
+mod readme;
+mod summary;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::correctness::Correctness;
+use super::host::Host;
+use super::stats::LatencyStats;
+use super::targets::ServerInfo;
+
+pub use folder::ResultFolder;
+pub use summary::{Style, render};
+
+/// Version of `report.json`; a field that changes its meaning or goes away raises it.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a run leaves behind, as `report.json`. All times in the unit that the name ends with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// `paired-clients`, `idle-connections`, `newest-page`.
+    pub workload: String,
+    /// The storage engines' names.
+    pub engine: String,
+    /// What the run says about the server.
+    pub verdict: Verdict,
+    /// Stopped with Ctrl-C: what is here is true, and less than was asked for.
+    pub aborted: bool,
+    /// How load was made: `closed loop` latencies hide what an overloaded server would do to others.
+    pub load: String,
+    /// The command that repeats it, secrets left out.
+    pub command: String,
+    /// RFC 3339.
+    pub started_at: String,
+    /// Of this program, which is the server too when it was started by the bench.
+    pub versions: Versions,
+    /// Where the clients ran.
+    pub host: Host,
+    /// What they talked to.
+    pub servers: Vec<ServerInfo>,
+    /// All options, defaults included.
+    pub config: serde_json::Value,
+    /// Parts of the run, s.
+    pub durations_s: BTreeMap<String, f64>,
+    /// By name; each from one merged histogram.
+    pub latencies: BTreeMap<String, LatencyStats>,
+    /// Per second.
+    pub rates: BTreeMap<String, f64>,
+    /// Figures that the workload is about; their names carry the unit.
+    pub figures: BTreeMap<String, f64>,
+    /// What was done.
+    pub counts: BTreeMap<String, u64>,
+    /// What was wrong.
+    pub correctness: Correctness,
+    /// Error answers by code.
+    pub errors: BTreeMap<String, u64>,
+    /// How much the servers' counters grew during the run.
+    pub server_counters: BTreeMap<String, f64>,
+    /// What a reader of the numbers must know.
+    pub notes: Vec<String>,
+}
+
+/// What a run says about the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All was done, and nothing was wrong.
+    Pass,
+    /// Nothing was seen to be wrong, but not all was done: connections broke, sends were given up,
+    /// or the run was stopped.
+    Incomplete,
+    /// A promise was broken.
+    Invalid,
+}
+
+impl Verdict {
+    /// The verdict on these counts, given whether all that was asked for was done.
+    pub fn of(correctness: &Correctness, complete: bool) -> Self {
+        match (correctness.is_clean(), complete) {
+            (false, _) => Self::Invalid,
+            (true, true) => Self::Pass,
+            (true, false) => Self::Incomplete,
+        }
+    }
+}
+
+/// What was measured with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// Of this package.
+    pub chatctl: String,
+    /// The commit that it was built from; `-dirty` when the sources had changed.
+    pub git_revision: String,
+    /// The compiler.
+    pub rustc: String,
+    /// `release` or `debug`; figures of the latter mean nothing.
+    pub profile: String,
+}
+
+impl Versions {
+    /// Those of this binary.
+    pub fn of_this_binary() -> Self {
+        Self {
+            chatctl: env!("CARGO_PKG_VERSION").to_owned(),
+            git_revision: env!("CHATCTL_GIT_REVISION").to_owned(),
+            rustc: env!("CHATCTL_RUSTC_VERSION").to_owned(),
+            profile: env!("CHATCTL_PROFILE").to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::recorder::{Recorder, RunRecord};
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// A report with fixed numbers in every field.
+    pub(crate) fn report(record: &RunRecord) -> Report {
+        let text = |text: &str| text.to_owned();
+        let totals = record.totals();
+        Report {
+            schema_version: SCHEMA_VERSION,
+            workload: text("paired-clients"),
+            engine: text("local"),
+            verdict: Verdict::Invalid,
+            aborted: false,
+            load: text("closed loop"),
+            command: text("chatctl bench paired-clients --clients 2"),
+            started_at: text("2026-01-02T03:04:05Z"),
+            versions: Versions {
+                chatctl: text("0.1.0"),
+                git_revision: text("0123456789ab"),
+                rustc: text("rustc 1.95.0"),
+                profile: text("release"),
+            },
+            host: Host {
+                name: text("box"),
+                cpu_model: text("A CPU"),
+                cores: 2,
+                memory_bytes: 8 << 30,
+                kernel: text("6.1"),
+            },
+            servers: vec![ServerInfo {
+                url: text("ws://127.0.0.1:8080/v1/ws"),
+                node: text("n1"),
+                engine: text("LOCAL"),
+                durability: text("disk"),
+                own: true,
+                data_filesystem: Some(text("ext4")),
+            }],
+            config: serde_json::json!({"clients": 2}),
+            durations_s: BTreeMap::from([(text("talking"), 1.5)]),
+            latencies: totals.iter().map(|(n, h)| (n.clone(), LatencyStats::of(h))).collect(),
+            rates: BTreeMap::from([(text("messages_per_s"), 1_000.0)]),
+            figures: BTreeMap::from([(text("syncs_per_message"), 0.25)]),
+            counts: BTreeMap::from([(text("sent"), 1_500)]),
+            correctness: Correctness { delivered: 1_499, lost: 1, ..Correctness::default() },
+            errors: BTreeMap::from([(text("timeout"), 2)]),
+            server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
+            notes: vec![text("a note")],
+        }
+    }
+
+    /// 1 500 writes of 100 µs to 1.6 ms, ten reads of 2 ms.
+    pub(crate) fn record() -> RunRecord {
+        let record = RunRecord::new(&["write", "delivery", "read"]);
+        let (mut recorder, now) = (Recorder::new(), Instant::now());
+        for n in 0..1_500 {
+            recorder.record(0, now, Duration::from_micros(100 + n));
+        }
+        (0..10).for_each(|_| recorder.record(2, now, Duration::from_millis(2)));
+        record.merge(&mut recorder);
+        record
+    }
+
+    #[test]
+    fn the_schema_of_report_json_is_pinned() {
+        let report = report(&record());
+        let json = serde_json::to_string_pretty(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+        insta::assert_snapshot!(json);
+    }
+
+    #[test]
+    fn a_violation_outranks_an_incomplete_run() {
+        let clean = Correctness::default();
+        let broken = Correctness { gaps: 1, ..clean };
+        assert_eq!(Verdict::of(&clean, true), Verdict::Pass);
+        assert_eq!(Verdict::of(&clean, false), Verdict::Incomplete);
+        assert_eq!(Verdict::of(&broken, false), Verdict::Invalid);
+    }
+}

@@ -1,0 +1,212 @@
+//! The frame around every workload: servers, counters before and after, results.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use hdrhistogram::Histogram;
+
+use super::correctness::Correctness;
+use super::error::BenchError;
+use super::host::Host;
+use super::metrics_scrape::Metrics;
+use super::recorder::RunRecord;
+use super::report::{Report, ResultFolder, SCHEMA_VERSION, Verdict, Versions};
+use super::stats::LatencyStats;
+use super::targets::{TargetOptions, Targets};
+
+/// Options that every workload has.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// What to run against.
+    pub targets: TargetOptions,
+    /// Where result folders go.
+    pub out: PathBuf,
+    /// The command line for the report, secrets already left out.
+    pub command: String,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Run {
+    /// The servers.
+    pub targets: Targets,
+    /// The measurements.
+    pub record: Arc<RunRecord>,
+    folder: ResultFolder,
+    before: Option<Metrics>,
+    notes: Vec<String>,
+    workload: &'static str,
+    command: String,
+    started_at: SystemTime,
+    started: Instant,
+}
+
+/// What a workload found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// All options.
+    pub config: serde_json::Value,
+    /// Parts of the run, s.
+    pub durations_s: BTreeMap<String, f64>,
+    /// Per second.
+    pub rates: BTreeMap<String, f64>,
+    /// What the workload is about.
+    pub figures: BTreeMap<String, f64>,
+    /// What was done.
+    pub counts: BTreeMap<String, u64>,
+    /// What was wrong.
+    pub correctness: Correctness,
+    /// Error answers by code.
+    pub errors: BTreeMap<String, u64>,
+    /// Messages that the server stored, which its counters are divided by.
+    pub messages: u64,
+    /// All that was asked for was done.
+    pub complete: bool,
+    /// Stopped with Ctrl-C.
+    pub aborted: bool,
+    /// What a reader of the numbers must know.
+    pub notes: Vec<String>,
+}
+
+/// A run that is over and kept.
+#[derive(Debug)]
+pub struct Finished {
+    /// Everything.
+    pub report: Report,
+    /// The merged histograms, in the order in which to show them.
+    pub totals: Vec<(String, Histogram<u64>)>,
+    /// Where it was kept.
+    pub folder: PathBuf,
+}
+
+impl Run {
+    /// Finds or starts the servers and makes the result folder; the latter is checked first, so that
+    /// no run is lost for want of a place.
+    pub async fn begin(
+        workload: &'static str,
+        options: &RunOptions,
+        latencies: &[&str],
+    ) -> Result<Self, BenchError> {
+        ResultFolder::check(&options.out)?;
+        let targets = Targets::start(&options.targets).await?;
+        let name = folder_name(workload, &targets.engine_label());
+        let folder = ResultFolder::create(&options.out, &name)?;
+        let mut notes = Vec::new();
+        let before = targets.scrape(&mut notes).await;
+        Ok(Self {
+            targets,
+            record: Arc::new(RunRecord::new(latencies)),
+            folder,
+            before,
+            notes,
+            workload,
+            command: options.command.clone(),
+            started_at: SystemTime::now(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Reads the counters again, stops a server of our own, and keeps everything.
+    pub async fn finish(self, findings: Findings) -> Result<Finished, BenchError> {
+        let Self { targets, record, mut folder, before, mut notes, .. } = self;
+        notes.extend(findings.notes);
+        let engine = targets.engine_label();
+        let servers = targets.infos().to_vec();
+        let after = match &before {
+            Some(_) => targets.scrape(&mut notes).await,
+            None => None,
+        };
+        let server_counters = match (&before, &after) {
+            (Some(before), Some(after)) => after.since(before),
+            _ => BTreeMap::new(),
+        };
+        let mut figures = findings.figures;
+        figures.extend(per_message(&server_counters, findings.messages));
+        if !findings.complete {
+            notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
+        }
+        let stopped = targets.stop().await;
+        let complete = findings.complete && stopped.is_none() && !findings.aborted;
+        notes.extend(stopped);
+        let mut durations_s = findings.durations_s;
+        durations_s.insert("whole_run".to_owned(), self.started.elapsed().as_secs_f64());
+        let totals = record.totals();
+        let report = Report {
+            schema_version: SCHEMA_VERSION,
+            workload: self.workload.to_owned(),
+            engine,
+            verdict: Verdict::of(&findings.correctness, complete),
+            aborted: findings.aborted,
+            load: "closed loop".to_owned(),
+            command: self.command,
+            started_at: rfc3339(self.started_at),
+            versions: Versions::of_this_binary(),
+            host: Host::find(),
+            servers,
+            config: findings.config,
+            durations_s,
+            latencies: totals
+                .iter()
+                .map(|(name, histogram)| (name.clone(), LatencyStats::of(histogram)))
+                .collect(),
+            rates: findings.rates,
+            figures,
+            counts: findings.counts,
+            correctness: findings.correctness,
+            errors: findings.errors,
+            server_counters,
+            notes,
+        };
+        folder.write(&report, &record, self.started_at)?;
+        let folder = folder.path().to_owned();
+        Ok(Finished { report, totals, folder })
+    }
+}
+
+/// What one message cost the server, for the counters that it has. The denominator is the server's
+/// own count of appended messages where it has one: it must agree with ours, which is kept beside it.
+fn per_message(counters: &BTreeMap<String, f64>, messages: u64) -> BTreeMap<String, f64> {
+    let grown = |name: &str| counters.get(name).copied();
+    let messages = grown("chatctl_messages_appended_total").unwrap_or(messages as f64);
+    if messages < 1.0 {
+        return BTreeMap::new();
+    }
+    let syncs = grown("chatctl_syncs_total").map(|syncs| syncs / messages);
+    let cpu = grown("chatctl_process_cpu_seconds_total").map(|s| s * 1_000_000.0 / messages);
+    [("syncs_per_message", syncs), ("cpu_us_per_message", cpu)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// `<date>-<time>-<host>-<workload>-<engine>`, with only letters, digits, `.`, `-` and `+`.
+fn folder_name(workload: &str, engine: &str) -> String {
+    let now = jiff::ZonedDateTime::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let name = format!("{now}-{}-{workload}-{engine}", Host::find().name);
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-+".contains(c) { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(|_| "unknown".to_owned(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_per_message_and_absent_without_their_counter() {
+        let counters = BTreeMap::from([
+            ("chatctl_syncs_total".to_owned(), 25.0),
+            ("chatctl_messages_appended_total".to_owned(), 100.0),
+        ]);
+        let figures = per_message(&counters, 7);
+        assert_eq!(figures, BTreeMap::from([("syncs_per_message".to_owned(), 0.25)]));
+        assert!(per_message(&BTreeMap::new(), 7).is_empty());
+        let none = BTreeMap::from([("chatctl_messages_appended_total".to_owned(), 0.0)]);
+        assert!(per_message(&none, 7).is_empty());
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong between a client and its server.
+
+use std::io;
+
+use crate::protocol::{CloseCode, ErrorBody};
+
+/// Why a connect or a command has no answer to give.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The text is no address.
+    #[error(
+        "{address:?} is no chat server's address: {reason}; write it like ws://127.0.0.1:8080/v1/ws"
+    )]
+    Address {
+        /// The text.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No TCP connection.
+    #[error(
+        "cannot connect to {address}: {source}; is the server running, and is the address right?"
+    )]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Neither connected nor refused in time.
+    #[error(
+        "{address} did not accept the connection within {timeout_ms} ms; the server is overloaded or something drops the packets on the way"
+    )]
+    ConnectTimeout {
+        /// Where.
+        address: String,
+        /// How long it was waited for.
+        timeout_ms: u64,
+    },
+    /// Connected, but the other end does not upgrade to a WebSocket.
+    #[error("{address} is no chat server, or does not let this client in: {reason}")]
+    Handshake {
+        /// Where.
+        address: String,
+        /// What the other end answered.
+        reason: String,
+    },
+    /// The connection is over. A command that was unanswered may or may not have happened.
+    #[error("{address} closed the connection ({}): {reason}", shown_code(*.code))]
+    Closed {
+        /// Where.
+        address: String,
+        /// The close code; `None` when the connection ended without one.
+        code: Option<u16>,
+        /// The close reason, or what the system said.
+        reason: String,
+    },
+    /// Not answered in time: may or may not have happened.
+    #[error(
+        "{address} did not answer within {waited_ms} ms; what was asked may or may not have happened"
+    )]
+    Timeout {
+        /// Where.
+        address: String,
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// The server does not keep the protocol.
+    #[error("{address} broke the protocol: {problem}")]
+    Protocol {
+        /// Where.
+        address: String,
+        /// What it did.
+        problem: String,
+    },
+    /// The server answered with an error.
+    #[error("refused: {0}")]
+    Refused(#[from] ErrorBody),
+}
+
+impl ClientError {
+    /// Whether what was asked certainly did not and will not happen.
+    pub fn is_definite(&self) -> bool {
+        match self {
+            Self::Address { .. }
+            | Self::Unreachable { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Handshake { .. } => true,
+            Self::Closed { .. } | Self::Timeout { .. } | Self::Protocol { .. } => false,
+            Self::Refused(error) => error.definite,
+        }
+    }
+
+    /// Whether the same request may be sent again on the same connection.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Refused(error) => error.temporary,
+            _ => false,
+        }
+    }
+
+    /// A short word to count by: the server's error code, or `client_timeout`, `closed_4408`, ….
+    pub fn label(&self) -> String {
+        match self {
+            Self::Address { .. } => "address".into(),
+            Self::Unreachable { .. } => "unreachable".into(),
+            Self::ConnectTimeout { .. } => "connect_timeout".into(),
+            Self::Handshake { .. } => "handshake".into(),
+            Self::Closed { code: Some(code), .. } => format!("closed_{code}"),
+            Self::Closed { code: None, .. } => "closed".into(),
+            Self::Timeout { .. } => "client_timeout".into(),
+            Self::Protocol { .. } => "protocol".into(),
+            Self::Refused(error) => match serde_json::to_value(error.code) {
+                Ok(serde_json::Value::String(code)) => code,
+                _ => format!("{:?}", error.code),
+            },
+        }
+    }
+}
+
+fn shown_code(code: Option<u16>) -> String {
+    match code {
+        Some(code) if CloseCode::reconnect(code) => format!("code {code}, connect again"),
+        Some(code) => format!("code {code}, do not connect again"),
+        None => "without a code".to_owned(),
+    }
+}
