@@ -6,10 +6,14 @@
 
 pub mod bench;
 pub mod chat;
+pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod command;
+pub mod config;
 pub mod distribution;
 pub mod model;
 pub mod persistence;
 pub mod protocol;
 pub mod registry;
+pub mod server;

@@ -1,8 +1,16 @@
 //! The rules of the chat, engine-free: what a session may do, what it sees, and in which order.
 
+mod directory;
+mod encode;
+mod listing;
+mod methods;
 mod outbox;
+mod reading;
+mod room;
+mod rooms;
 mod service;
 mod session;
+mod subscription;
 
 pub use outbox::{Frame, Outbox, Taken};
 pub use service::{ChatService, ChatSettings};

@@ -1,12 +1,34 @@
 //! One node's chat: its engines, its sessions, its rooms.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::distribution::Distribution;
-use crate::model::NodeId;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::directory::Directory;
+use super::encode;
+use super::room::{Need, Room};
+use super::rooms::Rooms;
+use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
+use crate::model::{ConvId, NodeId, Place, UserName};
 use crate::persistence::Persistence;
+use crate::protocol::{NoticePush, Push};
 use crate::registry::Registry;
+
+/// How long a hint that is ahead waits for an earlier one before the engine is asked. Concurrent
+/// sends overtake each other by far less.
+const REORDER_WAIT: Duration = Duration::from_millis(5);
+/// Messages that one repair reads at a time.
+const REPAIR_LIMIT: usize = 200;
+/// Repairs that may fail in a row before the streams are given up.
+const REPAIR_ATTEMPTS: u32 = 50;
+/// Between two attempts.
+const REPAIR_PAUSE: Duration = Duration::from_millis(100);
+/// How often `listed` pushes that had to wait are looked at.
+const LISTED_TICK: Duration = Duration::from_millis(250);
 
 /// What a node's chat can be told.
 #[derive(Debug, Clone)]
@@ -19,13 +41,16 @@ pub struct ChatSettings {
 
 /// One node's chat. Sessions come and go; the service lives as long as the process.
 pub struct ChatService {
-    persistence: Arc<dyn Persistence>,
-    #[expect(dead_code)]
-    distribution: Arc<dyn Distribution>,
-    #[expect(dead_code)]
-    registry: Arc<dyn Registry>,
-    #[expect(dead_code)]
-    settings: ChatSettings,
+    pub(super) persistence: Arc<dyn Persistence>,
+    pub(super) distribution: Arc<dyn Distribution>,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) settings: ChatSettings,
+    pub(super) rooms: Rooms,
+    pub(super) directory: Directory,
+    draining: AtomicBool,
+    /// Everything that was begun and must end before the engine does.
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl ChatService {
@@ -36,7 +61,21 @@ impl ChatService {
         registry: Arc<dyn Registry>,
         settings: ChatSettings,
     ) -> Arc<Self> {
-        Arc::new(Self { persistence, distribution, registry, settings })
+        let service = Arc::new(Self {
+            persistence,
+            distribution,
+            registry,
+            settings,
+            rooms: Rooms::default(),
+            directory: Directory::default(),
+            draining: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        let sink = Arc::new(Sink(Arc::downgrade(&service)));
+        service.distribution.start(sink).await;
+        service.tasks.spawn(flush_listed(Arc::clone(&service)));
+        service
     }
 
     /// The message engine.
@@ -45,8 +84,127 @@ impl ChatService {
     }
 
     /// Refuses new commands with `draining` and tells every session.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        let notice = encode::push(&Push::Notice(NoticePush::draining()));
+        for session in self.directory.all() {
+            session.outbox.push(notice.clone());
+        }
+    }
 
-    /// Waits until everything begun is answered and published, then closes the engine. Sessions must have ended.
-    pub async fn close(&self) {}
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Waits until everything begun is answered and published, then closes the engine. Sessions must
+    /// have ended.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.persistence.close().await;
+    }
+
+    /// Runs something that outlives the session that began it, and that [`ChatService::close`] waits for.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+    }
+
+    /// Takes a stored message to everyone on this node.
+    fn deliver_message(self: &Arc<Self>, hint: MessageHint) {
+        let (conv, head) = (hint.conv, hint.message.seq);
+        if let Some(room) = self.rooms.get(conv)
+            && room.take(&hint.epoch, hint.message) == Need::Fill
+        {
+            self.repair(conv, room);
+        }
+        for user in &hint.became {
+            self.directory.became(conv, &hint.place, user, head);
+        }
+        self.directory.mention(conv, &hint.place, head);
+    }
+
+    /// Fills a room from the engine, unless what is missing comes by itself in a moment.
+    pub(super) fn repair(self: &Arc<Self>, conv: ConvId, room: Arc<Room>) {
+        let service = Arc::clone(self);
+        self.spawn(async move {
+            tokio::time::sleep(REORDER_WAIT).await;
+            let mut attempts = 0;
+            while let Some((epoch, after)) = room.missing_after() {
+                if room.is_empty() || service.stop.is_cancelled() {
+                    return;
+                }
+                match service.persistence.after(conv, after, REPAIR_LIMIT).await {
+                    Ok(page) if !page.items.is_empty() => {
+                        attempts = 0;
+                        metrics::counter!("chatctl_repaired_messages_total")
+                            .increment(page.items.len() as u64);
+                        room.fill(&epoch, page.items);
+                        continue;
+                    }
+                    Ok(_) => tracing::warn!(%conv, "a hint named a message that the engine does not show"),
+                    Err(error) => tracing::warn!(%conv, %error, "a stream could not be filled"),
+                }
+                let now = service.persistence.epoch();
+                if now != epoch {
+                    room.reset(&now);
+                    service.rooms.sweep(conv);
+                    return;
+                }
+                attempts += 1;
+                if attempts == REPAIR_ATTEMPTS {
+                    room.give_up();
+                    return;
+                }
+                tokio::time::sleep(REPAIR_PAUSE).await;
+            }
+        });
+    }
+
+    fn deliver(self: &Arc<Self>, hint: Hint) {
+        match hint {
+            Hint::Message(hint) => self.deliver_message(hint),
+            Hint::Acked { conv, user, acked, session } => {
+                if let Some(room) = self.rooms.get(conv) {
+                    room.acked(&user, &acked, &session);
+                }
+            }
+            Hint::Presence { user, online } => {
+                for room in self.rooms.direct_rooms_of(&user) {
+                    room.presence(&user, online);
+                }
+            }
+            Hint::Became { conv, place, user, head } => {
+                self.directory.became(conv, &place, &user, head);
+            }
+        }
+    }
+
+    /// Tells the other nodes, and this one, whether a user is here.
+    pub(super) fn publish_presence(&self, user: &UserName, online: bool) {
+        self.distribution.publish(Hint::Presence { user: user.clone(), online });
+    }
+
+    /// Whether `open` in a direct chat may tell that the other user is connected.
+    pub(super) async fn online(&self, place: &Place, user: &UserName) -> Option<bool> {
+        let peer = place.peer_of(user)?;
+        Some(self.registry.online(peer).await)
+    }
+}
+
+/// The bus holds the service weakly: it must not keep it alive.
+struct Sink(std::sync::Weak<ChatService>);
+
+impl HintSink for Sink {
+    fn deliver(&self, hint: Hint) {
+        if let Some(service) = self.0.upgrade() {
+            service.deliver(hint);
+        }
+    }
+}
+
+async fn flush_listed(service: Arc<ChatService>) {
+    while service.stop.run_until_cancelled(tokio::time::sleep(LISTED_TICK)).await.is_some() {
+        service.directory.flush();
+    }
 }

@@ -1,30 +1,133 @@
-//! One connected device of a user.
+//! One connected device of a user: from its first frame to its end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{ChatService, Outbox};
-use crate::protocol::CloseCode;
+use super::directory::SessionHandle;
+use super::methods::Greeted;
+use super::{ChatService, Outbox, encode};
+use crate::model::{LIMITS, SessionId};
+use crate::protocol::{
+    CloseCode, Command, EngineInfo, ErrorBody, ErrorCode, Hello, HelloReply, PROTOCOL_VERSION,
+    Reply, parse_command,
+};
 
-/// A session from its first frame to its end. Frames go in by [`Session::handle`]; everything that the session is told comes out of its [`Outbox`].
-pub struct Session {}
+/// This many bad frames within [`BAD_FRAMES_TIME`] close the connection.
+const BAD_FRAMES_MAX: usize = 10;
+const BAD_FRAMES_TIME: Duration = Duration::from_secs(60);
+
+/// A session from its first frame to its end. Frames go in by [`Session::handle`]; everything that
+/// the session is told comes out of its [`Outbox`].
+pub struct Session {
+    service: Arc<ChatService>,
+    outbox: Arc<Outbox>,
+    greeted: Option<Box<Greeted>>,
+    bad_frames: VecDeque<Instant>,
+}
 
 impl Session {
     /// A session that has not said `hello` yet.
-    pub fn new(_service: Arc<ChatService>, _outbox: Arc<Outbox>) -> Self {
-        Self {}
+    pub fn new(service: Arc<ChatService>, outbox: Arc<Outbox>) -> Self {
+        Self { service, outbox, greeted: None, bad_frames: VecDeque::new() }
     }
 
     /// Whether `hello` was accepted.
     pub fn is_greeted(&self) -> bool {
-        false
+        self.greeted.is_some()
     }
 
     /// Takes one text frame. Returns when the next may be read: at once for most commands, after
-    /// the effect for `hello`, `open` and `leave`, later when too much is in flight. `Err`: close with this code (after what the outbox holds).
-    pub async fn handle(&mut self, _text: &str) -> Result<(), CloseCode> {
+    /// the effect for `hello`, `open` and `leave`, later when too much is in flight or unread.
+    /// `Err`: close with this code, after what the outbox holds. Cancelling it ends the session's turn: call
+    /// [`Session::end`] then.
+    pub async fn handle(&mut self, text: &str) -> Result<(), CloseCode> {
+        match parse_command(text) {
+            Ok((id, Command::Hello(hello))) => self.hello(id, hello).await,
+            Ok((id, command)) => match &mut self.greeted {
+                Some(greeted) => greeted.dispatch(id, command).await,
+                None => return self.hello_first(Some(id)),
+            },
+            Err(rejected) => {
+                let is_bad_frame = rejected.error.code == ErrorCode::BadFrame;
+                let mut error = rejected.error;
+                if self.is_greeted() && rejected.is_hello {
+                    error = already_hello();
+                }
+                if !self.is_greeted() && !rejected.is_hello && !is_bad_frame {
+                    return self.hello_first(rejected.id);
+                }
+                self.outbox.push(encode::rejection(rejected.id, Reply::Error(error)));
+                if is_bad_frame {
+                    self.count_bad_frame()?;
+                }
+            }
+        }
         Ok(())
     }
 
+    fn hello_first(&self, id: Option<u64>) -> Result<(), CloseCode> {
+        let error = ErrorBody::new(ErrorCode::HelloFirst, "the first frame must be hello");
+        self.outbox.push(encode::rejection(id, Reply::Error(error)));
+        Err(CloseCode::BAD_REQUEST)
+    }
+
+    fn count_bad_frame(&mut self) -> Result<(), CloseCode> {
+        let now = Instant::now();
+        self.bad_frames.retain(|&at| now - at < BAD_FRAMES_TIME);
+        self.bad_frames.push_back(now);
+        if self.bad_frames.len() < BAD_FRAMES_MAX { Ok(()) } else { Err(CloseCode::BAD_REQUEST) }
+    }
+
+    async fn hello(&mut self, id: u64, hello: Hello) {
+        if self.is_greeted() {
+            self.outbox.push(encode::reply(id, Err(already_hello())));
+            return;
+        }
+        let service = &self.service;
+        if service.is_draining() {
+            self.outbox.push(encode::reply(id, Err(draining())));
+            return;
+        }
+        let session = SessionId::generate();
+        let handle =
+            SessionHandle::new(session.clone(), hello.user.clone(), Arc::clone(&self.outbox));
+        let handle = Arc::new(handle);
+        // Set before anything is awaited, so that `end` undoes it wherever this is cut off.
+        self.greeted = Some(Box::new(Greeted::new(Arc::clone(service), Arc::clone(&handle))));
+        let reply = HelloReply {
+            session: session.clone(),
+            user: hello.user.clone(),
+            node: service.settings.node.clone(),
+            protocol: PROTOCOL_VERSION,
+            engine: EngineInfo {
+                name: service.persistence.name().to_owned(),
+                durability: service.persistence.durability(),
+            },
+            limits: LIMITS,
+            ping_ms: service.settings.ping.as_millis() as u64,
+        };
+        self.outbox.push(encode::reply(id, Ok(Reply::Hello(Box::new(reply)))));
+        service.directory.add(handle);
+        if service.registry.connect(&hello.user, &session).await {
+            service.publish_presence(&hello.user, true);
+        }
+    }
+
     /// Ends the session: no more pushes, no longer online. Commands in flight still take effect.
-    pub async fn end(self) {}
+    pub async fn end(self) {
+        if let Some(greeted) = self.greeted {
+            greeted.end().await;
+        }
+    }
+}
+
+fn already_hello() -> ErrorBody {
+    ErrorBody::new(ErrorCode::AlreadyHello, "this session has said hello")
+}
+
+/// The node is shutting down; another, or this one restarted, takes the command in a moment.
+pub(super) fn draining() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Draining, "this server is shutting down; connect again")
+        .retry_after_ms(1_000)
 }

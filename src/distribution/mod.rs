@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, UserName};
+use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, Seq, SessionId, UserName};
 
 /// A bus for hints between nodes, the sender's own node included.
 ///
@@ -49,6 +49,8 @@ pub enum Hint {
         user: UserName,
         /// The merged state.
         acked: AckSet,
+        /// The session that asked; it has its reply.
+        session: SessionId,
     },
     /// A user came or went; best effort, newest wins.
     Presence {
@@ -66,7 +68,7 @@ pub enum Hint {
         /// Whose it became.
         user: UserName,
         /// Its newest number.
-        head: crate::model::Seq,
+        head: Seq,
     },
 }
 

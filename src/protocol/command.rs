@@ -177,6 +177,8 @@ pub struct Rejected {
     pub id: Option<u64>,
     /// The answer.
     pub error: ErrorBody,
+    /// It was meant to be a `hello`.
+    pub is_hello: bool,
 }
 
 /// Deepest nesting of a frame, its own object included.
@@ -184,9 +186,10 @@ const NESTING_MAX: usize = 16;
 
 /// Reads one text frame. Total: every input is a command or an error to answer with.
 pub fn parse_command(text: &str) -> Result<(u64, Command), Box<Rejected>> {
-    let rejected = |id, error| Box::new(Rejected { id, error });
-    let bad_frame =
-        |id, message: String| rejected(id, ErrorBody::new(ErrorCode::BadFrame, message));
+    let bad_frame = |id, message: String| {
+        let error = ErrorBody::new(ErrorCode::BadFrame, message);
+        Box::new(Rejected { id, error, is_hello: false })
+    };
     let frame: TopLevel = serde_json::from_str(text)
         .map_err(|error| bad_frame(None, format!("not a frame: {error}")))?;
     let id = match frame.id.as_ref().and_then(Value::as_u64) {
@@ -202,7 +205,7 @@ pub fn parse_command(text: &str) -> Result<(u64, Command), Box<Rejected>> {
     }
     parse_method(&method, body)
         .map(|command| (id, command))
-        .map_err(|error| rejected(Some(id), error))
+        .map_err(|error| Box::new(Rejected { id: Some(id), error, is_hello: method == "hello" }))
 }
 
 /// The top level of a frame: read by hand because every key but `id` is a method, also a repeated one.

@@ -1,0 +1,391 @@
+//! What a session that said `hello` may do.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::directory::SessionHandle;
+use super::room::{Live, Need, Room};
+use super::session::draining;
+use super::subscription::Subscription;
+use super::{ChatService, encode, listing, reading};
+use crate::distribution::{Hint, MessageHint};
+use crate::model::{ConvId, LIMITS, Place, Seq, UserName};
+use crate::persistence::{
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, OpenQuery, Opened, Stored,
+};
+use crate::protocol::{
+    Ack, AckReply, Command, Empty, ErrorBody, ErrorCode, Open, Reply, Send, SendReply, To,
+};
+
+/// The engine gets this long: what is left of `answer_ms_max` is for the way to the client.
+const ENGINE_TIME: Duration = Duration::from_millis(LIMITS.answer_ms_max - 500);
+/// Replies of up to `page_bytes_max` that one session may have in the making.
+const PAGES_IN_FLIGHT_MAX: usize = 4;
+/// Times that an `open` reads again because the stream moved past it.
+const OPEN_ATTEMPTS: usize = 8;
+/// When a client may try again after `overloaded` and the like.
+const RETRY_AFTER_MS: u64 = 250;
+
+/// A conversation that the session has open.
+#[derive(Clone)]
+struct OpenConv {
+    place: Arc<Place>,
+    subscription: Arc<Subscription>,
+}
+
+/// A session after `hello`.
+pub(super) struct Greeted {
+    service: Arc<ChatService>,
+    handle: Arc<SessionHandle>,
+    open: HashMap<ConvId, OpenConv>,
+    in_flight: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
+}
+
+type Outcome = Result<Reply, ErrorBody>;
+
+impl Greeted {
+    pub(super) fn new(service: Arc<ChatService>, handle: Arc<SessionHandle>) -> Self {
+        let in_flight = Arc::new(Semaphore::new(LIMITS.in_flight_max));
+        let pages = Arc::new(Semaphore::new(PAGES_IN_FLIGHT_MAX));
+        Self { service, handle, open: HashMap::new(), in_flight, pages }
+    }
+
+    /// Begins a command. Returns when the next may begin: back-pressure is that the socket is not read.
+    pub(super) async fn dispatch(&mut self, id: u64, command: Command) {
+        let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
+        if self.service.is_draining() && !matches!(command, Command::Ping {} | Command::Leave(_)) {
+            return self.answer(id, Err(draining()));
+        }
+        match command {
+            Command::Hello(_) => {}
+            Command::Ping {} => self.answer(id, Ok(Reply::Ping(Empty {}))),
+            Command::Leave(leave) => {
+                let outcome = self.leave(leave.conv);
+                self.answer(id, outcome);
+            }
+            Command::Open(open) => {
+                self.handle.outbox.until_low().await;
+                if let Err(error) = self.open(id, open).await {
+                    self.answer(id, Err(error));
+                }
+            }
+            Command::Send(send) => match self.opened(send.conv) {
+                Ok(open) => self.send(id, send, open, permit),
+                Err(error) => self.answer(id, Err(error)),
+            },
+            Command::Ack(ack) => match self.opened(ack.conv) {
+                Ok(_) => {
+                    let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+                    self.spawn(id, permit, None, acknowledge(service, handle, ack));
+                }
+                Err(error) => self.answer(id, Err(error)),
+            },
+            Command::Read(read) => match self.opened(read.conv) {
+                Ok(_) => {
+                    let page = self.page_permit().await;
+                    let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
+                    self.spawn(id, permit, page, async move {
+                        reading::read(&*service.persistence, &user, read).await
+                    });
+                }
+                Err(error) => self.answer(id, Err(error)),
+            },
+            Command::List(list) => {
+                let page = self.page_permit().await;
+                let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+                self.spawn(id, permit, page, async move {
+                    listing::list(&service, &handle, list).await
+                });
+            }
+        }
+    }
+
+    pub(super) async fn end(self) {
+        for conv in self.open.keys() {
+            self.service.rooms.leave(*conv, &self.handle.id);
+        }
+        self.service.directory.remove(&self.handle);
+        if self.service.registry.disconnect(&self.handle.user, &self.handle.id).await {
+            self.service.publish_presence(&self.handle.user, false);
+        }
+    }
+
+    fn answer(&self, id: u64, outcome: Outcome) {
+        self.handle.outbox.push(encode::reply(id, outcome));
+    }
+
+    /// Room for one more large reply; waits while the client does not read those it has.
+    async fn page_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.handle.outbox.until_low().await;
+        Arc::clone(&self.pages).acquire_owned().await.ok()
+    }
+
+    /// The conversation, if this session has it open: the one check of every method.
+    fn opened(&mut self, conv: ConvId) -> Result<OpenConv, ErrorBody> {
+        let open = self.open.get(&conv).ok_or_else(ErrorBody::not_found)?;
+        if open.subscription.is_closed() {
+            self.forget(conv);
+            return Err(ErrorBody::not_found());
+        }
+        Ok(open.clone())
+    }
+
+    fn forget(&mut self, conv: ConvId) {
+        if self.open.remove(&conv).is_some() {
+            self.handle.set_open(conv, false);
+            self.service.rooms.leave(conv, &self.handle.id);
+        }
+    }
+
+    fn leave(&mut self, conv: ConvId) -> Outcome {
+        let open = self.opened(conv)?;
+        self.forget(conv);
+        if !matches!(*open.place, Place::Direct(..)) {
+            self.service.directory.watch(conv, &self.handle);
+        }
+        Ok(Reply::Leave(Empty {}))
+    }
+
+    /// Runs a command beside the others; it takes effect even if the session ends.
+    fn spawn(
+        &self,
+        id: u64,
+        permit: OwnedSemaphorePermit,
+        page: Option<OwnedSemaphorePermit>,
+        work: impl Future<Output = Outcome> + std::marker::Send + 'static,
+    ) {
+        let handle = Arc::clone(&self.handle);
+        self.service.spawn(async move {
+            let outcome =
+                tokio::time::timeout(ENGINE_TIME, work).await.unwrap_or_else(|_| Err(timed_out()));
+            handle.outbox.push(encode::reply(id, outcome));
+            drop((permit, page));
+        });
+    }
+
+    async fn open(&mut self, id: u64, open: Open) -> Result<(), ErrorBody> {
+        let place = match open.to {
+            To::User(peer) => Place::direct(self.handle.user.clone(), peer),
+            To::Channel(name) => Place::Channel(name),
+            // Groups are private; what one may not see and what does not exist look the same.
+            To::Group(_) => return Err(ErrorBody::not_found()),
+        };
+        let (conv, place) = (place.conv_id(), Arc::new(place));
+        let earlier = self.opened(conv).ok();
+        if earlier.is_none() && self.open.len() >= LIMITS.open_max {
+            let message = format!("at most {} conversations may be open", LIMITS.open_max);
+            return Err(ErrorBody::new(ErrorCode::Limit, message));
+        }
+        let subscription =
+            Arc::new(Subscription::new(Arc::clone(&self.handle), open.echo, open.push));
+        let room = self.service.rooms.join(conv, &place, Arc::clone(&subscription));
+        let now_open =
+            OpenConv { place: Arc::clone(&place), subscription: Arc::clone(&subscription) };
+        // Known before the first await, so that `end` leaves the room wherever this is cut off.
+        self.open.insert(conv, now_open);
+        self.handle.set_open(conv, true);
+        let query = OpenQuery {
+            conv,
+            place,
+            user: self.handle.user.clone(),
+            limit: open.limit,
+            resume: open.resume.map(|resume| (resume.epoch, resume.seq)),
+        };
+        let going_live = self.go_live(id, &room, &subscription, query);
+        let outcome = tokio::time::timeout(ENGINE_TIME, going_live)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()));
+        if outcome.is_err() {
+            let kept = earlier.as_ref().map(|earlier| &earlier.subscription);
+            match (room.give_up_joining(&subscription, kept), earlier) {
+                (true, Some(earlier)) => drop(self.open.insert(conv, earlier)),
+                _ => self.forget(conv),
+            }
+        } else if room.need() == Need::Fill {
+            self.service.repair(conv, room);
+        }
+        outcome
+    }
+
+    /// Reads until the stream and what was read fit together, and answers.
+    async fn go_live(
+        &self,
+        id: u64,
+        room: &Arc<Room>,
+        subscription: &Arc<Subscription>,
+        query: OpenQuery,
+    ) -> Result<(), ErrorBody> {
+        let service = &self.service;
+        let mut became = false;
+        for _ in 0..OPEN_ATTEMPTS {
+            let opened = service.persistence.open(query.clone()).await.map_err(engine_error)?;
+            became |= opened.became;
+            let online =
+                if opened.mutual { service.online(&query.place, &query.user).await } else { None };
+            let Opened { epoch, head, mutual, .. } = &opened;
+            let (epoch, head, mutual) = (epoch.clone(), *head, *mutual);
+            let reply = reading::open_reply(&query, opened, online);
+            let reply = encode::reply(id, Ok(Reply::Open(Box::new(reply))));
+            let live = room.go_live(subscription, &epoch, head, mutual, reply);
+            if live == Live::Yes {
+                if became {
+                    let (conv, place, user) = (query.conv, query.place, query.user);
+                    service.distribution.publish(Hint::Became { conv, place, user, head });
+                }
+                return Ok(());
+            }
+        }
+        let message = "the conversation moves faster than it can be read";
+        Err(ErrorBody::new(ErrorCode::Overloaded, message).retry_after_ms(RETRY_AFTER_MS))
+    }
+
+    /// Begins a send. The engine is called here, in the order of the frames; only the waiting is elsewhere.
+    fn send(&self, id: u64, send: Send, open: OpenConv, permit: OwnedSemaphorePermit) {
+        let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+        let Send { conv, cid, kind, content, ts } = send;
+        let OpenConv { place, subscription, .. } = open;
+        subscription.note_send(&cid);
+        let mut appending = service.persistence.append(Append {
+            conv,
+            place: Arc::clone(&place),
+            sender: handle.user.clone(),
+            cid: cid.clone(),
+            kind,
+            content,
+            ts,
+            future_skew_ms_max: LIMITS.future_skew_ms_max,
+        });
+        self.service.spawn(async move {
+            let mut answered = false;
+            let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    // It may still be stored: then the others must see it although the sender was told "unknown".
+                    handle.outbox.push(encode::reply(id, Err(timed_out())));
+                    answered = true;
+                    appending.await
+                }
+            };
+            let is_new = matches!(&outcome, Ok(AppendOutcome::Stored(stored)) if !stored.dup);
+            let is_unknown = matches!(&outcome, Err(error) if !error.is_definite());
+            if !is_new && !is_unknown {
+                subscription.forget_send(&cid);
+            }
+            let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
+                AppendOutcome::Stored(stored) => Ok(stored),
+                AppendOutcome::Conflict => Err(ErrorBody::new(
+                    ErrorCode::Conflict,
+                    "this cid is taken by a message with another type or content",
+                )),
+                AppendOutcome::TsInFuture => Err(ErrorBody {
+                    field: Some("ts".to_owned()),
+                    ..ErrorBody::new(
+                        ErrorCode::TsInFuture,
+                        format!(
+                            "ts is more than {} ms ahead of the server",
+                            LIMITS.future_skew_ms_max
+                        ),
+                    )
+                }),
+            });
+            let outcome = outcome.map(|stored| {
+                let reply = send_reply(&stored);
+                service.publish_stored(conv, place, stored);
+                Reply::Send(reply)
+            });
+            if !answered {
+                handle.outbox.push(encode::reply(id, outcome));
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl ChatService {
+    /// Persisted, so publish. A duplicate is published again: its first hint may never have gone out.
+    fn publish_stored(&self, conv: ConvId, place: Arc<Place>, stored: Stored) {
+        let Stored { message, epoch, became, .. } = stored;
+        let node = self.settings.node.clone();
+        self.distribution.publish(Hint::Message(MessageHint {
+            conv,
+            place,
+            epoch,
+            node,
+            message,
+            became,
+        }));
+    }
+}
+
+fn send_reply(stored: &Stored) -> SendReply {
+    let message = &stored.message;
+    SendReply {
+        seq: message.seq,
+        ts: message.ts,
+        late: message.late,
+        dup: stored.dup,
+        at: message.at,
+    }
+}
+
+async fn acknowledge(service: Arc<ChatService>, handle: Arc<SessionHandle>, ack: Ack) -> Outcome {
+    let Ack { conv, up_to, ranges } = ack;
+    let user: UserName = handle.user.clone();
+    let request = AckRequest {
+        conv,
+        user: user.clone(),
+        up_to: up_to.unwrap_or(Seq::ZERO),
+        ranges: ranges.unwrap_or_default(),
+    };
+    match service.persistence.ack(request).await.map_err(engine_error)? {
+        AckOutcome::Merged { acked, unread } => {
+            let session = handle.id.clone();
+            service.distribution.publish(Hint::Acked { conv, user, acked: acked.clone(), session });
+            Ok(Reply::Ack(AckReply { acked, unread: unread.count, unread_more: unread.more }))
+        }
+        AckOutcome::AboveHead => Err(ErrorBody::new(
+            ErrorCode::AckAboveHead,
+            "acknowledges above the head of the conversation; nothing changed",
+        )),
+        AckOutcome::TooManyRanges => Err(ErrorBody::new(
+            ErrorCode::Limit,
+            format!(
+                "the merged state would hold more than {} ranges; nothing changed",
+                LIMITS.acked_ranges_max
+            ),
+        )),
+    }
+}
+
+fn timed_out() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Timeout,
+        "no answer from the engine in time; it may have happened: repeat it, a send with the same cid",
+    )
+}
+
+/// An engine's error as clients see it. The details are for operators: they go to the log.
+pub(super) fn engine_error(error: EngineError) -> ErrorBody {
+    let (code, message) = match &error {
+        EngineError::Unavailable(_) => {
+            (ErrorCode::Unavailable, "the message store is not available")
+        }
+        EngineError::Overloaded(_) => {
+            (ErrorCode::Overloaded, "the message store has too much to do")
+        }
+        EngineError::StorageFull(_) => (ErrorCode::StorageFull, "the message store is full"),
+        EngineError::ReadOnly(_) => (ErrorCode::ReadOnly, "the message store takes no writes now"),
+        EngineError::Timeout(_) => return timed_out(),
+        EngineError::Internal(_) => {
+            (ErrorCode::Internal, "the message store failed; it may have happened")
+        }
+    };
+    tracing::debug!(%error, ?code, "the engine refused a command");
+    metrics::counter!("chatctl_engine_errors_total", "code" => message).increment(1);
+    ErrorBody::new(code, message).retry_after_ms(RETRY_AFTER_MS)
+}

@@ -1,0 +1,403 @@
+//! One conversation on one node: fans each message out once, in order, to whoever has it open.
+//!
+//! Hints come in any order, doubled or not at all. The room follows `seq`: it holds back what is
+//! ahead, drops what is behind, and asks to be filled from the engine when something stays missing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::subscription::Subscription;
+use super::{Frame, encode};
+use crate::model::{AckSet, ConvId, Epoch, Message, Place, Seq, SessionId, UserName};
+use crate::protocol::{AckedPush, CloseCode, MsgPush, PresencePush, Push, ResetPush};
+
+/// Hints held back while an earlier one is missing; beyond, they are read from the engine instead.
+const AHEAD_MAX: usize = 1_024;
+/// Messages held for a session whose `open` is not answered yet; beyond, it reads again.
+const JOINING_MAX: usize = 1_024;
+
+/// A conversation that at least one session of this node has open.
+#[derive(Debug)]
+pub struct Room {
+    conv: ConvId,
+    place: Arc<Place>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Where the stream stands; unknown until the first `open` is answered.
+    stream: Option<Stream>,
+    /// Hints above the head that wait for an earlier one.
+    ahead: BTreeMap<Seq, Arc<Message>>,
+    /// The highest number heard of, held or not.
+    highest_heard: Seq,
+    filling: bool,
+    members: Vec<Member>,
+    mutual: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    epoch: Epoch,
+    /// Everything up to here was fanned out.
+    head: Seq,
+}
+
+#[derive(Debug)]
+struct Member {
+    subscription: Arc<Subscription>,
+    position: Position,
+}
+
+#[derive(Debug)]
+enum Position {
+    /// Its `open` is being answered: what is fanned out meanwhile waits here.
+    Joining {
+        /// Held messages follow this number; unknown until the stream is.
+        base: Option<Seq>,
+        held: Vec<Arc<Message>>,
+        overflow: bool,
+        /// Where an earlier `open` of the same session stood, in case this one fails.
+        was: Option<Seq>,
+    },
+    /// Next to be pushed.
+    Live(Seq),
+}
+
+/// What a room needs after taking a hint.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// Something is missing: call [`Room::missing_after`] in a while, read, and [`Room::fill`]. Said once until filled.
+    Fill,
+}
+
+/// Whether an `open` took effect.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Live {
+    /// The reply is queued, and pushes follow it.
+    Yes,
+    /// The stream has moved past what was read: read again.
+    ReadAgain,
+}
+
+impl Room {
+    /// An empty room.
+    pub fn new(conv: ConvId, place: Arc<Place>) -> Self {
+        Self { conv, place, state: Mutex::default() }
+    }
+
+    /// What the conversation is.
+    pub fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code under this lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a session, or replaces its earlier subscription: from now on messages are held for it.
+    pub fn join(&self, subscription: Arc<Subscription>) {
+        let mut state = self.state();
+        let base = state.stream.as_ref().map(|stream| stream.head);
+        let id = &subscription.session.id;
+        let found = state.members.iter().position(|member| member.subscription.session.id == *id);
+        let was = found.and_then(|at| match state.members.swap_remove(at).position {
+            Position::Live(next) => Some(next),
+            Position::Joining { was, .. } => was,
+        });
+        let position = Position::Joining { base, held: Vec::new(), overflow: false, was };
+        state.members.push(Member { subscription, position });
+    }
+
+    /// Answers an `open` that read up to `head`: queues the reply, then everything above it.
+    pub fn go_live(
+        &self,
+        subscription: &Arc<Subscription>,
+        epoch: &Epoch,
+        head: Seq,
+        mutual: bool,
+        reply: Frame,
+    ) -> Live {
+        let mut state = self.state();
+        state.mutual |= mutual;
+        match &state.stream {
+            Some(stream) if stream.epoch != *epoch => {
+                state.reset(self.conv, epoch, head, subscription)
+            }
+            Some(_) => {}
+            None => state.begin(epoch.clone(), head),
+        }
+        // What was read is stored: if its hints never come, the others here must be filled up to it.
+        state.highest_heard = state.highest_heard.max(head);
+        // The first reader starts the stream; hints that came before it may follow right on.
+        state.advance(self.conv);
+        let stream_head = state.stream.as_ref().map_or(head, |stream| stream.head);
+        let Some(member) =
+            state.members.iter_mut().find(|member| Arc::ptr_eq(&member.subscription, subscription))
+        else {
+            return Live::Yes;
+        };
+        let Position::Joining { base, held, overflow, .. } = &mut member.position else {
+            return Live::Yes;
+        };
+        let is_whole = !*overflow && base.is_some_and(|base| base <= head);
+        if !is_whole {
+            *base = Some(stream_head);
+            held.clear();
+            *overflow = false;
+            return Live::ReadAgain;
+        }
+        let held = std::mem::take(held);
+        let outbox = &subscription.session.outbox;
+        outbox.push(reply);
+        for message in held.iter().filter(|message| message.seq > head) {
+            if subscription.wants(message) {
+                outbox.push(msg_frame(self.conv, message));
+            }
+        }
+        member.position = Position::Live(stream_head.max(head).next());
+        Live::Yes
+    }
+
+    /// An `open` failed: the session's earlier one goes on, or it is not here at all. `false`: it is not.
+    pub fn give_up_joining(
+        &self,
+        subscription: &Arc<Subscription>,
+        earlier: Option<&Arc<Subscription>>,
+    ) -> bool {
+        let mut state = self.state();
+        let Some(at) =
+            state.members.iter().position(|member| Arc::ptr_eq(&member.subscription, subscription))
+        else {
+            return false;
+        };
+        let stream_head = state.stream.as_ref().map_or(Seq::ZERO, |stream| stream.head);
+        let member = &mut state.members[at];
+        if let (Position::Joining { held, overflow: false, was: Some(next), .. }, Some(earlier)) =
+            (&member.position, earlier)
+        {
+            for message in held.iter().filter(|message| message.seq >= *next) {
+                if earlier.wants(message) {
+                    earlier.session.outbox.push(msg_frame(self.conv, message));
+                }
+            }
+            member.position = Position::Live(stream_head.next().max(*next));
+            member.subscription = Arc::clone(earlier);
+            return true;
+        }
+        state.members.swap_remove(at);
+        if let Some(earlier) = earlier {
+            earlier.close();
+        }
+        false
+    }
+
+    /// Removes a session; `true` when nobody is left.
+    pub fn leave(&self, session: &SessionId) -> bool {
+        let mut state = self.state();
+        state.members.retain(|member| member.subscription.session.id != *session);
+        state.members.is_empty()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.state().members.is_empty()
+    }
+
+    /// Takes a hint.
+    pub fn take(&self, epoch: &Epoch, message: Arc<Message>) -> Need {
+        let mut state = self.state();
+        let head = match &state.stream {
+            // Another life of the store is never delivered; the next read of the engine settles it.
+            Some(stream) if stream.epoch != *epoch => return Need::Nothing,
+            Some(stream) if message.seq <= stream.head => return Need::Nothing,
+            Some(stream) => Some(stream.head),
+            None => None,
+        };
+        state.highest_heard = state.highest_heard.max(message.seq);
+        if state.ahead.len() < AHEAD_MAX || head.is_some_and(|head| message.seq == head.next()) {
+            state.ahead.insert(message.seq, message);
+        }
+        state.advance(self.conv);
+        state.need_fill()
+    }
+
+    /// Whether something is missing that nobody fills yet.
+    pub fn need(&self) -> Need {
+        self.state().need_fill()
+    }
+
+    /// The number after which messages are missing; `None` when none are, and the next gap asks anew.
+    pub fn missing_after(&self) -> Option<(Epoch, Seq)> {
+        let mut state = self.state();
+        let missing = match &state.stream {
+            Some(stream) if state.highest_heard > stream.head => {
+                Some((stream.epoch.clone(), stream.head))
+            }
+            _ => None,
+        };
+        state.filling = missing.is_some();
+        missing
+    }
+
+    /// Takes messages that were read from the engine in this life of the store.
+    pub fn fill(&self, epoch: &Epoch, messages: Vec<Arc<Message>>) {
+        let mut state = self.state();
+        if state.stream.as_ref().is_none_or(|stream| stream.epoch != *epoch) {
+            return;
+        }
+        for message in messages {
+            if state.stream.as_ref().is_some_and(|stream| message.seq > stream.head) {
+                state.ahead.insert(message.seq, message);
+            }
+            state.advance(self.conv);
+        }
+    }
+
+    /// The stream cannot be continued: everyone here is closed with [`CloseCode::STATE_LOST`].
+    pub fn give_up(&self) {
+        let mut state = self.state();
+        state.filling = false;
+        for member in &state.members {
+            member.subscription.session.outbox.close(CloseCode::STATE_LOST);
+        }
+    }
+
+    /// The store has a new life: everyone is told to open again.
+    pub fn reset(&self, epoch: &Epoch) {
+        let mut state = self.state();
+        if state.stream.as_ref().is_some_and(|stream| stream.epoch != *epoch) {
+            state.close_all(self.conv, epoch, None);
+        }
+    }
+
+    /// Tells the user's other sessions, and the other user of a direct chat.
+    pub fn acked(&self, user: &UserName, acked: &AckSet, origin: &SessionId) {
+        let state = self.state();
+        let (mut own, mut others) = (None, None);
+        for member in &state.members {
+            let session = &member.subscription.session;
+            let is_own = session.user == *user;
+            if session.id == *origin || (!is_own && !matches!(*self.place, Place::Direct(..))) {
+                continue;
+            }
+            let cached = if is_own { &mut own } else { &mut others };
+            let frame = cached.get_or_insert_with(|| {
+                let ranges = is_own.then(|| acked.ranges.clone());
+                let (conv, user, up_to) = (self.conv, user.clone(), acked.up_to);
+                encode::push(&Push::Acked(AckedPush { conv, user, up_to, ranges }))
+            });
+            session.outbox.push(frame.clone());
+        }
+    }
+
+    /// Tells the other user of a direct chat that both know.
+    pub fn presence(&self, user: &UserName, online: bool) {
+        let state = self.state();
+        if !state.mutual {
+            return;
+        }
+        let (conv, frame_user) = (self.conv, user.clone());
+        let frame = encode::push(&Push::Presence(PresencePush { conv, user: frame_user, online }));
+        for member in &state.members {
+            if member.subscription.session.user != *user {
+                member.subscription.session.outbox.push(frame.clone());
+            }
+        }
+    }
+}
+
+impl State {
+    fn begin(&mut self, epoch: Epoch, head: Seq) {
+        self.stream = Some(Stream { epoch, head });
+        for member in &mut self.members {
+            if let Position::Joining { base, .. } = &mut member.position {
+                base.get_or_insert(head);
+            }
+        }
+    }
+
+    fn reset(&mut self, conv: ConvId, epoch: &Epoch, head: Seq, keep: &Arc<Subscription>) {
+        self.close_all(conv, epoch, Some(keep));
+        for member in &mut self.members {
+            member.position =
+                Position::Joining { base: None, held: Vec::new(), overflow: false, was: None };
+        }
+        self.begin(epoch.clone(), head);
+    }
+
+    fn close_all(&mut self, conv: ConvId, epoch: &Epoch, keep: Option<&Arc<Subscription>>) {
+        let frame = encode::push(&Push::Reset(ResetPush { conv, epoch: epoch.clone() }));
+        self.members.retain(|member| {
+            // Sessions that are still joining read the new life themselves.
+            if keep.is_some_and(|keep| Arc::ptr_eq(keep, &member.subscription))
+                || matches!(member.position, Position::Joining { was: None, .. })
+            {
+                return true;
+            }
+            member.subscription.close();
+            member.subscription.session.outbox.push(frame.clone());
+            false
+        });
+        self.ahead.clear();
+        self.highest_heard = Seq::ZERO;
+        self.stream = None;
+    }
+
+    /// Fans out what follows the head without a gap.
+    fn advance(&mut self, conv: ConvId) {
+        let Some(stream) = &mut self.stream else { return };
+        while let Some(entry) = self.ahead.first_entry() {
+            if *entry.key() > stream.head.next() {
+                break;
+            }
+            let message = entry.remove();
+            if message.seq <= stream.head {
+                continue;
+            }
+            stream.head = message.seq;
+            let mut frame = None;
+            for member in &mut self.members {
+                match &mut member.position {
+                    Position::Live(next) if message.seq >= *next => {
+                        *next = message.seq.next();
+                        if member.subscription.wants(&message) {
+                            let frame = frame.get_or_insert_with(|| msg_frame(conv, &message));
+                            member.subscription.session.outbox.push(frame.clone());
+                        }
+                    }
+                    Position::Live(_) => {}
+                    Position::Joining { held, overflow, .. } => {
+                        if held.len() < JOINING_MAX {
+                            held.push(Arc::clone(&message));
+                        } else {
+                            *overflow = true;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn need_fill(&mut self) -> Need {
+        let missing = self.stream.as_ref().is_some_and(|stream| self.highest_heard > stream.head);
+        if missing && !self.filling {
+            self.filling = true;
+            return Need::Fill;
+        }
+        Need::Nothing
+    }
+}
+
+fn msg_frame(conv: ConvId, message: &Arc<Message>) -> Frame {
+    metrics::counter!("chatctl_messages_encoded_total").increment(1);
+    encode::push(&Push::Msg(MsgPush { conv, message: Arc::clone(message) }))
+}
+
+#[cfg(test)]
+#[path = "room_tests.rs"]
+mod tests;

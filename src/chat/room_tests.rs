@@ -1,0 +1,203 @@
+//! The room against every way in which a bus may treat hints.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chat::Outbox;
+use crate::chat::directory::SessionHandle;
+use crate::model::{ChannelName, Cid, MessageType};
+
+fn message(seq: u64, from: &str) -> Arc<Message> {
+    Arc::new(Message {
+        seq: Seq(seq),
+        from: UserName::new(from).unwrap(),
+        cid: Cid::new(&format!("c{seq}")).unwrap(),
+        kind: MessageType::new("text").unwrap(),
+        content: "x".to_owned(),
+        ts: seq,
+        at: seq,
+        late: false,
+    })
+}
+
+fn room() -> Room {
+    let place = Place::Channel(ChannelName::new("c").unwrap());
+    Room::new(place.conv_id(), Arc::new(place))
+}
+
+fn subscriber(user: &str, echo: bool) -> Arc<Subscription> {
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let user = UserName::new(user).unwrap();
+    let session = SessionHandle::new(SessionId::generate(), user, outbox);
+    Arc::new(Subscription::new(Arc::new(session), echo, true))
+}
+
+/// What was pushed after the reply, by number.
+fn pushed(subscription: &Subscription) -> Vec<u64> {
+    let mut frames = Vec::new();
+    subscription.session.outbox.try_take(&mut frames);
+    let seq = |frame: &Frame| -> Option<u64> {
+        let frame: serde_json::Value = serde_json::from_str(frame.as_str()).ok()?;
+        frame.get("msg")?.get("seq")?.as_u64()
+    };
+    frames.iter().filter_map(seq).collect()
+}
+
+fn epoch() -> Epoch {
+    Epoch::new("e").unwrap()
+}
+
+/// Opens as a session does: reads what is committed, again if need be.
+fn open(room: &Room, subscription: &Arc<Subscription>, committed: u64, stale: u64) -> u64 {
+    let mut head = stale;
+    while room.go_live(subscription, &epoch(), Seq(head), false, "\"reply\"".into())
+        == Live::ReadAgain
+    {
+        assert!(head < committed, "reading again at the committed head must be enough");
+        head = committed;
+    }
+    head
+}
+
+/// Fills as the service does.
+fn repair(room: &Room, committed: u64) {
+    while let Some((epoch, after)) = room.missing_after() {
+        room.fill(&epoch, (after.0 + 1..=committed).map(|seq| message(seq, "ann")).collect());
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// A message is committed; its hint waits in the bus.
+    Commit,
+    /// The bus delivers one of the hints that wait, and may keep it for another time.
+    Deliver { which: usize, again: bool },
+    /// The bus loses one of the hints that wait.
+    Lose(usize),
+    /// A session joins, and its read starts.
+    Join,
+    /// A read is answered with what was committed when it started.
+    Answer(usize),
+    /// A session that is live opens again.
+    Reopen(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Commit),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, again)| Act::Deliver { which, again }),
+        1 => any::<usize>().prop_map(Act::Lose),
+        1 => Just(Act::Join),
+        2 => any::<usize>().prop_map(Act::Answer),
+        1 => any::<usize>().prop_map(Act::Reopen),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn each_session_gets_each_message_above_its_head_once_in_order(
+        acts in prop::collection::vec(act(), 0..120)
+    ) {
+        let room = room();
+        let (mut committed, mut bus) = (0, Vec::new());
+        let (mut joining, mut live): (Vec<(Arc<Subscription>, u64)>, Vec<(Arc<Subscription>, u64)>) = (Vec::new(), Vec::new());
+        let answer = |room: &Room, (subscription, read): (Arc<Subscription>, u64), committed| {
+            let head = open(room, &subscription, committed, read);
+            (subscription, head)
+        };
+        for act in acts {
+            match act {
+                Act::Commit => {
+                    committed += 1;
+                    bus.push(committed);
+                }
+                Act::Deliver { which, again } if !bus.is_empty() => {
+                    let at = which % bus.len();
+                    let seq = if again { bus[at] } else { bus.swap_remove(at) };
+                    room.take(&epoch(), message(seq, "ann"));
+                }
+                Act::Lose(which) if !bus.is_empty() => {
+                    let at = which % bus.len();
+                    bus.swap_remove(at);
+                }
+                Act::Join => {
+                    let subscription = subscriber("bob", true);
+                    room.join(Arc::clone(&subscription));
+                    joining.push((subscription, committed));
+                }
+                Act::Answer(which) if !joining.is_empty() => {
+                    let at = which % joining.len();
+                    live.push(answer(&room, joining.swap_remove(at), committed));
+                }
+                Act::Reopen(which) if !live.is_empty() => {
+                    let at = which % live.len();
+                    let (earlier, _) = live.swap_remove(at);
+                    let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true));
+                    pushed(&earlier);
+                    room.join(Arc::clone(&again));
+                    joining.push((again, committed));
+                }
+                _ => {}
+            }
+        }
+        for joined in joining {
+            live.push(answer(&room, joined, committed));
+        }
+        // A lost hint is noticed by the next one, or by the next open: one more message settles it.
+        committed += 1;
+        room.take(&epoch(), message(committed, "ann"));
+        repair(&room, committed);
+        for (subscription, head) in live {
+            prop_assert_eq!(pushed(&subscription), (head + 1..=committed).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn without_echo_only_this_sessions_own_sends_are_left_out() {
+    let room = room();
+    let (quiet, other) = (subscriber("ann", false), subscriber("ann", true));
+    for subscription in [&quiet, &other] {
+        room.join(Arc::clone(subscription));
+        open(&room, subscription, 0, 0);
+    }
+    quiet.note_send(&Cid::new("c1").unwrap());
+    room.take(&epoch(), message(1, "ann"));
+    room.take(&epoch(), message(2, "ann"));
+    assert_eq!(pushed(&quiet), vec![2]);
+    assert_eq!(pushed(&other), vec![1, 2]);
+}
+
+#[test]
+fn another_epoch_is_never_delivered_and_a_reset_closes_the_stream() {
+    let room = room();
+    let subscription = subscriber("ann", true);
+    room.join(Arc::clone(&subscription));
+    open(&room, &subscription, 0, 0);
+    let other = Epoch::new("other").unwrap();
+    assert_eq!(room.take(&other, message(1, "bob")), Need::Nothing);
+    assert_eq!(pushed(&subscription), Vec::<u64>::new());
+    room.reset(&other);
+    assert!(subscription.is_closed());
+    assert!(room.is_empty());
+    let mut frames = Vec::new();
+    subscription.session.outbox.try_take(&mut frames);
+    assert!(frames[0].as_str().contains("\"reset\""), "{frames:?}");
+}
+
+#[test]
+fn a_failed_reopen_leaves_the_earlier_stream_whole() {
+    let room = room();
+    let earlier = subscriber("ann", true);
+    room.join(Arc::clone(&earlier));
+    open(&room, &earlier, 0, 0);
+    room.take(&epoch(), message(1, "bob"));
+    let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true));
+    room.join(Arc::clone(&again));
+    room.take(&epoch(), message(2, "bob"));
+    assert!(room.give_up_joining(&again, Some(&earlier)));
+    room.take(&epoch(), message(3, "bob"));
+    assert_eq!(pushed(&earlier), vec![1, 2, 3]);
+}

@@ -1,0 +1,107 @@
+//! The conversations that are open on this node.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::room::Room;
+use super::subscription::Subscription;
+use crate::model::{ConvId, Place, SessionId, UserName};
+
+/// Locks that rooms are spread over, so that conversations do not wait for each other.
+const SHARDS: usize = 64;
+
+type Shard = Mutex<HashMap<ConvId, Arc<Room>>>;
+
+/// All rooms; one exists as long as somebody is in it. Locks are taken in the order shard, room, index.
+#[derive(Debug)]
+pub struct Rooms {
+    shards: Vec<Shard>,
+    hasher: RandomState,
+    /// The open direct chats of each user, for presence.
+    direct: Mutex<HashMap<UserName, HashSet<ConvId>>>,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { shards, hasher: RandomState::new(), direct: Mutex::default() }
+    }
+}
+
+impl Rooms {
+    fn shard(&self, conv: ConvId) -> MutexGuard<'_, HashMap<ConvId, Arc<Room>>> {
+        let at = self.hasher.hash_one(conv) as usize % SHARDS;
+        // No code under this lock can panic half-way through a change.
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn direct(&self) -> MutexGuard<'_, HashMap<UserName, HashSet<ConvId>>> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The room of a conversation that is open here.
+    pub fn get(&self, conv: ConvId) -> Option<Arc<Room>> {
+        self.shard(conv).get(&conv).cloned()
+    }
+
+    /// Joins a room, creating it if need be.
+    pub fn join(
+        &self,
+        conv: ConvId,
+        place: &Arc<Place>,
+        subscription: Arc<Subscription>,
+    ) -> Arc<Room> {
+        let mut shard = self.shard(conv);
+        let room = shard.entry(conv).or_insert_with(|| {
+            let mut direct = self.direct();
+            for user in place.participants() {
+                direct.entry(user.clone()).or_default().insert(conv);
+            }
+            Arc::new(Room::new(conv, Arc::clone(place)))
+        });
+        room.join(subscription);
+        Arc::clone(room)
+    }
+
+    /// Leaves a room and removes it when it is empty.
+    pub fn leave(&self, conv: ConvId, session: &SessionId) {
+        let mut shard = self.shard(conv);
+        if let Some(room) = shard.get(&conv)
+            && room.leave(session)
+        {
+            self.remove(&mut shard, conv);
+        }
+    }
+
+    /// Removes a room that has become empty by itself.
+    pub fn sweep(&self, conv: ConvId) {
+        let mut shard = self.shard(conv);
+        if shard.get(&conv).is_some_and(|room| room.is_empty()) {
+            self.remove(&mut shard, conv);
+        }
+    }
+
+    fn remove(&self, shard: &mut HashMap<ConvId, Arc<Room>>, conv: ConvId) {
+        let Some(room) = shard.remove(&conv) else { return };
+        let mut direct = self.direct();
+        for user in room.place().participants() {
+            if let Some(convs) = direct.get_mut(user) {
+                convs.remove(&conv);
+                if convs.is_empty() {
+                    direct.remove(user);
+                }
+            }
+        }
+    }
+
+    /// The open direct chats of a user.
+    pub fn direct_rooms_of(&self, user: &UserName) -> Vec<Arc<Room>> {
+        let convs: Vec<ConvId> = self
+            .direct()
+            .get(user)
+            .map(|convs| convs.iter().copied().collect())
+            .unwrap_or_default();
+        convs.into_iter().filter_map(|conv| self.get(conv)).collect()
+    }
+}

@@ -1,0 +1,266 @@
+//! What a batch decides: sequence numbers, lateness, duplicates, acknowledgements.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::codec::{Record, decode_seq, encode_acks, encode_message, encode_place};
+use super::committer::{AckDecision, Answer};
+use super::keys::{self, Table};
+use super::recent::Recents;
+use super::table_log::{stored_acks, stored_message};
+use super::tables::{Batch, TableError, Tables, View};
+use crate::clock;
+use crate::model::{AckSet, ConvId, Epoch, LIMITS, Message, Place, Seq, UserName};
+use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, Stored};
+
+/// Builds one batch from requests in their order; each sees the effects of those before it.
+pub struct BatchBuilder<'a> {
+    tables: &'a dyn Tables,
+    recents: &'a Recents,
+    epoch: &'a Epoch,
+    storage_full: Option<String>,
+    view: Box<dyn View + 'a>,
+    batch: Batch,
+    notes: Notes,
+    tips: HashMap<ConvId, (Seq, u64)>,
+    cids: HashMap<Vec<u8>, Arc<Message>>,
+    acks: HashMap<Vec<u8>, AckSet>,
+    mine: HashSet<Vec<u8>>,
+}
+
+impl<'a> BatchBuilder<'a> {
+    /// Starts a batch; with `storage_full` nothing new is taken.
+    pub fn new(
+        tables: &'a dyn Tables,
+        recents: &'a Recents,
+        epoch: &'a Epoch,
+        storage_full: Option<String>,
+    ) -> Self {
+        Self {
+            tables,
+            recents,
+            epoch,
+            storage_full,
+            view: tables.view(),
+            batch: Batch::default(),
+            notes: Notes::default(),
+            tips: HashMap::new(),
+            cids: HashMap::new(),
+            acks: HashMap::new(),
+            mine: HashSet::new(),
+        }
+    }
+
+    /// The writes, and what to note once they are visible.
+    pub fn finish(self) -> (Batch, Notes) {
+        (self.batch, self.notes)
+    }
+
+    fn check_space(&self) -> Result<(), EngineError> {
+        match &self.storage_full {
+            Some(shortage) => Err(EngineError::StorageFull(shortage.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Head and highest `ts`, with what this batch adds.
+    fn tip(&mut self, conv: ConvId) -> Result<(Seq, u64), TableError> {
+        if let Some(tip) = self.tips.get(&conv) {
+            return Ok(*tip);
+        }
+        let tip = self.recents.load(self.tables, conv, &[], |recent| recent.tip())?;
+        self.tips.insert(conv, tip);
+        Ok(tip)
+    }
+
+    /// Decides one send.
+    pub fn append(&mut self, append: Append) -> Result<AppendOutcome, EngineError> {
+        let Append { conv, place, sender, cid, kind, content, ts, future_skew_ms_max } = append;
+        let dedupe_key = keys::dedupe(conv, &sender, &cid);
+        if let Some(first) = self.first_of(conv, &dedupe_key).map_err(unread)? {
+            let same = first.kind == kind && first.content == content;
+            let stored = || Stored {
+                message: first,
+                dup: true,
+                epoch: self.epoch.clone(),
+                became: Vec::new(),
+            };
+            return Ok(if same {
+                AppendOutcome::Stored(stored())
+            } else {
+                AppendOutcome::Conflict
+            });
+        }
+        let at = clock::unix_ms();
+        if ts.is_some_and(|ts| ts > at.saturating_add(future_skew_ms_max)) {
+            return Ok(AppendOutcome::TsInFuture);
+        }
+        self.check_space()?;
+        let (head, high_ts) = self.tip(conv).map_err(unread)?;
+        let seq = head.next();
+        let ts = ts.unwrap_or_else(|| at.max(high_ts));
+        let late = ts < high_ts;
+        let message = Arc::new(Message { seq, from: sender, cid, kind, content, ts, at, late });
+        let record = Record { message: Arc::clone(&message), high_ts_before: high_ts };
+
+        let mut became = Vec::new();
+        if head == Seq::ZERO {
+            for user in place.participants() {
+                if self.make_mine(conv, &place, user).map_err(unread)? {
+                    became.push(user.clone());
+                }
+            }
+        }
+        self.batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
+        self.batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
+        if late {
+            let from = message.from.as_str().as_bytes().to_vec();
+            self.batch.insert(Table::Late, keys::by_seq(conv, seq), from);
+        }
+        self.batch.insert(Table::Dedupe, dedupe_key.clone(), seq.0.to_be_bytes().to_vec());
+        self.tips.insert(conv, (seq, high_ts.max(ts)));
+        self.cids.insert(dedupe_key, Arc::clone(&message));
+        self.notes.records.push((conv, record));
+        Ok(AppendOutcome::Stored(Stored { message, dup: false, epoch: self.epoch.clone(), became }))
+    }
+
+    /// The message stored under a `cid`, in this batch or before.
+    fn first_of(&self, conv: ConvId, key: &[u8]) -> Result<Option<Arc<Message>>, TableError> {
+        if let Some(message) = self.cids.get(key) {
+            return Ok(Some(Arc::clone(message)));
+        }
+        match self.view.get(Table::Dedupe, key)? {
+            Some(seq) => stored_message(&*self.view, conv, decode_seq(&seq)?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a conversation into a user's index; `false` when it was there.
+    fn make_mine(
+        &mut self,
+        conv: ConvId,
+        place: &Place,
+        user: &UserName,
+    ) -> Result<bool, TableError> {
+        let key = keys::is_mine(user, conv);
+        if self.mine.contains(&key) || self.view.get(Table::IsMine, &key)?.is_some() {
+            return Ok(false);
+        }
+        // Within one batch the order is that of the requests: the count breaks the tie of the clock.
+        let order = clock::unix_us().saturating_mul(1_000) + (self.mine.len() as u64).min(999);
+        self.batch.insert(Table::Mine, keys::mine(user, order, conv), encode_place(place));
+        self.batch.insert(Table::IsMine, key.clone(), Vec::new());
+        self.mine.insert(key);
+        Ok(true)
+    }
+
+    fn acked(&self, conv: ConvId, user: &UserName) -> Result<Option<AckSet>, TableError> {
+        match self.acks.get(&keys::acks(conv, user)) {
+            Some(acked) => Ok(Some(acked.clone())),
+            None => stored_acks(&*self.view, conv, user),
+        }
+    }
+
+    fn put_acks(&mut self, conv: ConvId, user: &UserName, acked: AckSet) {
+        let key = keys::acks(conv, user);
+        self.batch.insert(Table::Acks, key.clone(), encode_acks(&acked));
+        self.acks.insert(key, acked.clone());
+        self.notes.acks.push((conv, user.clone(), acked));
+    }
+
+    /// Decides one acknowledgement.
+    pub fn ack(&mut self, request: AckRequest) -> Result<AckDecision, EngineError> {
+        let AckRequest { conv, user, up_to, ranges } = request;
+        let (head, _) = self.tip(conv).map_err(unread)?;
+        let stored = self.acked(conv, &user).map_err(unread)?;
+        let before = stored.clone().unwrap_or_default();
+        let merged = match before.merged(up_to, &ranges, head, LIMITS.acked_ranges_max) {
+            Ok(merged) => merged,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if merged != before {
+            self.check_space()?;
+            self.put_acks(conv, &user, merged.clone());
+        }
+        Ok(Ok(merged))
+    }
+
+    /// Decides where a user's acknowledgement starts, once.
+    pub fn join(
+        &mut self,
+        conv: ConvId,
+        place: &Place,
+        user: &UserName,
+    ) -> Result<bool, EngineError> {
+        if self.acked(conv, user).map_err(unread)?.is_some() {
+            return Ok(false);
+        }
+        self.check_space()?;
+        let start = match place {
+            Place::Direct(..) => Seq::ZERO,
+            Place::Channel(_) | Place::Group(_) => self.tip(conv).map_err(unread)?.0,
+        };
+        let became = self.make_mine(conv, place, user).map_err(unread)?;
+        self.put_acks(conv, user, AckSet::up_to(start));
+        Ok(became)
+    }
+}
+
+/// A failed read before anything was written: certainly not done.
+fn unread(error: TableError) -> EngineError {
+    EngineError::Unavailable(error.0)
+}
+
+/// What the newest messages in memory learn from a batch.
+#[derive(Debug, Default)]
+pub struct Notes {
+    records: Vec<(ConvId, Record)>,
+    acks: Vec<(ConvId, UserName, AckSet)>,
+}
+
+impl Notes {
+    /// How many messages the batch stores.
+    pub fn messages(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Tells the newest messages.
+    pub fn apply(self, recents: &Recents) {
+        for (conv, record) in &self.records {
+            recents.note_message(*conv, record);
+        }
+        for (conv, user, acked) in &self.acks {
+            recents.note_acks(*conv, user, acked);
+        }
+    }
+}
+
+/// A decision that waits for its batch.
+pub enum Decided {
+    /// Of a send.
+    Append(Result<AppendOutcome, EngineError>, Answer<AppendOutcome>),
+    /// Of an acknowledgement.
+    Ack(Result<AckDecision, EngineError>, Answer<AckDecision>),
+    /// Of a first open.
+    Join(Result<bool, EngineError>, Answer<bool>),
+}
+
+impl Decided {
+    /// The batch is durable: tell the caller, if it still waits.
+    pub fn answer(self) {
+        match self {
+            Self::Append(decision, answer) => drop(answer.send(decision)),
+            Self::Ack(decision, answer) => drop(answer.send(decision)),
+            Self::Join(decision, answer) => drop(answer.send(decision)),
+        }
+    }
+
+    /// The batch failed: nobody can tell whether it is on disk.
+    pub fn refuse(self, error: &EngineError) {
+        match self {
+            Self::Append(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Ack(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Join(_, answer) => drop(answer.send(Err(error.clone()))),
+        }
+    }
+}

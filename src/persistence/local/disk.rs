@@ -1,0 +1,112 @@
+//! The tables on disk: fjall, a log-structured store with a journal.
+
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+
+use super::SyncPolicy;
+use super::keys::Table;
+use super::tables::{Batch, Each, TableError, Tables, View, is_crossed};
+
+/// A fjall database with one keyspace for each table.
+pub struct DiskTables {
+    database: Database,
+    keyspaces: Vec<Keyspace>,
+    commit_mode: PersistMode,
+    path: PathBuf,
+}
+
+impl DiskTables {
+    /// Opens or creates the store in `path`; a torn tail of the journal is cut off.
+    pub fn open(path: &Path, sync: SyncPolicy, cache_bytes: u64) -> Result<Self, TableError> {
+        let failed = |error: fjall::Error| located(path, &error);
+        let database = Database::builder(path)
+            .cache_size(cache_bytes)
+            .manual_journal_persist(true)
+            .open()
+            .map_err(failed)?;
+        let keyspaces = Table::ALL
+            .iter()
+            .map(|table| database.keyspace(table.name(), KeyspaceCreateOptions::default))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        // Every policy reaches the kernel before the reply; `always` also the disk.
+        let commit_mode = match sync {
+            SyncPolicy::Always => PersistMode::SyncData,
+            SyncPolicy::Interval(_) | SyncPolicy::Never | SyncPolicy::Memory => PersistMode::Buffer,
+        };
+        Ok(Self { database, keyspaces, commit_mode, path: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+impl DiskTables {
+    /// Loses rows, as only a failing disk does.
+    pub fn remove_for_test(&self, table: Table, keys: impl Iterator<Item = Vec<u8>>) {
+        for key in keys {
+            self.keyspaces[table as usize].remove(key).unwrap();
+        }
+        self.sync().unwrap();
+    }
+}
+
+fn located(path: &Path, error: &fjall::Error) -> TableError {
+    TableError(format!("{}: {error:?}", path.display()))
+}
+
+impl Tables for DiskTables {
+    fn view(&self) -> Box<dyn View + '_> {
+        Box::new(DiskView { tables: self, snapshot: self.database.snapshot() })
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), TableError> {
+        // fjall writes the journal, persists it, and only then shows the batch to readers.
+        let mut writes = self.database.batch().durability(Some(self.commit_mode));
+        for (table, key, value) in batch.inserts {
+            writes.insert(&self.keyspaces[table as usize], key, value);
+        }
+        writes.commit().map_err(|error| located(&self.path, &error))
+    }
+
+    fn sync(&self) -> Result<(), TableError> {
+        self.database.persist(PersistMode::SyncData).map_err(|error| located(&self.path, &error))
+    }
+}
+
+struct DiskView<'a> {
+    tables: &'a DiskTables,
+    snapshot: Snapshot,
+}
+
+impl View for DiskView<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, TableError> {
+        self.snapshot
+            .get(&self.tables.keyspaces[table as usize], key)
+            .map(|value| value.map(|value| value.to_vec()))
+            .map_err(|error| located(&self.tables.path, &error))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        descending: bool,
+        each: Each<'_>,
+    ) -> Result<(), TableError> {
+        if is_crossed(bounds) {
+            return Ok(());
+        }
+        let mut range =
+            self.snapshot.range::<&[u8], _>(&self.tables.keyspaces[table as usize], bounds);
+        let mut next = || if descending { range.next_back() } else { range.next() };
+        while let Some(entry) = next() {
+            let (key, value) =
+                entry.into_inner().map_err(|error| located(&self.tables.path, &error))?;
+            if !each(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

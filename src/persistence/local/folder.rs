@@ -1,0 +1,246 @@
+//! The data folder: whose it is, which format it has, and which life of the store it holds.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::SyncPolicy;
+use crate::model::Epoch;
+
+/// The format that this version writes.
+const FORMAT: u32 = 1;
+const MARKER_NAME: &str = "chatctl.json";
+const LOCK_NAME: &str = "chatctl.lock";
+
+/// Why a data folder cannot be used. Each text says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum FolderError {
+    #[error("data folder {path}: {source}; make it readable and writable or set CHATCTL_DATA_DIR")]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "data folder {path} is in use by process {owner}; stop it or set CHATCTL_DATA_DIR to another folder"
+    )]
+    InUse { path: PathBuf, owner: String },
+    #[error(
+        "data folder {path} holds files that are not chatctl's; set CHATCTL_DATA_DIR to an empty folder"
+    )]
+    Foreign { path: PathBuf },
+    #[error(
+        "data folder {path} has format {found}, newer than {FORMAT}; use a newer chatctl or another CHATCTL_DATA_DIR"
+    )]
+    Newer { path: PathBuf, found: u32 },
+    #[error(
+        "data folder {path}: {MARKER_NAME} cannot be read ({problem}); restore it or set CHATCTL_DATA_DIR to another folder"
+    )]
+    BadMarker { path: PathBuf, problem: String },
+}
+
+/// What stands in the marker file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    format: u32,
+    epoch: Epoch,
+    /// Which boot of the machine wrote last: what the kernel held is gone after another.
+    boot: String,
+    /// The last life ended with everything on disk.
+    clean: bool,
+    /// The last life forced every batch to the disk.
+    always_synced: bool,
+}
+
+/// A data folder that is ours until this is dropped.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    marker: Marker,
+    /// Messages that were acknowledged may be missing: the epoch is a new one.
+    pub renewed: bool,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Takes the folder, creating it if need be.
+    pub fn take(path: &Path, sync: SyncPolicy) -> Result<Self, FolderError> {
+        let failed = |source| FolderError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        let existing = read_marker(path)?;
+        if existing.is_none() && !is_vacant(path).map_err(failed)? {
+            return Err(FolderError::Foreign { path: path.to_owned() });
+        }
+        let lock = lock(path)?;
+        let boot = boot_id();
+        let always_synced = matches!(sync, SyncPolicy::Always);
+        let (epoch, renewed) = match existing {
+            None => (Epoch::generate(), false),
+            Some(last) if last.clean || last.always_synced || last.boot == boot => {
+                (last.epoch, false)
+            }
+            Some(_) => (Epoch::generate(), true),
+        };
+        let marker = Marker { format: FORMAT, epoch, boot, clean: false, always_synced };
+        let folder = Self { path: path.to_owned(), marker, renewed, _lock: lock };
+        // Not before the store is cut to its new head: a crash in between must renew again.
+        if !renewed {
+            folder.write_marker().map_err(failed)?;
+        }
+        Ok(folder)
+    }
+
+    /// The life of the store.
+    pub fn epoch(&self) -> &Epoch {
+        &self.marker.epoch
+    }
+
+    /// Where the tables are.
+    pub fn store_path(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// Declares a renewed epoch valid: the store has been brought in line with it.
+    pub fn confirm_epoch(&self) -> io::Result<()> {
+        self.write_marker()
+    }
+
+    /// Records that everything is on disk; the last act of a life.
+    pub fn mark_clean(&mut self) -> io::Result<()> {
+        self.marker.clean = true;
+        self.write_marker()
+    }
+
+    fn write_marker(&self) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.marker)?;
+        let (next, marker) = (self.path.join("chatctl.json.next"), self.path.join(MARKER_NAME));
+        let mut file = File::create(&next)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(next, marker)?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn read_marker(path: &Path) -> Result<Option<Marker>, FolderError> {
+    let text = match fs::read(path.join(MARKER_NAME)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FolderError::Io { path: path.to_owned(), source }),
+    };
+    let bad = |error: serde_json::Error| FolderError::BadMarker {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    };
+    /// Read first: a newer format may have other fields.
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    let found = serde_json::from_slice::<Versioned>(&text).map_err(bad)?.format;
+    if found > FORMAT {
+        return Err(FolderError::Newer { path: path.to_owned(), found });
+    }
+    serde_json::from_slice(&text).map(Some).map_err(bad)
+}
+
+/// Whether the folder holds nothing but what a start that was cut short leaves.
+fn is_vacant(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != LOCK_NAME && name != "chatctl.json.next" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn lock(path: &Path) -> Result<File, FolderError> {
+    let failed = |source| FolderError::Io { path: path.to_owned(), source };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join(LOCK_NAME))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // Only for the message; the lock itself says that it is taken.
+            let _ = file.read_to_string(&mut owner);
+            let owner = if owner.is_empty() { "(unknown)".to_owned() } else { owner };
+            return Err(FolderError::InUse { path: path.to_owned(), owner });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).map_err(failed)?;
+    file.write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
+    Ok(file)
+}
+
+/// Identifies the running boot of the machine. Where the kernel does not tell, every start counts as another
+/// boot, which is the safe side.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_else(|_| Epoch::generate().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_a_foreign_folder_and_a_newer_format_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap();
+        let second = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap_err();
+        assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
+        drop(first);
+        DataFolder::take(folder.path(), SyncPolicy::Always).unwrap();
+
+        let marker = folder.path().join(MARKER_NAME);
+        fs::write(&marker, br#"{"format":2,"something":"else"}"#).unwrap();
+        let newer = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap_err();
+        assert!(matches!(newer, FolderError::Newer { found: 2, .. }), "{newer}");
+        fs::write(&marker, b"{").unwrap();
+        let bad = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap_err();
+        assert!(matches!(bad, FolderError::BadMarker { .. }), "{bad}");
+
+        let foreign = tempfile::tempdir().unwrap();
+        fs::write(foreign.path().join("thesis.tex"), b"dear").unwrap();
+        let refused = DataFolder::take(foreign.path(), SyncPolicy::Always).unwrap_err();
+        assert!(matches!(refused, FolderError::Foreign { .. }), "{refused}");
+    }
+
+    #[test]
+    fn another_boot_renews_the_epoch_only_when_something_can_be_missing() {
+        let pretend_other_boot = |path: &Path| {
+            let mut marker = read_marker(path).unwrap().unwrap();
+            marker.boot = "another".to_owned();
+            fs::write(path.join(MARKER_NAME), serde_json::to_vec(&marker).unwrap()).unwrap();
+        };
+        for (sync, clean, renewed) in [
+            (SyncPolicy::Always, false, false),
+            (SyncPolicy::Never, true, false),
+            (SyncPolicy::Never, false, true),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut first = DataFolder::take(folder.path(), sync).unwrap();
+            let epoch = first.epoch().clone();
+            if clean {
+                first.mark_clean().unwrap();
+            }
+            drop(first);
+            pretend_other_boot(folder.path());
+            let second = DataFolder::take(folder.path(), sync).unwrap();
+            assert_eq!(second.renewed, renewed, "{sync:?} {clean}");
+            assert_eq!(*second.epoch() != epoch, renewed);
+            drop(second);
+            // Not confirmed: the next start must renew again.
+            assert_eq!(DataFolder::take(folder.path(), sync).unwrap().renewed, renewed);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where things stand in the tables: keys sort in the order in which they are read.
+
+use crate::model::{Cid, ConvId, Seq, UserName};
+
+/// The tables of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `conv seq` → the message. History by number, and the truth.
+    Messages,
+    /// `conv ts seq` → nothing. History by time.
+    ByTime,
+    /// `conv seq` → the sender. The late messages.
+    Late,
+    /// `conv sender cid` → `seq`. What makes a send idempotent; kept as long as its message.
+    Dedupe,
+    /// `conv user` → the acknowledgement. Its presence says that the conversation was opened.
+    Acks,
+    /// `user order conv` → the place. A user's conversations in the order they became theirs.
+    Mine,
+    /// `user conv` → nothing. Whether a conversation is in [`Table::Mine`].
+    IsMine,
+}
+
+impl Table {
+    /// All tables, each at the index of its discriminant.
+    pub const ALL: [Self; 7] = [
+        Self::Messages,
+        Self::ByTime,
+        Self::Late,
+        Self::Dedupe,
+        Self::Acks,
+        Self::Mine,
+        Self::IsMine,
+    ];
+
+    /// The name on disk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::ByTime => "by_time",
+            Self::Late => "late",
+            Self::Dedupe => "dedupe",
+            Self::Acks => "acks",
+            Self::Mine => "mine",
+            Self::IsMine => "is_mine",
+        }
+    }
+}
+
+/// Key of [`Table::Messages`] and [`Table::Late`].
+pub fn by_seq(conv: ConvId, seq: Seq) -> Vec<u8> {
+    [conv.as_bytes().as_slice(), &seq.0.to_be_bytes()].concat()
+}
+
+/// Key of [`Table::ByTime`].
+pub fn by_time(conv: ConvId, (ts, seq): (u64, Seq)) -> Vec<u8> {
+    [conv.as_bytes().as_slice(), &ts.to_be_bytes(), &seq.0.to_be_bytes()].concat()
+}
+
+/// Key of [`Table::Dedupe`]. The sender is length-prefixed, so that no two pairs share a key.
+pub fn dedupe(conv: ConvId, sender: &UserName, cid: &Cid) -> Vec<u8> {
+    let sender = sender.as_str().as_bytes();
+    [conv.as_bytes().as_slice(), &[sender.len() as u8], sender, cid.as_str().as_bytes()].concat()
+}
+
+/// Key of [`Table::Acks`].
+pub fn acks(conv: ConvId, user: &UserName) -> Vec<u8> {
+    [conv.as_bytes().as_slice(), user.as_str().as_bytes()].concat()
+}
+
+/// Key of [`Table::Mine`]; `order` grows with time.
+pub fn mine(user: &UserName, order: u64, conv: ConvId) -> Vec<u8> {
+    [user_prefix(user).as_slice(), &order.to_be_bytes(), conv.as_bytes()].concat()
+}
+
+/// Key of [`Table::IsMine`].
+pub fn is_mine(user: &UserName, conv: ConvId) -> Vec<u8> {
+    [user_prefix(user).as_slice(), conv.as_bytes()].concat()
+}
+
+/// What all keys of a user in [`Table::Mine`] begin with: length-prefixed, so that no name is
+/// the prefix of another.
+pub fn user_prefix(user: &UserName) -> Vec<u8> {
+    let name = user.as_str().as_bytes();
+    [&[name.len() as u8], name].concat()
+}
+
+/// The last eight bytes as a number: `seq` in the keys of messages.
+pub fn trailing_seq(key: &[u8]) -> Option<Seq> {
+    let bytes = key.get(key.len().checked_sub(8)?..)?;
+    Some(Seq(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The last bytes as a conversation: in the keys of [`Table::Mine`].
+pub fn trailing_conv(key: &[u8]) -> Option<ConvId> {
+    ConvId::from_bytes(key.get(key.len().checked_sub(ConvId::BYTES)?..)?)
+}
+
+/// The conversation and user of a key of [`Table::Acks`].
+pub fn split_acks(key: &[u8]) -> Option<(ConvId, UserName)> {
+    let (conv, user) = key.split_at_checked(ConvId::BYTES)?;
+    Some((ConvId::from_bytes(conv)?, UserName::new(std::str::from_utf8(user).ok()?).ok()?))
+}
