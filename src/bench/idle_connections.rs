@@ -90,6 +90,7 @@ async fn connect_all(
 ) -> Result<Vec<Client>, BenchError> {
     let progress = Progress::start("connecting", Some(options.clients as u64));
     let addresses = run.targets.addresses();
+    run.record.start();
     let connecting = stream::iter(0..options.clients).map(|index| {
         let progress = &progress;
         async move {
@@ -114,7 +115,6 @@ async fn connect_all(
         () = cancel.cancelled() => Vec::new(),
     };
     let mut recorder = Recorder::new();
-    run.record.start();
     let clients = connected.into_iter().map(|(client, asked_at, connected_at)| {
         recorder.record(0, connected_at, connected_at.duration_since(asked_at));
         client

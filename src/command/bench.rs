@@ -143,7 +143,8 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
             eprintln!("error: {text}");
             Ok(Exit::Usage)
         }
-        Err(error) => Err(error.into()),
+        // Its text holds its source's already; as a chain they would be printed twice.
+        Err(error) => Err(anyhow::anyhow!("{error}")),
     }
 }
 
