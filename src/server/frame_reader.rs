@@ -76,8 +76,8 @@ impl<'a> FrameReader<'a> {
 
     /// Reads and throws away until the client has closed its side. Closing a socket that holds unread bytes
     /// would reset it, and the client might never see our close frame.
-    pub(super) async fn drain(self) {
-        let half = self.stream.into_inner().half;
+    pub(super) async fn drain(&mut self) {
+        let half = &self.stream.get_ref().half;
         loop {
             if half.readable().await.is_err() {
                 return;

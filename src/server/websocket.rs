@@ -43,7 +43,7 @@ pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node
     let mut writer = FrameWriter::new(write_half);
     if slot.refused {
         let ending = Ending::Code(CloseCode::TOO_MANY);
-        close(writer, reader, ending, settings).await;
+        close(&mut writer, &mut reader, ending, settings).await;
         count(ending);
         return;
     }
@@ -75,7 +75,7 @@ pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node
     // The user is offline at once; the client may take its time to close.
     let close = async {
         tokio::select! {
-            () = close(writer, reader, ending, settings) => {}
+            () = close(&mut writer, &mut reader, ending, settings) => {}
             () = node.abort.cancelled() => {}
         }
     };
@@ -166,8 +166,8 @@ async fn write_loop(
 /// The close frame, and the client's side of the close. A client that does not take it in time gets
 /// the end of the socket.
 async fn close(
-    mut writer: FrameWriter<WriteHalf<'_>>,
-    reader: FrameReader<'_>,
+    writer: &mut FrameWriter<WriteHalf<'_>>,
+    reader: &mut FrameReader<'_>,
     ending: Ending,
     settings: &ServerSettings,
 ) {
@@ -247,56 +247,6 @@ mod tests {
         };
         let write = write_loop(&outbox, &mut writer, &pulse, &settings);
         timeout(PATIENCE, async { tokio::join!(write, fill).0 }).await.expect("the loop ends")
-    }
-
-    #[tokio::test]
-    async fn zz_sizes() {
-        let (_client, mut server) = pair().await;
-        let settings = ServerSettings::default();
-        let pulse = Pulse::start(Instant::now());
-        let (r, write_half) = server.split();
-        let mut writer = FrameWriter::new(write_half);
-        let newf = FrameReader::new(r, Bytes::new(), &pulse);
-        println!("new {}", size_of_val(&newf));
-        let mut reader = newf.await;
-        let outbox = Outbox::new(10);
-        println!(
-            "reader {} writer {} pulse {} settings {}",
-            size_of_val(&reader),
-            size_of_val(&writer),
-            size_of_val(&pulse),
-            size_of_val(&settings)
-        );
-        println!("next {}", size_of_val(&reader.next()));
-        println!(
-            "write_loop {}",
-            size_of_val(&write_loop(&outbox, &mut writer, &pulse, &settings))
-        );
-        println!(
-            "flush {} until_slow {} take {} pong {}",
-            size_of_val(&writer.flush()),
-            size_of_val(&outbox.until_slow()),
-            size_of_val(&outbox.take(&mut Vec::new())),
-            size_of_val(&pulse.pong())
-        );
-        println!("close {}", size_of_val(&close(writer, reader, Ending::Lost, &settings)));
-        println!("session {}", size_of::<Session>());
-        fn ret<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
-            size_of::<F>()
-        }
-        fn ret2<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
-            size_of::<F>()
-        }
-        fn ret1<A, F: Future>(_: fn(A) -> F) -> usize {
-            size_of::<F>()
-        }
-        println!("handle {} end {}", ret2(Session::handle), ret1(Session::end));
-        println!(
-            "slot {} stream {} upg {}",
-            size_of::<Slot>(),
-            size_of::<TcpStream>(),
-            size_of::<hyper::upgrade::OnUpgrade>()
-        );
     }
 
     #[tokio::test]
