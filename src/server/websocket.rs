@@ -93,7 +93,8 @@ async fn read_loop(
     loop {
         match reader.next().await {
             Heard::Text(text) => {
-                if let Err(code) = session.handle(&text).await {
+                // Boxed: its more than 1 KiB would otherwise lie idle in every connection's task.
+                if let Err(code) = Box::pin(session.handle(&text)).await {
                     return Ending::Code(code);
                 }
                 if !greeted && session.is_greeted() {
