@@ -1,13 +1,14 @@
 //! `chatctl serve`: settings to engines to a server, until it is told to stop.
 
 use std::future::pending;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -54,6 +55,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }
+    raise_file_limit(config.connections_max);
     let metrics = server::install_metrics()?;
     let listeners = Listeners {
         public: bind(config.listen, "CHATCTL_LISTEN")?,
@@ -216,12 +218,34 @@ fn settings(config: Config) -> ServerSettings {
     }
 }
 
+/// Takes as many file descriptors as the system allows us: each client is one. Shells and service
+/// managers often start processes with 1024.
+fn raise_file_limit(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // No value means no limit.
+    if let Some(current) = current
+        && current < connections_max as u64
+    {
+        tracing::warn!(
+            "this process may hold {current} files open, fewer than CHATCTL_CONNECTIONS_MAX={connections_max}; raise its limit (ulimit -n) to take so many clients"
+        );
+    }
+}
+
 /// Logs go to stderr: stdout holds one line and nothing else.
 fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&config.log)
         .map_err(|error| anyhow!("{}: {error}", Config::refuse(sources, "CHATCTL_LOG")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let installed = match config.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),

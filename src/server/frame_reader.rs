@@ -19,8 +19,9 @@ use super::websocket::Ending;
 use crate::model::LIMITS;
 use crate::protocol::CloseCode;
 
-/// Bytes of the buffer that every connection keeps; a larger frame gets a larger one while it lasts.
-const READ_BUFFER_BYTES: usize = 4_096;
+/// Bytes of the buffer that every connection keeps, and of one read: several usual commands. A larger
+/// frame gets a larger buffer.
+const READ_BUFFER_BYTES: usize = 2_048;
 
 /// Reads frames by tungstenite. What tungstenite would answer by itself (pongs, closes) goes nowhere:
 /// the other half writes, so that the two never wait for each other.
@@ -49,7 +50,9 @@ impl<'a> FrameReader<'a> {
             .max_message_size(Some(LIMITS.frame_bytes_max));
         let stream = WebSocketStream::from_partially_read(
             Incoming { half, pulse },
-            read_ahead.into(),
+            // A copy, usually of nothing: `into` would keep the 8 KiB buffer of the HTTP connection alive
+            // for as long as the client stays.
+            read_ahead.to_vec(),
             Role::Server,
             Some(config),
         )
@@ -76,8 +79,8 @@ impl<'a> FrameReader<'a> {
 
     /// Reads and throws away until the client has closed its side. Closing a socket that holds unread bytes
     /// would reset it, and the client might never see our close frame.
-    pub(super) async fn drain(self) {
-        let half = self.stream.into_inner().half;
+    pub(super) async fn drain(&mut self) {
+        let half = &self.stream.get_ref().half;
         loop {
             if half.readable().await.is_err() {
                 return;

@@ -43,7 +43,7 @@ pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node
     let mut writer = FrameWriter::new(write_half);
     if slot.refused {
         let ending = Ending::Code(CloseCode::TOO_MANY);
-        close(writer, reader, ending, settings).await;
+        close(&mut writer, &mut reader, ending, settings).await;
         count(ending);
         return;
     }
@@ -75,7 +75,7 @@ pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node
     // The user is offline at once; the client may take its time to close.
     let close = async {
         tokio::select! {
-            () = close(writer, reader, ending, settings) => {}
+            () = close(&mut writer, &mut reader, ending, settings) => {}
             () = node.abort.cancelled() => {}
         }
     };
@@ -94,7 +94,8 @@ async fn read_loop(
     loop {
         match reader.next().await {
             Heard::Text(text) => {
-                if let Err(code) = session.handle(&text).await {
+                // Boxed: its more than 1 KiB would otherwise lie idle in every connection's task.
+                if let Err(code) = Box::pin(session.handle(&text)).await {
                     return Ending::Code(code);
                 }
                 if !greeted && session.is_greeted() {
@@ -167,8 +168,8 @@ async fn write_loop(
 /// The close frame, and the client's side of the close. A client that does not take it in time gets
 /// the end of the socket.
 async fn close(
-    mut writer: FrameWriter<WriteHalf<'_>>,
-    reader: FrameReader<'_>,
+    writer: &mut FrameWriter<WriteHalf<'_>>,
+    reader: &mut FrameReader<'_>,
     ending: Ending,
     settings: &ServerSettings,
 ) {

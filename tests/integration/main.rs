@@ -1,4 +1,12 @@
 //! The binary from outside: real processes, real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::large_futures,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test that panics has failed, runs a few futures, and is scaled and read by people"
+)]
 
 #![expect(
     clippy::unwrap_used,
