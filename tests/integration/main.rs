@@ -7,16 +7,6 @@
     clippy::print_stdout,
     reason = "a test that panics has failed, runs a few futures, and is scaled and read by people"
 )]
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::large_futures,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, weighs nothing for long, and is told its length by the environment"
-)]
-
 mod bad_input;
 mod conversation;
 mod faults;
