@@ -55,7 +55,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }
-    raise_file_limit(config.connections_max);
+    let (files_max, connections_max) = (raise_file_limit(), config.connections_max);
     let metrics = server::install_metrics()?;
     let listeners = Listeners {
         public: bind(config.listen, "CHATCTL_LISTEN")?,
@@ -85,6 +85,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let admin_address = listeners.admin.local_addr()?;
     if let Some(path) = &config.admin_address_file {
         write_address(path, admin_address)?;
+    }
+    // Only now: a start that fails says why in one line.
+    if let Some(files_max) = files_max.filter(|&max| max < connections_max as u64) {
+        tracing::warn!(
+            "this process may hold {files_max} files open, fewer than CHATCTL_CONNECTIONS_MAX={connections_max}; raise its limit (ulimit -n) to take so many clients"
+        );
     }
     tracing::info!(%public_address, %admin_address, "serving");
     print_line(&format!("ready ws://{public_address}{WEBSOCKET_PATH}"))?;
@@ -219,21 +225,13 @@ fn settings(config: Config) -> ServerSettings {
 }
 
 /// Takes as many file descriptors as the system allows us: each client is one. Shells and service
-/// managers often start processes with 1024.
-fn raise_file_limit(connections_max: usize) {
+/// managers often start processes with 1024. The result is the limit, `None` when there is none.
+fn raise_file_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
-    };
-    // No value means no limit.
-    if let Some(current) = current
-        && current < connections_max as u64
-    {
-        tracing::warn!(
-            "this process may hold {current} files open, fewer than CHATCTL_CONNECTIONS_MAX={connections_max}; raise its limit (ulimit -n) to take so many clients"
-        );
     }
 }
 
