@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells build scripts by the environment")]
 fn main() {
     let revision = output("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed =

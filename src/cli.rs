@@ -20,7 +20,7 @@ pub enum Command {
     /// Run a chat server until it is told to stop
     Serve(ServeArgs),
     /// Measure a chat server, and prove that it kept its promises meanwhile
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
 }
 
 #[cfg(test)]

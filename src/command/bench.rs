@@ -132,7 +132,7 @@ struct NewestPageArgs {
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-    let (json, result) = run_workload(args.workload, &cancel).await;
+    let (json, result) = Box::pin(run_workload(args.workload, &cancel)).await;
     waiting.abort();
     match result {
         Ok(finished) => {
@@ -172,7 +172,7 @@ async fn run_workload(
                 delivery_wait_ms: millis(args.delivery_wait),
             };
             let (json, common) = (args.common.json, args.common.run_options(&[]));
-            (json, paired_clients::run(&common, &options, cancel).await)
+            (json, Box::pin(paired_clients::run(&common, &options, cancel)).await)
         }
         Workload::IdleConnections(args) => {
             let options = IdleConnectionsOptions {
@@ -181,7 +181,7 @@ async fn run_workload(
                 user_prefix: args.common.user_prefix(),
             };
             let (json, common) = (args.common.json, args.common.run_options(&[]));
-            (json, idle_connections::run(&common, &options, cancel).await)
+            (json, Box::pin(idle_connections::run(&common, &options, cancel)).await)
         }
         Workload::NewestPage(args) => {
             let options = NewestPageOptions {
@@ -195,7 +195,7 @@ async fn run_workload(
             // Reads are what is measured; filling a million messages need not wait for a disk.
             let environment = [("CHATCTL_LOCAL_SYNC", "never")];
             let (json, common) = (args.common.json, args.common.run_options(&environment));
-            (json, newest_page::run(&common, &options, cancel).await)
+            (json, Box::pin(newest_page::run(&common, &options, cancel)).await)
         }
     }
 }

@@ -36,6 +36,6 @@ impl From<Exit> for ExitCode {
 pub async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => serve::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
+        Command::Bench(args) => Box::pin(bench::run(*args)).await,
     }
 }
