@@ -8,6 +8,7 @@ PROFILE := --release --locked
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+test: export RUST_BACKTRACE ?= 0
 test: tools ## Build, then run every test.
 	$(CARGO) test $(PROFILE)
 

@@ -15,7 +15,7 @@ pub enum Exit {
     Pass = 0,
     /// The tool itself failed: wrong settings, a port that is taken, a broken disk.
     ToolError = 1,
-    /// It ran and cannot judge: too few samples, no final read.
+    /// It ran and cannot judge: incomplete, inconclusive, unknown, or stopped with Ctrl-C.
     Inconclusive = 2,
     /// A performance gate is not met.
     PerformanceGate = 3,
@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
 /// [`Exit::ToolError`].
 pub async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
     }
 }

@@ -133,11 +133,16 @@ async fn open_engines(config: &Config) -> anyhow::Result<Engines> {
         RegistryEngine::Local => Arc::new(LocalRegistry::default()),
     };
     match &config.persistence {
-        PersistenceEngine::Local(local) => {
-            let settings = local_settings(local);
-            let (persistence, broken) = spawn_blocking(|| local::open(settings)).await??;
-            let lost_data = persistence.renewed;
-            Ok(Engines { persistence, distribution, registry, broken: Some(broken), lost_data })
+        PersistenceEngine::Local(settings) => {
+            let settings = local_settings(settings);
+            // It reads the disk, for long where much is to be recovered.
+            let open = move || local::open(settings);
+            let (engine, broken) = spawn_blocking(open)
+                .await
+                .context("the LOCAL engine cannot start")?
+                .context("the LOCAL engine cannot start")?;
+            let (lost_data, broken) = (engine.renewed, Some(broken));
+            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data })
         }
     }
 }

@@ -200,8 +200,8 @@ pub const VARIABLES: &[Variable] = &[
         "CHATCTL_OUTBOX_BYTES_MAX",
         "outbox-bytes-max",
         Some("8388608"),
-        // Two pages with the worst escaping: less would close clients that only read.
-        bytes(4 << 20),
+        // The largest answer, a page and its late messages: less would close clients that only read.
+        bytes(2 << 20),
         "What may wait to be sent to one client; above, it is closed with 4408",
     ),
     variable(

@@ -79,7 +79,8 @@ pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node
             () = node.abort.cancelled() => {}
         }
     };
-    tokio::join!(session.end(), close);
+    // Boxed: it holds both halves once more, and an idle connection need not make room for that.
+    tokio::join!(Box::pin(session.end()), Box::pin(close));
 }
 
 /// Hands every command to the session until there are no more.
@@ -209,4 +210,61 @@ fn count(ending: Ending) {
         }
     };
     metrics::counter!("chatctl_closes_total", "code" => code).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(client, listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    /// Fills a socket whose other side reads nothing, until the write loop ends.
+    async fn stuck(settings: ServerSettings, frames: usize) -> Ending {
+        let (_client, mut server) = pair().await;
+        let (_, write_half) = server.split();
+        let mut writer = FrameWriter::new(write_half);
+        let outbox = Outbox::new(settings.outbox_bytes_max);
+        let pulse = Pulse::start(Instant::now());
+        pulse.greeted();
+        let fill = async {
+            for _ in 0..frames {
+                if !outbox.push("x".repeat(1 << 20).into()) {
+                    break;
+                }
+                // Lets the writer take it, as the frames of a real session come one by one.
+                tokio::task::yield_now().await;
+            }
+        };
+        let write = write_loop(&outbox, &mut writer, &pulse, &settings);
+        timeout(PATIENCE, async { tokio::join!(write, fill).0 }).await.expect("the loop ends")
+    }
+
+    #[tokio::test]
+    async fn a_stuck_writer_notices_that_the_reader_is_too_slow() {
+        let settings = ServerSettings { outbox_bytes_max: 4 << 20, ..ServerSettings::default() };
+        assert_eq!(stuck(settings, usize::MAX).await, Ending::Code(CloseCode::SLOW));
+    }
+
+    #[tokio::test]
+    async fn a_stuck_writer_notices_that_the_client_is_silent() {
+        let settings = ServerSettings {
+            // More than the kernel takes for a socket.
+            outbox_bytes_max: 64 << 20,
+            ping: Duration::from_millis(30),
+            pong_grace: Duration::from_millis(30),
+            ..ServerSettings::default()
+        };
+        assert_eq!(stuck(settings, 48).await, Ending::Code(CloseCode::NO_PONG));
+    }
 }

@@ -143,5 +143,5 @@ async fn a_reader_that_does_not_read_is_closed_and_others_go_on() {
 
 /// Looked at now and then, to end the flood early.
 async fn server_closed_slow(server: &Server, number: usize) -> bool {
-    number % 50 == 0 && server.counter("chatctl_slow_readers_total").await >= 1.0
+    number.is_multiple_of(50) && server.counter("chatctl_slow_readers_total").await >= 1.0
 }
