@@ -8,6 +8,8 @@ mod chat_client;
 mod connection;
 mod error;
 mod options;
+#[cfg(test)]
+mod tests;
 
 pub use address::Address;
 pub use chat_client::{Answer, Answered, Client};

@@ -26,6 +26,7 @@ pub use tally::Tally;
 
 use super::content::ContentMaker;
 use super::error::BenchError;
+use super::file_limit::make_room_for;
 use super::pacer::{ClosedLoop, Pacer};
 use super::progress::Progress;
 use super::recorder::RunRecord;
@@ -125,6 +126,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Finished, BenchError> {
     options.validate()?;
+    make_room_for(options.clients)?;
     let run = Run::begin("paired-clients", run_options, &LATENCIES).await?;
     let driven = drive(run.targets.addresses(), options, &run.record, cancel).await?;
     run.finish(findings(driven, options, cancel.is_cancelled())).await
