@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod chat;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;

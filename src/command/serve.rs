@@ -88,7 +88,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     }
     // Only now: a start that fails says why in one line.
     if let Some(files_max) = files_max.filter(|&max| max < connections_max as u64) {
-        tracing::warn!(
+        tracing::info!(
             "this process may hold {files_max} files open, fewer than CHATCTL_CONNECTIONS_MAX={connections_max}; raise its limit (ulimit -n) to take so many clients"
         );
     }

@@ -1,0 +1,3 @@
+//! The judge: drives a server with real clients, records what they saw, and decides.
+
+pub mod history;
