@@ -17,7 +17,10 @@ async fn chat(subject: &Subject, count: u64) -> (Room, UserName, UserName) {
     (room, ann, bob)
 }
 
-fn set(up_to: u64, ranges: &[(u64, u64)]) -> AckSet {
+/// Half-open ranges as literals.
+type Ranges<'a> = &'a [(u64, u64)];
+
+fn set(up_to: u64, ranges: Ranges<'_>) -> AckSet {
     let ranges = ranges.iter().map(|&(lo, hi)| (Seq(lo), Seq(hi))).collect();
     AckSet { up_to: Seq(up_to), ranges }
 }
@@ -29,7 +32,7 @@ async fn acked(engine: &Arc<dyn Persistence>, room: &Room, user: &UserName) -> A
 
 pub async fn acknowledgements_merge_to_their_union(subject: Subject) {
     let (room, ann, _) = chat(&subject, 30).await;
-    let script: [(u64, &[(u64, u64)], AckSet); 8] = [
+    let script: [(u64, Ranges<'_>, AckSet); 8] = [
         (3, &[], set(3, &[])),
         (0, &[(10, 12), (20, 25)], set(3, &[(10, 12), (20, 25)])),
         (1, &[], set(3, &[(10, 12), (20, 25)])),
@@ -91,7 +94,7 @@ pub async fn merging_is_the_same_in_every_order_and_in_a_race(subject: Subject) 
 pub async fn above_the_head_changes_nothing_at_all(subject: Subject) {
     let (room, ann, _) = chat(&subject, 5).await;
     ack(&subject.engine, room.acking(&ann, 1, &[])).await;
-    let above: [(u64, &[(u64, u64)]); 5] =
+    let above: [(u64, Ranges<'_>); 5] =
         [(6, &[]), (u64::MAX >> 11, &[]), (6, &[(3, 4)]), (2, &[(5, 7)]), (0, &[(3, 4), (6, 7)])];
     for (up_to, ranges) in above {
         let outcome = subject.engine.ack(room.acking(&ann, up_to, ranges)).await;
@@ -154,7 +157,7 @@ pub async fn the_answer_counts_what_is_unread_now(subject: Subject) {
     let (room, ann, bob) = chat(&subject, 10).await;
     send(&subject.engine, room.message(&ann, PAST)).await;
     send(&subject.engine, room.message(&bob, PAST)).await;
-    let cases: [(u64, &[(u64, u64)], usize); 3] = [(4, &[], 7), (0, &[(6, 8)], 5), (11, &[], 1)];
+    let cases: [(u64, Ranges<'_>, usize); 3] = [(4, &[], 7), (0, &[(6, 8)], 5), (11, &[], 1)];
     for (up_to, ranges, count) in cases {
         let outcome = subject.engine.ack(room.acking(&ann, up_to, ranges)).await;
         let Ok(AckOutcome::Merged { unread, .. }) = outcome else { panic!("{outcome:?}") };
