@@ -64,6 +64,11 @@ impl Recent {
         self.acks.insert(user, acked);
     }
 
+    /// Whether a user's acknowledgement has a start; only of users that were read in.
+    pub fn is_joined(&self, user: &UserName) -> bool {
+        matches!(self.acks.get(user), Some(Some(_)))
+    }
+
     /// Number and time by which the next message is judged: the head and the highest `ts`.
     pub fn tip(&self) -> (Seq, u64) {
         (self.head, self.ring.back().map_or(0, Record::high_ts))
