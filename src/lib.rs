@@ -5,9 +5,13 @@
 //! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
 
 pub mod chat;
+pub mod cli;
 pub mod clock;
+pub mod command;
+pub mod config;
 pub mod distribution;
 pub mod model;
 pub mod persistence;
 pub mod protocol;
 pub mod registry;
+pub mod server;

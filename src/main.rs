@@ -1,1 +1,32 @@
-fn main() {}
+//! Parse, run, exit code.
+
+use std::process::ExitCode;
+
+use chatctl::cli::Cli;
+use chatctl::command::{self, Exit};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Pass }.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("chatctl: the runtime cannot start: {error}; raise the limit on threads");
+            return Exit::ToolError.into();
+        }
+    };
+    let exit = runtime.block_on(command::run(cli.command)).unwrap_or_else(|error| {
+        eprintln!("chatctl: {error:#}");
+        Exit::ToolError
+    });
+    // Whatever a command leaves running must not keep the process alive.
+    runtime.shutdown_background();
+    exit.into()
+}

@@ -70,7 +70,8 @@ impl Greeted {
             }
             Command::Open(open) => {
                 self.handle.outbox.until_low().await;
-                if let Err(error) = self.open(id, open).await {
+                // Boxed: rare, and large; the connection's own future is paid by every idle client.
+                if let Err(error) = Box::pin(self.open(id, open)).await {
                     self.answer(id, Err(error));
                 }
             }

@@ -95,6 +95,9 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Sessions with what they read, or with their head.
+type Sessions = Vec<(Arc<Subscription>, u64)>;
+
 proptest! {
     #[test]
     fn each_session_gets_each_message_above_its_head_once_in_order(
@@ -102,7 +105,7 @@ proptest! {
     ) {
         let room = room();
         let (mut committed, mut bus) = (0, Vec::new());
-        let (mut joining, mut live): (Vec<(Arc<Subscription>, u64)>, Vec<(Arc<Subscription>, u64)>) = (Vec::new(), Vec::new());
+        let (mut joining, mut live): (Sessions, Sessions) = (Vec::new(), Vec::new());
         let answer = |room: &Room, (subscription, read): (Arc<Subscription>, u64), committed| {
             let head = open(room, &subscription, committed, read);
             (subscription, head)

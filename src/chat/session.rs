@@ -43,7 +43,7 @@ impl Session {
     /// [`Session::end`] then.
     pub async fn handle(&mut self, text: &str) -> Result<(), CloseCode> {
         match parse_command(text) {
-            Ok((id, Command::Hello(hello))) => self.hello(id, hello).await,
+            Ok((id, Command::Hello(hello))) => Box::pin(self.hello(id, hello)).await,
             Ok((id, command)) => match &mut self.greeted {
                 Some(greeted) => greeted.dispatch(id, command).await,
                 None => return self.hello_first(Some(id)),

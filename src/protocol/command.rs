@@ -390,3 +390,7 @@ fn parse_list(mut fields: Fields) -> Result<Command, ErrorBody> {
     let cursor = fields.string("cursor")?;
     fields.finish(Command::List(List { limit, cursor }))
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -40,6 +40,17 @@ impl DiskTables {
     }
 }
 
+#[cfg(test)]
+impl DiskTables {
+    /// Loses rows, as only a failing disk does.
+    pub fn remove_for_test(&self, table: Table, keys: impl Iterator<Item = Vec<u8>>) {
+        for key in keys {
+            self.keyspaces[table as usize].remove(key).unwrap();
+        }
+        self.sync().unwrap();
+    }
+}
+
 fn located(path: &Path, error: &fjall::Error) -> TableError {
     TableError(format!("{}: {error:?}", path.display()))
 }

@@ -15,6 +15,8 @@ mod recent;
 mod space;
 mod table_log;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Bound::Included;
 use std::path::PathBuf;

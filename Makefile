@@ -1,0 +1,31 @@
+# `make test` is what CI runs; everything builds in one profile, so that nothing is compiled twice.
+
+CARGO ?= cargo
+PROFILE := --release --locked
+
+.PHONY: help test check bench soak tools
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: export RUST_BACKTRACE ?= 0
+test: tools ## Build, then run every test.
+	$(CARGO) test $(PROFILE)
+
+check: tools ## Formatting and lints, as CI does.
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
+
+bench: tools ## The main job: 50 paired clients against a fresh server.
+	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50
+
+soak: tools ## The long forms of the tests that CI runs short (about half an hour).
+	CHATCTL_TEST_KILLS=50 CHATCTL_SCHEDULES=20000 $(CARGO) test $(PROFILE) -- --nocapture
+
+tools:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo "chatctl needs Rust 1.95 or newer: install it from https://rustup.rs, then run make again" >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q gcc libc6-dev; \
+	  else echo "chatctl needs a C linker: install gcc (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; fi; }

@@ -1,0 +1,40 @@
+//! One thin `run` per subcommand, and how the process ends.
+
+pub mod serve;
+
+use std::process::ExitCode;
+
+use crate::cli::Command;
+
+/// How the process ends; scripts branch on these numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, and all is well.
+    Pass = 0,
+    /// The tool itself failed: wrong settings, a port that is taken, a broken disk.
+    ToolError = 1,
+    /// It ran and cannot judge: too few samples, no final read.
+    Inconclusive = 2,
+    /// A performance gate is not met.
+    PerformanceGate = 3,
+    /// An invariant is broken.
+    Validity = 4,
+    /// The command line is wrong.
+    Usage = 64,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs a subcommand. An error has been neither printed nor logged yet; it means
+/// [`Exit::ToolError`].
+pub async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(args) => Box::pin(serve::run(args)).await,
+        // `Command::Bench(args) => bench::run(args).await` goes here.
+    }
+}

@@ -1,0 +1,276 @@
+//! `chatctl serve`: settings to engines to a server, until it is told to stop.
+
+use std::future::pending;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::Exit;
+use crate::chat::{ChatService, ChatSettings};
+use crate::config::{
+    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine,
+    RegistryEngine, Sources, VariableArgs, env_example,
+};
+use crate::distribution::Distribution;
+use crate::distribution::local::LocalDistribution;
+use crate::model::NodeId;
+use crate::persistence::Persistence;
+use crate::persistence::local::{self, LocalSettings, SyncPolicy};
+use crate::protocol::WEBSOCKET_PATH;
+use crate::registry::Registry;
+use crate::registry::local::LocalRegistry;
+use crate::server::{self, Listeners, NodeInfo, ServerSettings};
+
+/// What `serve` takes: every variable as a flag.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The flags, made from the table of variables.
+    #[command(flatten)]
+    pub variables: VariableArgs,
+    /// Print `.env.example` and exit
+    #[arg(long, hide = true)]
+    pub print_env_example: bool,
+}
+
+/// Runs a server until a signal stops it (`Pass`) or its engine breaks (`ToolError`).
+pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    if args.print_env_example {
+        print_line(env_example().trim_end())?;
+        return Ok(Exit::Pass);
+    }
+    let sources = Sources::of_process(&args.variables)?;
+    let config = Config::load(&sources)?;
+    start_log(&config, &sources)?;
+    for warning in sources.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let metrics = server::install_metrics()?;
+    let listeners = Listeners {
+        public: bind(config.listen, "CHATCTL_LISTEN")?,
+        admin: bind(config.admin_listen, "CHATCTL_ADMIN_LISTEN")?,
+    };
+    // Before the engine opens: a signal while it recovers must not be lost.
+    let mut signals = Signals::listen()?;
+    let engines = open_engines(&config).await?;
+    check_durability(&config, &*engines.persistence)?;
+
+    let node = NodeId::generate();
+    let info = NodeInfo {
+        node: node.clone(),
+        distribution: engines.distribution.name(),
+        registry: engines.registry.name(),
+        lost_data: engines.lost_data,
+    };
+    let chat = ChatService::start(
+        engines.persistence,
+        engines.distribution,
+        engines.registry,
+        ChatSettings { node, ping: config.ping },
+    )
+    .await;
+
+    let public_address = listeners.public.local_addr()?;
+    let admin_address = listeners.admin.local_addr()?;
+    if let Some(path) = &config.admin_address_file {
+        write_address(path, admin_address)?;
+    }
+    tracing::info!(%public_address, %admin_address, "serving");
+    print_line(&format!("ready ws://{public_address}{WEBSOCKET_PATH}"))?;
+
+    let stop = CancellationToken::new();
+    let server = server::run(listeners, chat, info, settings(config), metrics, stop.clone());
+    let supervise = async {
+        let broken = tokio::select! {
+            name = signals.next() => {
+                tracing::info!("{name}: draining; a second signal ends at once");
+                None
+            }
+            broken = until_broken(engines.broken) => Some(broken),
+        };
+        stop.cancel();
+        broken
+    };
+    let (broken, ()) = {
+        let both = async { tokio::join!(supervise, server) };
+        tokio::select! {
+            ended = both => ended,
+            () = second_signal(&stop) => bail!("ended by a second signal before the drain was over"),
+        }
+    };
+    match broken {
+        None => Ok(Exit::Pass),
+        Some(reason) => Err(anyhow!("the message engine is broken: {reason}")),
+    }
+}
+
+/// The engines, opened.
+struct Engines {
+    persistence: Arc<dyn Persistence>,
+    distribution: Arc<dyn Distribution>,
+    registry: Arc<dyn Registry>,
+    /// Told, once, why the message engine cannot be trusted with another write.
+    broken: Option<oneshot::Receiver<String>>,
+    /// The message engine came back with less than it had acknowledged.
+    lost_data: bool,
+}
+
+/// The one place that knows which engines there are.
+async fn open_engines(config: &Config) -> anyhow::Result<Engines> {
+    let distribution: Arc<dyn Distribution> = match config.distribution {
+        DistributionEngine::Local => Arc::new(LocalDistribution::default()),
+    };
+    let registry: Arc<dyn Registry> = match config.registry {
+        RegistryEngine::Local => Arc::new(LocalRegistry::default()),
+    };
+    match &config.persistence {
+        PersistenceEngine::Local(local) => {
+            let settings = local_settings(local);
+            let (persistence, broken) = spawn_blocking(|| local::open(settings)).await??;
+            let lost_data = persistence.renewed;
+            Ok(Engines { persistence, distribution, registry, broken: Some(broken), lost_data })
+        }
+    }
+}
+
+fn local_settings(config: &LocalConfig) -> LocalSettings {
+    LocalSettings {
+        data_dir: config.data_dir.clone(),
+        sync: match config.sync {
+            LocalSync::Always => SyncPolicy::Always,
+            LocalSync::Interval(interval) => SyncPolicy::Interval(interval),
+            LocalSync::Never => SyncPolicy::Never,
+            LocalSync::Memory => SyncPolicy::Memory,
+        },
+        reserve_bytes: config.reserve_bytes,
+        cache_bytes: config.cache_bytes,
+    }
+}
+
+/// The reason, once there is one; an engine that never breaks is waited for without end.
+async fn until_broken(broken: Option<oneshot::Receiver<String>>) -> String {
+    match broken {
+        Some(receiver) => match receiver.await {
+            Ok(reason) => reason,
+            // The engine ended without a complaint.
+            Err(_) => pending().await,
+        },
+        None => pending().await,
+    }
+}
+
+fn check_durability(config: &Config, engine: &dyn Persistence) -> anyhow::Result<()> {
+    let found = engine.durability();
+    let Some(required) = config.require_durability else { return Ok(()) };
+    if found.satisfies(required) {
+        return Ok(());
+    }
+    let advice = match &config.persistence {
+        PersistenceEngine::Local(_) if required.replicated => {
+            "the LOCAL engine runs on one node and replicates nothing: lower CHATCTL_REQUIRE_DURABILITY"
+        }
+        PersistenceEngine::Local(_) => {
+            "set CHATCTL_LOCAL_SYNC=always, or lower CHATCTL_REQUIRE_DURABILITY"
+        }
+    };
+    bail!(
+        "the {} engine is of durability class {found}, below CHATCTL_REQUIRE_DURABILITY={required}; {advice}",
+        engine.name()
+    )
+}
+
+fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    let listener = match server::bind(address) {
+        Ok(listener) => listener,
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("{address} is taken by another process; stop it or set {key} to a free address")
+        }
+        Err(error) => bail!("cannot listen on {address}: {error}; set {key} to another address"),
+    };
+    Ok(listener)
+}
+
+fn settings(config: Config) -> ServerSettings {
+    ServerSettings {
+        ping: config.ping,
+        drain: config.drain,
+        outbox_bytes_max: config.outbox_bytes_max,
+        connections_max: config.connections_max,
+        header_timeout: config.header_timeout,
+        origins: config.origins,
+        ..ServerSettings::default()
+    }
+}
+
+/// Logs go to stderr: stdout holds one line and nothing else.
+fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder()
+        .parse(&config.log)
+        .map_err(|error| anyhow!("{}: {error}", Config::refuse(sources, "CHATCTL_LOG")))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match config.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    installed.map_err(|error| anyhow!("the log cannot start: {error}"))
+}
+
+/// Written beside and renamed, so that whoever waits for the file never reads half of it.
+fn write_address(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, format!("{address}\n"))
+        .and_then(|()| std::fs::rename(&beside, path))
+        .with_context(|| {
+            format!(
+                "cannot write {}; set CHATCTL_ADMIN_ADDRESS_FILE to a file in a folder that is there",
+                path.display()
+            )
+        })
+}
+
+fn print_line(line: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+}
+
+/// The signals that stop a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Waits for a signal that comes after the drain began.
+async fn second_signal(stop: &CancellationToken) {
+    stop.cancelled().await;
+    match Signals::listen() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(_) => pending().await,
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a configuration is refused.
+
+use std::path::PathBuf;
+
+use super::{Source, Variable};
+
+/// A value that cannot be used. Each text names the variable, where the value came from, the value
+/// (unless it is secret) and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The value is none that the variable takes.
+    #[error("{key}{value} from {source_name} is not allowed; use {allowed}")]
+    Invalid {
+        /// The variable.
+        key: &'static str,
+        /// `="…"`, or nothing for a secret.
+        value: String,
+        /// Where it was set.
+        source_name: String,
+        /// What would do.
+        allowed: String,
+    },
+    /// The value is one that a later version will take.
+    #[error("{key}{value} is not built yet in this version; use {allowed}")]
+    NotBuilt {
+        /// The variable.
+        key: &'static str,
+        /// `="…"`.
+        value: String,
+        /// What would do.
+        allowed: String,
+    },
+    /// The value is not UTF-8.
+    #[error("{key} in the environment is not UTF-8; set it to text")]
+    NotUtf8 {
+        /// The variable.
+        key: String,
+    },
+    /// `.env` is there and cannot be read. The line is not shown: it may hold a secret.
+    #[error("{path} cannot be read: {reason}; correct it or take it away", path = path.display())]
+    Dotenv {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    pub(super) fn invalid(variable: &Variable, value: &str, source: Source) -> Self {
+        Self::Invalid {
+            key: variable.key,
+            value: shown(variable, value),
+            source_name: source.describe(variable),
+            allowed: variable.kind.allowed(),
+        }
+    }
+
+    pub(super) fn not_built(variable: &Variable, value: &str, allowed: &str) -> Self {
+        Self::NotBuilt {
+            key: variable.key,
+            value: shown(variable, value),
+            allowed: allowed.to_owned(),
+        }
+    }
+}
+
+fn shown(variable: &Variable, value: &str) -> String {
+    if variable.secret { String::new() } else { format!("={value:?}") }
+}

@@ -1,0 +1,215 @@
+//! From what was set to types.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Config, ConfigError, DistributionEngine, Kind, LocalConfig, LocalSync, LogFormat, Origin,
+    PersistenceEngine, RegistryEngine, Source, Sources, VARIABLES, Variable,
+};
+
+impl Config {
+    /// Judges what was set; the first value that cannot be used is the error.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let reader = Reader { sources };
+        let data_dir = PathBuf::from(reader.text("CHATCTL_DATA_DIR")?);
+        let sync = match reader.choice("CHATCTL_LOCAL_SYNC")? {
+            "always" => LocalSync::Always,
+            "interval" => LocalSync::Interval(reader.duration("CHATCTL_LOCAL_SYNC_INTERVAL_MS")?),
+            "never" => LocalSync::Never,
+            _ => LocalSync::Memory,
+        };
+        reader.only_local("WS_MESSAGE_PERSISTENCE_ENGINE")?;
+        reader.only_local("WS_MESSAGE_DISTRIBUTION_ENGINE")?;
+        reader.only_local("WS_CONN_PERSISTENCE_ENGINE")?;
+        Ok(Self {
+            listen: reader.address("CHATCTL_LISTEN")?,
+            admin_listen: reader.address("CHATCTL_ADMIN_LISTEN")?,
+            admin_address_file: reader.optional("CHATCTL_ADMIN_ADDRESS_FILE")?.map(PathBuf::from),
+            persistence: PersistenceEngine::Local(LocalConfig {
+                data_dir,
+                sync,
+                reserve_bytes: reader.number("CHATCTL_LOCAL_RESERVE_BYTES")?,
+                cache_bytes: reader.number("CHATCTL_LOCAL_CACHE_BYTES")?,
+            }),
+            distribution: DistributionEngine::Local,
+            registry: RegistryEngine::Local,
+            require_durability: reader
+                .parsed("CHATCTL_REQUIRE_DURABILITY", |text| text.parse().ok())?,
+            ping: reader.duration("CHATCTL_PING_MS")?,
+            drain: reader.duration("CHATCTL_DRAIN_MS")?,
+            outbox_bytes_max: reader.count("CHATCTL_OUTBOX_BYTES_MAX")?,
+            connections_max: reader.count("CHATCTL_CONNECTIONS_MAX")?,
+            header_timeout: reader.duration("CHATCTL_HEADER_TIMEOUT_MS")?,
+            origins: reader.parsed("CHATCTL_ALLOWED_ORIGINS", parse_origins)?.unwrap_or_default(),
+            log: reader.text("CHATCTL_LOG")?.to_owned(),
+            log_format: match reader.choice("CHATCTL_LOG_FORMAT")? {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+        })
+    }
+
+    /// The error for a value that looked right here and turned out wrong where it is used.
+    pub fn refuse(sources: &Sources, key: &'static str) -> ConfigError {
+        let variable = variable(key);
+        let (value, source) = sources.find(variable).unwrap_or(("", Source::Default));
+        ConfigError::invalid(variable, value, source)
+    }
+}
+
+fn parse_origins(text: &str) -> Option<Vec<Origin>> {
+    text.split(',').map(|origin| origin.trim().parse().ok()).collect()
+}
+
+/// The entry of the table. Keys are written by us: a test loads every one of them.
+fn variable(key: &'static str) -> &'static Variable {
+    VARIABLES
+        .iter()
+        .find(|variable| variable.key == key)
+        .unwrap_or_else(|| unreachable!("{key} is not in the table"))
+}
+
+struct Reader<'a> {
+    sources: &'a Sources,
+}
+
+impl Reader<'_> {
+    fn optional(&self, key: &'static str) -> Result<Option<&str>, ConfigError> {
+        let variable = variable(key);
+        match self.sources.find(variable) {
+            Some(("", source)) => Err(ConfigError::invalid(variable, "", source)),
+            found => Ok(found.map(|(value, _)| value)),
+        }
+    }
+
+    fn parsed<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let variable = variable(key);
+        let Some((value, source)) = self.sources.find(variable) else { return Ok(None) };
+        match parse(value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(ConfigError::invalid(variable, value, source)),
+        }
+    }
+
+    /// A variable that has a default.
+    fn required<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        self.parsed(key, parse)?
+            .ok_or_else(|| ConfigError::invalid(variable(key), "", Source::Default))
+    }
+
+    fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
+        self.optional(key)?.ok_or_else(|| ConfigError::invalid(variable(key), "", Source::Default))
+    }
+
+    fn choice(&self, key: &'static str) -> Result<&'static str, ConfigError> {
+        let Kind::Choice(words) = variable(key).kind else { unreachable!("{key} is no choice") };
+        self.required(key, |value| words.iter().copied().find(|word| *word == value))
+    }
+
+    fn number(&self, key: &'static str) -> Result<u64, ConfigError> {
+        let Kind::Number { min, max, .. } = variable(key).kind else {
+            unreachable!("{key} is no number")
+        };
+        self.required(key, |value| {
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            value.parse().ok().filter(|number| digits && (min..=max).contains(number))
+        })
+    }
+
+    fn count(&self, key: &'static str) -> Result<usize, ConfigError> {
+        let number = self.number(key)?;
+        usize::try_from(number)
+            .map_err(|_| ConfigError::invalid(variable(key), &number.to_string(), Source::Default))
+    }
+
+    fn duration(&self, key: &'static str) -> Result<Duration, ConfigError> {
+        self.number(key).map(Duration::from_millis)
+    }
+
+    fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {
+        self.required(key, |value| value.parse().ok())
+    }
+
+    fn only_local(&self, key: &'static str) -> Result<(), ConfigError> {
+        match self.choice(key)? {
+            "LOCAL" => Ok(()),
+            other => Err(ConfigError::not_built(variable(key), other, "LOCAL")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::model::Durability;
+
+    fn load(entries: &[(&str, &str)]) -> Result<Config, String> {
+        let environment =
+            entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Config::load(&Sources { environment, ..Sources::default() })
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_durable_and_local() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        let PersistenceEngine::Local(local) = config.persistence;
+        assert_eq!(local.sync, LocalSync::Always);
+        assert_eq!(local.reserve_bytes, 256 << 20);
+        assert_eq!(config.require_durability, None);
+        assert!(config.origins.is_empty());
+    }
+
+    #[test]
+    fn values_are_typed() {
+        let config = load(&[
+            ("CHATCTL_LISTEN", "[::1]:0"),
+            ("CHATCTL_LOCAL_SYNC", "interval"),
+            ("CHATCTL_LOCAL_SYNC_INTERVAL_MS", "7"),
+            ("CHATCTL_REQUIRE_DURABILITY", "disk"),
+            ("CHATCTL_ALLOWED_ORIGINS", "https://chat.example, http://localhost:3000"),
+            ("CHATCTL_LOG_FORMAT", "json"),
+        ])
+        .unwrap();
+        let PersistenceEngine::Local(local) = config.persistence;
+        assert_eq!(local.sync, LocalSync::Interval(Duration::from_millis(7)));
+        assert_eq!(config.require_durability, Some(Durability::DISK));
+        assert_eq!(config.origins.len(), 2);
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.listen.port(), 0);
+    }
+
+    #[rstest]
+    #[case("CHATCTL_LISTEN", "localhost", "an IP address and a port")]
+    #[case("CHATCTL_PING_MS", "1", "an integer from 10 to 86400000 (MS)")]
+    #[case("CHATCTL_PING_MS", "+50", "an integer from 10")]
+    #[case("CHATCTL_CONNECTIONS_MAX", "0", "an integer from 1")]
+    #[case("CHATCTL_LOCAL_SYNC", "ALWAYS", "always, interval, never, memory")]
+    #[case("CHATCTL_LOG_FORMAT", "xml", "text, json")]
+    #[case("CHATCTL_REQUIRE_DURABILITY", "strong", "replicated+")]
+    #[case("CHATCTL_ALLOWED_ORIGINS", "https://a,b", "origins with commas")]
+    #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "MYSQL", "LOCAL, REDIS, CASSANDRA")]
+    #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS", "not built yet in this version; use LOCAL")]
+    #[case("WS_CONN_PERSISTENCE_ENGINE", "REDIS", "not built yet in this version; use LOCAL")]
+    fn an_error_names_the_variable_the_value_and_what_is_allowed(
+        #[case] key: &str,
+        #[case] value: &str,
+        #[case] allowed: &str,
+    ) {
+        let text = load(&[(key, value)]).unwrap_err();
+        assert!(text.contains(key) && text.contains(value) && text.contains(allowed), "{text}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The configuration as types: what was set, judged.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Origin;
+use crate::model::Durability;
+
+/// Everything that a server was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators look.
+    pub admin_listen: SocketAddr,
+    /// File to write the bound admin address to.
+    pub admin_address_file: Option<PathBuf>,
+    /// Where messages live.
+    pub persistence: PersistenceEngine,
+    /// How they become known to other nodes.
+    pub distribution: DistributionEngine,
+    /// Where it is kept who is connected.
+    pub registry: RegistryEngine,
+    /// Refuse to start below this class.
+    pub require_durability: Option<Durability>,
+    /// Time between two pings.
+    pub ping: Duration,
+    /// Most time between a signal to stop and the end.
+    pub drain: Duration,
+    /// Bytes that may wait to be sent to one client.
+    pub outbox_bytes_max: usize,
+    /// Clients at once.
+    pub connections_max: usize,
+    /// Time for the head of an HTTP request.
+    pub header_timeout: Duration,
+    /// Web pages of other hosts that may connect.
+    pub origins: Vec<Origin>,
+    /// What is logged: directives of an env-filter.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+/// The message engine with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PersistenceEngine {
+    /// Embedded.
+    Local(LocalConfig),
+}
+
+/// What the embedded engine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalConfig {
+    /// Its folder.
+    pub data_dir: PathBuf,
+    /// When it forces messages to the disk.
+    pub sync: LocalSync,
+    /// Free space on the disk below which it refuses messages.
+    pub reserve_bytes: u64,
+    /// Memory for what it read or wrote last.
+    pub cache_bytes: u64,
+}
+
+/// When the embedded engine forces messages to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalSync {
+    /// Before each answer.
+    Always,
+    /// This often.
+    Interval(Duration),
+    /// When the kernel likes.
+    Never,
+    /// It stores nothing on disk.
+    Memory,
+}
+
+/// The bus with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DistributionEngine {
+    /// Function calls: one node.
+    Local,
+}
+
+/// The registry with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryEngine {
+    /// A map in memory: one node.
+    Local,
+}
+
+/// How it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,268 @@
+//! The one table of variables.
+
+/// One thing that a server can be told.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name in the environment and in `.env`.
+    pub key: &'static str,
+    /// Its flag, without the dashes.
+    pub flag: &'static str,
+    /// What holds when it is not set; `None`: it has no value then.
+    pub default: Option<&'static str>,
+    /// What it may be.
+    pub kind: Kind,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its value is never shown.
+    pub secret: bool,
+}
+
+/// The shape of a variable's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An integer in this unit, both ends inclusive.
+    Number {
+        /// Its unit; also the last word of the key.
+        unit: &'static str,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// An IP address and a port.
+    Address,
+    /// Anything that this describes; the parser of the variable decides.
+    Text {
+        /// The name of the value in `--help`.
+        name: &'static str,
+        /// What is allowed, for people.
+        allowed: &'static str,
+    },
+}
+
+impl Kind {
+    /// What is allowed, for people: completes "use …".
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Choice(words) => words.join(", "),
+            Self::Number { unit, min, max } => format!("an integer from {min} to {max} ({unit})"),
+            Self::Address => {
+                "an IP address and a port, such as 127.0.0.1:8080 or [::1]:0".to_owned()
+            }
+            Self::Text { allowed, .. } => (*allowed).to_owned(),
+        }
+    }
+
+    /// The name of the value in `--help`.
+    pub fn value_name(&self) -> &'static str {
+        match self {
+            Self::Choice(_) => "WORD",
+            Self::Number { unit, .. } => unit,
+            Self::Address => "ADDRESS:PORT",
+            Self::Text { name, .. } => name,
+        }
+    }
+}
+
+/// A day: no interval of a server is longer.
+const DAY_MS: u64 = 86_400_000;
+/// An exbibyte: beyond every disk, far from overflow.
+const BYTES_MAX: u64 = 1 << 60;
+
+const fn choice(words: &'static [&'static str]) -> Kind {
+    Kind::Choice(words)
+}
+
+const fn milliseconds(min: u64) -> Kind {
+    Kind::Number { unit: "MS", min, max: DAY_MS }
+}
+
+const fn bytes(min: u64) -> Kind {
+    Kind::Number { unit: "BYTES", min, max: BYTES_MAX }
+}
+
+const fn variable(
+    key: &'static str,
+    flag: &'static str,
+    default: Option<&'static str>,
+    kind: Kind,
+    doc: &'static str,
+) -> Variable {
+    Variable { key, flag, default, kind, doc, secret: false }
+}
+
+/// Every variable, in the order of `--help` and `.env.example`.
+pub const VARIABLES: &[Variable] = &[
+    variable(
+        "WS_MESSAGE_PERSISTENCE_ENGINE",
+        "persistence-engine",
+        Some("LOCAL"),
+        choice(&["LOCAL", "REDIS", "CASSANDRA"]),
+        "Where messages live. This version has LOCAL: embedded, durable, one node",
+    ),
+    variable(
+        "WS_MESSAGE_DISTRIBUTION_ENGINE",
+        "distribution-engine",
+        Some("LOCAL"),
+        choice(&["LOCAL", "REDIS", "KAFKA"]),
+        "How messages become known to other nodes. This version has LOCAL: one node",
+    ),
+    variable(
+        "WS_CONN_PERSISTENCE_ENGINE",
+        "registry-engine",
+        Some("LOCAL"),
+        choice(&["LOCAL", "REDIS"]),
+        "Where it is kept who is connected. This version has LOCAL: one node",
+    ),
+    variable(
+        "CHATCTL_LISTEN",
+        "listen",
+        Some("127.0.0.1:8080"),
+        Kind::Address,
+        "Where clients connect; port 0 takes a free one",
+    ),
+    variable(
+        "CHATCTL_ADMIN_LISTEN",
+        "admin-listen",
+        Some("127.0.0.1:8081"),
+        Kind::Address,
+        "Where operators look: /metrics and /readyz; port 0 takes a free one",
+    ),
+    variable(
+        "CHATCTL_ADMIN_ADDRESS_FILE",
+        "admin-address-file",
+        None,
+        Kind::Text { name: "PATH", allowed: "the path of a file in an existing folder" },
+        "File to write the bound admin address to, before `ready` is printed",
+    ),
+    variable(
+        "CHATCTL_DATA_DIR",
+        "data-dir",
+        Some("./data"),
+        Kind::Text { name: "PATH", allowed: "the path of a folder" },
+        "Folder of the LOCAL engine; made when missing",
+    ),
+    variable(
+        "CHATCTL_LOCAL_SYNC",
+        "local-sync",
+        Some("always"),
+        choice(&["always", "interval", "never", "memory"]),
+        "When the LOCAL engine forces messages to the disk: before each answer (always, survives a power cut), now and then (interval), when the kernel likes (never), or it stores nothing at all (memory)",
+    ),
+    variable(
+        "CHATCTL_LOCAL_SYNC_INTERVAL_MS",
+        "local-sync-interval-ms",
+        Some("100"),
+        milliseconds(1),
+        "Time between two syncs when CHATCTL_LOCAL_SYNC is interval",
+    ),
+    variable(
+        "CHATCTL_LOCAL_RESERVE_BYTES",
+        "local-reserve-bytes",
+        Some("268435456"),
+        bytes(0),
+        "Free space on the disk below which the LOCAL engine refuses messages (storage_full)",
+    ),
+    variable(
+        "CHATCTL_LOCAL_CACHE_BYTES",
+        "local-cache-bytes",
+        Some("268435456"),
+        bytes(1 << 20),
+        "Memory of the LOCAL engine for what it read or wrote last",
+    ),
+    variable(
+        "CHATCTL_REQUIRE_DURABILITY",
+        "require-durability",
+        None,
+        Kind::Text {
+            name: "CLASS",
+            allowed: "none, process, service or disk, or replicated+ before one",
+        },
+        "Refuse to start when an answered message would survive less than this",
+    ),
+    variable(
+        "CHATCTL_PING_MS",
+        "ping-ms",
+        Some("25000"),
+        milliseconds(10),
+        "Time between two pings; a client unheard for this and 10 s more is closed with 4008",
+    ),
+    variable(
+        "CHATCTL_DRAIN_MS",
+        "drain-ms",
+        Some("5000"),
+        milliseconds(0),
+        "Most time between a signal to stop and the end",
+    ),
+    variable(
+        "CHATCTL_OUTBOX_BYTES_MAX",
+        "outbox-bytes-max",
+        Some("8388608"),
+        // Two pages with the worst escaping: less would close clients that only read.
+        bytes(4 << 20),
+        "What may wait to be sent to one client; above, it is closed with 4408",
+    ),
+    variable(
+        "CHATCTL_CONNECTIONS_MAX",
+        "connections-max",
+        Some("100000"),
+        Kind::Number { unit: "COUNT", min: 1, max: 10_000_000 },
+        "Clients at once; above, they are closed with 4504",
+    ),
+    variable(
+        "CHATCTL_HEADER_TIMEOUT_MS",
+        "header-timeout-ms",
+        Some("5000"),
+        milliseconds(10),
+        "Time for the head of an HTTP request; also how long an idle HTTP connection is kept",
+    ),
+    variable(
+        "CHATCTL_ALLOWED_ORIGINS",
+        "allowed-origins",
+        None,
+        Kind::Text {
+            name: "ORIGINS",
+            allowed: "origins with commas between, such as https://chat.example,http://localhost:3000",
+        },
+        "Web pages of other hosts that may connect",
+    ),
+    variable(
+        "CHATCTL_LOG",
+        "log",
+        Some("info"),
+        Kind::Text {
+            name: "FILTER",
+            allowed: "error, warn, info, debug or trace, or target=level pairs with commas between",
+        },
+        "What is logged to stderr",
+    ),
+    variable(
+        "CHATCTL_LOG_FORMAT",
+        "log-format",
+        Some("text"),
+        choice(&["text", "json"]),
+        "How it is logged",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_and_flags_are_unique_and_numbers_end_in_their_unit() {
+        let keys: BTreeSet<_> = VARIABLES.iter().map(|variable| variable.key).collect();
+        let flags: BTreeSet<_> = VARIABLES.iter().map(|variable| variable.flag).collect();
+        assert_eq!((keys.len(), flags.len()), (VARIABLES.len(), VARIABLES.len()));
+        for variable in VARIABLES {
+            if let Kind::Number { unit: unit @ ("MS" | "BYTES"), .. } = variable.kind {
+                let has_unit = variable.key.trim_end_matches("_MAX").ends_with(unit);
+                assert!(has_unit, "{}", variable.key);
+            }
+        }
+    }
+}

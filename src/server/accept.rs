@@ -1,0 +1,130 @@
+//! The accept loop, and HTTP on each connection.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ServerSettings;
+
+/// HTTP connections at once beside the WebSockets: those that were not upgraded yet, and scrapers.
+/// Above, a new connection is closed unheard: the header timeout makes room within seconds.
+const HTTP_CONNECTIONS_MAX: usize = 10_000;
+
+/// Bytes of one request's head; ours are a few hundred.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Pauses after an accept that failed for want of something (file descriptors, memory).
+const BACKOFF_MIN: Duration = Duration::from_millis(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Takes connections of one listener.
+pub(super) struct Acceptor<'a> {
+    pub(super) listener: TcpListener,
+    pub(super) router: Router,
+    pub(super) settings: &'a ServerSettings,
+    /// No more connections; those there are end after the request at hand.
+    pub(super) stop: CancellationToken,
+    /// Connections end now.
+    pub(super) abort: CancellationToken,
+}
+
+impl Acceptor<'_> {
+    /// Accepts until told to stop, then waits for the HTTP connections it started. An error never
+    /// ends it: what the kernel lacks now it may have later.
+    pub(super) async fn run(self) {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.settings.header_timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .keep_alive(true);
+        let connections = TaskTracker::new();
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    backoff = BACKOFF_MIN;
+                    if connections.len() >= HTTP_CONNECTIONS_MAX {
+                        metrics::counter!("chatctl_refused_total", "reason" => "http").increment(1);
+                        continue;
+                    }
+                    let serve = serve(
+                        stream,
+                        http.clone(),
+                        self.router.clone(),
+                        self.stop.clone(),
+                        self.abort.clone(),
+                    );
+                    connections.spawn(serve);
+                }
+                // The client gave up between its SYN and our accept.
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    metrics::counter!("chatctl_accept_errors_total").increment(1);
+                    tracing::warn!(%error, ?backoff, "cannot accept connections; trying again");
+                    tokio::select! {
+                        () = self.stop.cancelled() => break,
+                        () = sleep(backoff) => {}
+                    }
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+        drop(self.listener);
+        connections.close();
+        connections.wait().await;
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// One connection's HTTP. After an upgrade this ends and gives its memory back: the WebSocket
+/// lives in a task of its own.
+async fn serve(
+    stream: TcpStream,
+    http: http1::Builder,
+    router: Router,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) {
+    // Frames are whole when we write them: waiting for more would only cost latency.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = TowerToHyperService::new(router);
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = abort.cancelled() => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}

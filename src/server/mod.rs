@@ -1,0 +1,107 @@
+//! The network side of a node: listeners, HTTP, WebSocket, metrics, and the way to stop.
+
+mod accept;
+mod admin;
+mod connections;
+mod drain;
+mod frame_reader;
+mod frame_writer;
+
+mod listen;
+mod metrics;
+mod origin;
+mod process;
+mod public;
+mod pulse;
+mod readiness;
+mod settings;
+mod upgrade;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::accept::Acceptor;
+use self::connections::Connections;
+pub use self::listen::bind;
+pub use self::metrics::{Metrics, install as install_metrics};
+pub use self::readiness::NodeInfo;
+use self::readiness::Readiness;
+pub use self::settings::ServerSettings;
+use crate::chat::ChatService;
+
+/// The bound sockets of a node.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub public: TcpListener,
+    /// For operators.
+    pub admin: TcpListener,
+}
+
+/// What everything on the network side of a node shares.
+struct Node {
+    chat: Arc<ChatService>,
+    settings: ServerSettings,
+    connections: Arc<Connections>,
+    readiness: Readiness,
+    metrics: Metrics,
+    /// Owns every WebSocket; the drain waits for it.
+    websockets: TaskTracker,
+    /// No new WebSocket.
+    draining: CancellationToken,
+    /// The drain is over: whatever is left ends now.
+    abort: CancellationToken,
+}
+
+/// Serves until `stop`, then drains: returns when every connection has ended and the engine is
+/// closed, at most a little later than the drain time.
+pub async fn run(
+    listeners: Listeners,
+    chat: Arc<ChatService>,
+    info: NodeInfo,
+    settings: ServerSettings,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let Listeners { public, admin } = listeners;
+    let node = Arc::new(Node {
+        readiness: Readiness::new(Arc::clone(&chat), info),
+        connections: Connections::new(&settings),
+        chat,
+        settings,
+        metrics,
+        websockets: TaskTracker::new(),
+        draining: CancellationToken::new(),
+        abort: CancellationToken::new(),
+    });
+    let acceptor = |listener, router, stop: &CancellationToken| Acceptor {
+        listener,
+        router,
+        settings: &node.settings,
+        stop: stop.clone(),
+        abort: node.abort.clone(),
+    };
+    // Operators can look until the end; clients come until the drain.
+    let admin_stop = CancellationToken::new();
+    let loopback = |listener: &TcpListener| {
+        listener.local_addr().is_ok_and(|address| address.ip().is_loopback())
+    };
+    let public_router = public::router(Arc::clone(&node), loopback(&public));
+    let admin_router = admin::router(Arc::clone(&node), loopback(&admin));
+    let serve_clients = acceptor(public, public_router, &stop).run();
+    let serve_operators = acceptor(admin, admin_router, &admin_stop).run();
+    let drain = async {
+        stop.cancelled().await;
+        drain::drain(&node).await;
+        admin_stop.cancel();
+    };
+    tokio::join!(serve_clients, serve_operators, drain, node.metrics.upkeep(&admin_stop));
+    node.chat.close().await;
+}

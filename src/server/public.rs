@@ -1,0 +1,31 @@
+//! HTTP on the public listener.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{any, get};
+use axum::{Json, Router, middleware};
+use serde_json::{Value, json};
+
+use super::origin::{Guard, guard};
+use super::{Node, upgrade};
+use crate::protocol::WEBSOCKET_PATH;
+
+/// The routes; the guard stands before all of them, unknown paths included.
+pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
+    let rule = Arc::new(Guard { loopback, origins: node.settings.origins.clone() });
+    Router::new()
+        .route("/", get(|| async { "chatctl: a chat server; its clients connect to /v1/ws\n" }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route(WEBSOCKET_PATH, any(upgrade::upgrade))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
+        .with_state(node)
+        .layer(middleware::from_fn_with_state(rule, guard))
+}
+
+async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
+    let ready = node.readiness.report().ready;
+    (super::readiness::status(ready), Json(json!({ "ready": ready })))
+}

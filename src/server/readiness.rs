@@ -1,0 +1,119 @@
+//! Whether this node should get clients, and why not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::chat::ChatService;
+use crate::model::NodeId;
+use crate::persistence::EngineError;
+use crate::protocol::EngineInfo;
+
+/// How long a node says that its engine came back with less.
+const LOST_DATA_SHOWN: Duration = Duration::from_secs(600);
+
+/// What a node is made of, for people.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// This server process.
+    pub node: NodeId,
+    /// The bus.
+    pub distribution: &'static str,
+    /// The registry.
+    pub registry: &'static str,
+    /// The message engine came back with less than it had acknowledged.
+    pub lost_data: bool,
+}
+
+/// Judges readiness anew whenever it is asked.
+pub(super) struct Readiness {
+    chat: Arc<ChatService>,
+    info: NodeInfo,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+/// The body of `/readyz` on the admin listener.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Report {
+    /// No reason stands against it.
+    pub(super) ready: bool,
+    node: NodeId,
+    engine: EngineInfo,
+    distribution: Named,
+    registry: Named,
+    /// What stands against it, and what operators should know.
+    pub(super) reasons: Vec<Reason>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Named {
+    name: &'static str,
+}
+
+/// Something that operators should know.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Reason {
+    /// What scripts branch on.
+    pub(super) code: &'static str,
+    message: String,
+}
+
+impl Readiness {
+    pub(super) fn new(chat: Arc<ChatService>, info: NodeInfo) -> Self {
+        Self { chat, info, started: Instant::now(), draining: AtomicBool::new(false) }
+    }
+
+    /// From now on the answer is no.
+    pub(super) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let engine = self.chat.persistence();
+        let mut reasons = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            let message = "the server is shutting down".to_owned();
+            reasons.push(Reason { code: "draining", message });
+        }
+        if let Err(error) = engine.health() {
+            reasons.push(Reason { code: code(&error), message: error.to_string() });
+        }
+        let ready = reasons.is_empty();
+        if self.info.lost_data && self.started.elapsed() < LOST_DATA_SHOWN {
+            let message = format!(
+                "the engine came back with less than it had acknowledged; its epoch is now {}",
+                engine.epoch()
+            );
+            reasons.push(Reason { code: "engine_lost_data", message });
+        }
+        Report {
+            ready,
+            node: self.info.node.clone(),
+            engine: EngineInfo { name: engine.name().to_owned(), durability: engine.durability() },
+            distribution: Named { name: self.info.distribution },
+            registry: Named { name: self.info.registry },
+            reasons,
+        }
+    }
+}
+
+/// The same words as the error codes of the protocol.
+fn code(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::Unavailable(_) => "unavailable",
+        EngineError::Overloaded(_) => "overloaded",
+        EngineError::StorageFull(_) => "storage_full",
+        EngineError::ReadOnly(_) => "read_only",
+        EngineError::Timeout(_) => "timeout",
+        EngineError::Internal(_) => "internal",
+    }
+}
+
+/// 200 or 503.
+pub(super) fn status(ready: bool) -> StatusCode {
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}

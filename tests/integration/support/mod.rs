@@ -1,0 +1,22 @@
+//! A server process and raw protocol clients for the tests.
+
+mod peer;
+mod server;
+
+pub use peer::{Peer, message};
+pub use server::{BINARY, Server};
+
+use std::time::Duration;
+
+/// Nothing that these tests wait for takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A number from the environment that lengthens a test (`make soak`).
+pub fn scale(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A name that no other test uses.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", &uuid::Uuid::now_v7().simple().to_string()[16..])
+}

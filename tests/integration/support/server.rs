@@ -1,0 +1,150 @@
+//! `chatctl serve` as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::{PATIENCE, Peer};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_chatctl");
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    data_dir: PathBuf,
+    variables: Vec<(String, String)>,
+    /// Where the WebSocket is.
+    pub url: String,
+    admin: String,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// Starts one on a free port with a fresh data folder.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more variables.
+    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = variables.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+        let mut server = Self::launch(&folder.path().join("data"), variables).await.unwrap();
+        server._folder = Some(folder);
+        server
+    }
+
+    /// A command that would serve `data_dir`, with nothing of this process's environment in it.
+    pub fn command(data_dir: &Path) -> Command {
+        let mut command = Command::new(BINARY);
+        command
+            .arg("serve")
+            .env_clear()
+            .env("CHATCTL_LISTEN", "127.0.0.1:0")
+            .env("CHATCTL_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("CHATCTL_DATA_DIR", data_dir)
+            .env("CHATCTL_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn launch(data_dir: &Path, variables: Vec<(String, String)>) -> Result<Self, String> {
+        std::fs::create_dir_all(data_dir).unwrap();
+        let admin_file = data_dir.with_extension("admin");
+        let mut child = Self::command(data_dir)
+            .env("CHATCTL_ADMIN_ADDRESS_FILE", &admin_file)
+            .envs(variables.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = timeout(PATIENCE, lines.next_line()).await.map_err(|_| "not ready in time")?;
+        let first = first.unwrap().ok_or("ended before it was ready")?;
+        let url = first.strip_prefix("ready ").ok_or(format!("printed {first:?}"))?.to_owned();
+        let admin = std::fs::read_to_string(&admin_file).unwrap().trim().to_owned();
+        let data_dir = data_dir.to_owned();
+        Ok(Self { child, data_dir, variables, url, admin, _folder: None })
+    }
+
+    /// `kill -9`, at once.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// The exit code of a server that was told to end.
+    pub async fn terminate_wait(&mut self) -> Option<i32> {
+        timeout(PATIENCE, self.child.wait()).await.expect("ends in time").unwrap().code()
+    }
+
+    /// Any signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = self.child.id().expect("still running");
+        let pid = rustix::process::Pid::from_raw(id as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Starts again on the same folder, after a kill or an end.
+    pub async fn restart(&mut self) {
+        let mut next =
+            Self::launch(&self.data_dir, std::mem::take(&mut self.variables)).await.unwrap();
+        next._folder = self._folder.take();
+        *self = next;
+    }
+
+    /// The data folder.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Host and port of the public listener.
+    pub fn address(&self) -> String {
+        self.url.strip_prefix("ws://").unwrap().split('/').next().unwrap().to_owned()
+    }
+
+    /// A session of `user`.
+    pub async fn connect(&self, user: &str) -> Peer {
+        Peer::connect(&self.url, user).await
+    }
+
+    /// A GET on the admin listener: status and body.
+    pub async fn admin_get(&self, path: &str) -> (u16, String) {
+        get(&self.admin, path, "").await
+    }
+
+    /// A GET on the public listener, with more header lines: status and body.
+    pub async fn get(&self, path: &str, headers: &str) -> (u16, String) {
+        get(&self.address(), path, headers).await
+    }
+
+    /// One counter of `/metrics`, summed over its labels.
+    pub async fn counter(&self, name: &str) -> f64 {
+        let (_, text) = self.admin_get("/metrics").await;
+        text.lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+async fn get(address: &str, path: &str, headers: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let host = if headers.to_ascii_lowercase().contains("host:") {
+        String::new()
+    } else {
+        format!("Host: {address}\r\n")
+    };
+    let request = format!("GET {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut response)).await.expect("answers in time").unwrap();
+    let response = String::from_utf8_lossy(&response).into_owned();
+    let status = response.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+    (status, body)
+}
