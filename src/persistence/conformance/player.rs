@@ -57,6 +57,7 @@ pub fn play_many(factory: impl Factory, schedules: u32, shrinks: u32) -> Result<
 }
 
 /// How many schedules: `CHATCTL_SCHEDULES`, or a number that is quick.
+#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
 pub fn schedules_asked() -> u32 {
     const QUICK: u32 = 60;
     std::env::var("CHATCTL_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(QUICK)
