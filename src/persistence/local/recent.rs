@@ -219,18 +219,21 @@ impl Recents {
             quick_cache::sync::GuardResult::Timeout => Arc::new(Slot::default()),
         };
         let mut guard = slot.lock();
-        let missing: Vec<_> = users
-            .iter()
-            .filter(|user| !guard.as_ref().is_some_and(|recent| recent.acks.contains_key(**user)))
-            .collect();
-        if guard.is_none() || !missing.is_empty() {
+        let holds = |recent: &Recent| users.iter().all(|user| recent.acks.contains_key(*user));
+        if !guard.as_ref().is_some_and(holds) {
             let view = tables.view();
-            if guard.is_none() {
-                *guard = Some(Recent::load(&TableLog::new(&*view, conv)?)?);
+            let log = TableLog::new(&*view, conv)?;
+            // The view may hold a batch that the committer has not noted here yet: acknowledgements of that moment
+            // beside a ring of an earlier one would reach above its head.
+            if guard.as_ref().is_none_or(|recent| recent.head != log.head()) {
+                *guard = Some(Recent::load(&log)?);
             }
             if let Some(recent) = guard.as_mut() {
-                for user in missing {
-                    recent.remember_acks((*user).clone(), stored_acks(&*view, conv, user)?);
+                for user in users {
+                    if !recent.acks.contains_key(*user) {
+                        let acked = stored_acks(&*view, conv, user)?;
+                        recent.remember_acks((*user).clone(), acked);
+                    }
                 }
             }
         }
