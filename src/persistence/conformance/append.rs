@@ -174,3 +174,29 @@ pub async fn what_one_call_returns_is_of_one_moment(subject: Subject) {
     }
     writer.await.expect("no panic");
 }
+
+pub async fn what_a_reader_has_seen_stays_seen(subject: Subject) {
+    let (room, ann, bob) = (subject.channel("seen"), subject.user("ann"), subject.user("bob"));
+    // More than engines keep at hand, so that reads are answered from more than one place.
+    send_all(&subject.engine, room.messages(&ann, vec![PAST; 190])).await;
+    open(&subject.engine, &room, &bob, 0).await;
+    let writer = {
+        let (engine, room) = (Arc::clone(&subject.engine), room.clone());
+        tokio::spawn(async move {
+            for _ in 0..60 {
+                send_all(&engine, room.messages(&ann, vec![PAST; 5])).await;
+            }
+        })
+    };
+    let mut seen = Seq::ZERO;
+    while !writer.is_finished() {
+        let after = Seq(seen.0.saturating_sub(180));
+        let page = subject.engine.after(room.conv, after, 200).await.expect("a page");
+        let last = page.items.last().expect("not empty").seq;
+        assert!(last >= seen, "{seen} was there, now {last} is the last");
+        let head = open(&subject.engine, &room, &bob, 0).await.head;
+        assert!(head >= last, "{last} was read, now {head} is the head");
+        seen = head;
+    }
+    writer.await.expect("no panic");
+}

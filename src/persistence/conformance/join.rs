@@ -54,6 +54,7 @@ pub async fn racing_first_opens_agree_on_one_start(subject: Subject) {
             tokio::spawn(async move {
                 send(&engine, room.message(&ann, None)).await;
                 let opened = open(&engine, &room, &bob, 10).await;
+                assert!(opened.acked.up_to <= opened.head, "of one moment: {opened:?}");
                 (opened.acked, opened.became)
             })
         });
@@ -73,6 +74,37 @@ pub async fn a_conversation_becomes_yours_once(subject: Subject) {
     assert!(sent.became.is_empty(), "a message makes a channel nobody's");
     assert!(!open(&subject.engine, &room, &ann, 0).await.became);
     assert!(open(&subject.engine, &room, &bob, 0).await.became, "each user on their own");
+}
+
+pub async fn a_crowd_that_joins_a_moving_channel_sees_one_moment_each(subject: Subject) {
+    const TASKS: usize = 8;
+    const EACH: usize = 40;
+    let (room, ann) = (subject.channel("crowd"), subject.user("ann"));
+    let crowd = (0..TASKS).map(|task| {
+        let node = if task % 2 == 0 { &subject.engine } else { &subject.elsewhere };
+        let (engine, room, ann) = (Arc::clone(node), room.clone(), ann.clone());
+        let users: Vec<UserName> =
+            (0..EACH).map(|index| subject.user(&format!("u{task}-{index}"))).collect();
+        tokio::spawn(async move {
+            for user in users {
+                let append = engine.append(room.message(&ann, None));
+                let (first, again) =
+                    tokio::join!(open(&engine, &room, &user, 1), open(&engine, &room, &user, 1));
+                append.await.expect("the engine works");
+                assert_eq!(first.acked, again.acked);
+                assert!(first.became != again.became, "of two opens one is the first");
+                for opened in [first, again] {
+                    assert!(opened.acked.up_to <= opened.head, "{opened:?}");
+                    let above = (opened.head.0 - opened.acked.up_to.0) as usize;
+                    let unread = opened.unread.unread;
+                    assert_eq!((unread.count, unread.more), (above.min(99), above > 99));
+                }
+            }
+        })
+    });
+    for task in join_all(crowd).await {
+        task.expect("no panic");
+    }
 }
 
 fn sorted(mut users: Vec<UserName>) -> Vec<UserName> {

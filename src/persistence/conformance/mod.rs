@@ -72,7 +72,8 @@ macro_rules! conformance_suite {
                     the_longest_names_and_contents_are_stored
                     conversations_do_not_mix
                     a_read_that_starts_after_the_answer_shows_the_message
-                    what_one_call_returns_is_of_one_moment;
+                    what_one_call_returns_is_of_one_moment
+                    what_a_reader_has_seen_stays_seen;
                 dedupe:
                     a_retry_answers_the_first_outcome_and_its_own_ts_is_ignored
                     the_same_cid_with_another_type_or_content_is_a_conflict
@@ -135,6 +136,7 @@ macro_rules! conformance_suite {
                     the_first_open_of_an_empty_channel_starts_at_0_for_good
                     a_direct_chat_starts_at_0
                     racing_first_opens_agree_on_one_start
+                    a_crowd_that_joins_a_moving_channel_sees_one_moment_each
                     a_conversation_becomes_yours_once
                     the_first_message_makes_a_direct_chat_both_users_once
                     a_message_names_only_those_who_had_not_opened

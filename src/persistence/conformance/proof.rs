@@ -46,13 +46,18 @@ fn schedules_notice(
     #[values(
         Flaw::EqualIsLate,
         Flaw::ForgetsCids,
+        Flaw::RefusalTakesSeq,
         Flaw::PagesBySeq,
         Flaw::HidesLate,
         Flaw::AckRegresses,
         Flaw::AckTakesPart,
+        Flaw::RangeEndIsExclusive,
+        Flaw::StartIsInclusive,
         Flaw::IgnoresBytes,
+        Flaw::BridgesInPart,
         Flaw::IgnoresEpoch,
-        Flaw::JoinsAgain
+        Flaw::JoinsAgain,
+        Flaw::BecameEachTime
     )]
     flaw: Flaw,
 ) {
