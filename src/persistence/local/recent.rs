@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use super::codec::Record;
 use super::log::{EachMessage, Log, Miss, PageBuilder};
 use super::table_log::{TableLog, stored_acks};
-use super::tables::{TableError, Tables};
+use super::tables::{TableError, Tables, View};
 use crate::model::{AckSet, ConvId, LIMITS, Order, Seq, UserName};
 use crate::persistence::{Page, RangeQuery};
 
@@ -239,6 +239,31 @@ impl Recents {
         }
         let recent = guard.get_or_insert_default();
         Ok(read(recent))
+    }
+
+    /// A view of the tables, and what is here brought up to it: the committer may not have noted its batch here yet,
+    /// and what was read from the tables must not be missing from the next read from memory.
+    pub fn view<'tables>(
+        &self,
+        tables: &'tables dyn Tables,
+        conv: ConvId,
+        users: &[&UserName],
+    ) -> Result<Box<dyn View + 'tables>, TableError> {
+        let slot = self.slots.get(&conv);
+        let mut guard = slot.as_ref().map(|slot| slot.lock());
+        // Under the lock: it cannot be older than what is here.
+        let view = tables.view();
+        if let Some(recent) = guard.as_mut().and_then(|guard| guard.as_mut()) {
+            let log = TableLog::new(&*view, conv)?;
+            if recent.head != log.head() {
+                *recent = Recent::load(&log)?;
+            }
+            for user in users {
+                let acked = stored_acks(&*view, conv, user)?;
+                recent.remember_acks((*user).clone(), acked);
+            }
+        }
+        Ok(view)
     }
 
     /// Notes a message that is now visible in the tables.
