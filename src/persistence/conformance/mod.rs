@@ -27,6 +27,8 @@ mod schedule;
 mod subject;
 mod unread;
 
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
 use self::local::LocalFactory;
 use self::reference::ReferenceFactory;
 use super::local::SyncPolicy;
@@ -57,7 +59,8 @@ macro_rules! conformance_suite {
                 /// Enough to shrink a schedule of 50 calls to the few that matter.
                 const SHRINKS: u32 = 400;
                 let schedules = conformance::player::schedules_asked();
-                let outcome = conformance::player::play_many($factory, schedules, SHRINKS);
+                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &rand::random::<[u8; 32]>());
+                let outcome = conformance::player::play_many($factory, schedules, SHRINKS, rng);
                 if let Err(failure) = outcome {
                     panic!("{failure}");
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use proptest::test_runner::{Config, TestError, TestRunner};
+use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 
 use super::append::CLOCK_SKEW_MS;
 use super::judge;
@@ -17,7 +17,12 @@ use crate::persistence::{
 };
 
 /// Plays as many random schedules as asked against one engine; the smallest that fails is in the error.
-pub fn play_many(factory: impl Factory, schedules: u32, shrinks: u32) -> Result<(), String> {
+pub fn play_many(
+    factory: impl Factory,
+    schedules: u32,
+    shrinks: u32,
+    rng: TestRng,
+) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -30,7 +35,7 @@ pub fn play_many(factory: impl Factory, schedules: u32, shrinks: u32) -> Result<
         failure_persistence: None,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&schedule(), |steps| {
+    let outcome = TestRunner::new_with_rng(config, rng).run(&schedule(), |steps| {
         let mut player = Player::new(subject.take().expect("given back"));
         // In a task, so that the engine comes back from a schedule that fails.
         let play = async {
