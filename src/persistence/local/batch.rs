@@ -111,6 +111,12 @@ impl<'a> BatchBuilder<'a> {
                 }
             }
         }
+        if matches!(*place, Place::Direct(..))
+            && !self.is_joined(conv, &message.from).map_err(unread)?
+        {
+            // Who writes was here as if by an open: the acknowledgement starts at 0.
+            self.put_acks(conv, &message.from, AckSet::default());
+        }
         self.batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
         self.batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
         if late {
@@ -159,6 +165,14 @@ impl<'a> BatchBuilder<'a> {
             Some(acked) => Ok(Some(acked.clone())),
             None => stored_acks(&*self.view, conv, user),
         }
+    }
+
+    /// Whether a user's acknowledgement has a start.
+    fn is_joined(&self, conv: ConvId, user: &UserName) -> Result<bool, TableError> {
+        if self.acks.contains_key(&keys::acks(conv, user)) {
+            return Ok(true);
+        }
+        self.recents.load(self.tables, conv, &[user], |recent| recent.is_joined(user))
     }
 
     fn put_acks(&mut self, conv: ConvId, user: &UserName, acked: AckSet) {

@@ -127,6 +127,10 @@ pub fn open(log: &dyn Log, query: &OpenQuery, epoch: &Epoch) -> Result<Opened, M
     })?;
     let mut unread = scan.finish();
     unread.late = unread_late_count(log, &query.user, &acked)?;
+    if matches!(view, OpenView::Recovered(_)) {
+        // A scan that was cut says "at least one", but a bridge has nothing before it.
+        unread.before = 0;
+    }
     let mutual = match query.place.peer_of(&query.user) {
         Some(peer) if *peer != query.user => log.acked(peer)?.is_some(),
         _ => false,

@@ -209,7 +209,7 @@ impl LocalPersistence {
                 Err(Miss::Failed(error)) => return Err(error),
                 Err(Miss::Elsewhere) => {}
             }
-            let view = tables.view();
+            let view = recents.view(&*tables, conv, &users)?;
             match read(&TableLog::new(&*view, conv)?) {
                 Ok(value) => Ok(value),
                 Err(Miss::Failed(error)) => Err(error),

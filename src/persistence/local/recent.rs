@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use super::codec::Record;
 use super::log::{EachMessage, Log, Miss, PageBuilder};
 use super::table_log::{TableLog, stored_acks};
-use super::tables::{TableError, Tables};
+use super::tables::{TableError, Tables, View};
 use crate::model::{AckSet, ConvId, LIMITS, Order, Seq, UserName};
 use crate::persistence::{Page, RangeQuery};
 
@@ -62,6 +62,11 @@ impl Recent {
             self.acks.clear();
         }
         self.acks.insert(user, acked);
+    }
+
+    /// Whether a user's acknowledgement has a start; only of users that were read in.
+    pub fn is_joined(&self, user: &UserName) -> bool {
+        matches!(self.acks.get(user), Some(Some(_)))
     }
 
     /// Number and time by which the next message is judged: the head and the highest `ts`.
@@ -214,23 +219,51 @@ impl Recents {
             quick_cache::sync::GuardResult::Timeout => Arc::new(Slot::default()),
         };
         let mut guard = slot.lock();
-        let missing: Vec<_> = users
-            .iter()
-            .filter(|user| !guard.as_ref().is_some_and(|recent| recent.acks.contains_key(**user)))
-            .collect();
-        if guard.is_none() || !missing.is_empty() {
+        let holds = |recent: &Recent| users.iter().all(|user| recent.acks.contains_key(*user));
+        if !guard.as_ref().is_some_and(holds) {
             let view = tables.view();
-            if guard.is_none() {
-                *guard = Some(Recent::load(&TableLog::new(&*view, conv)?)?);
+            let log = TableLog::new(&*view, conv)?;
+            // The view may hold a batch that the committer has not noted here yet: acknowledgements of that moment
+            // beside a ring of an earlier one would reach above its head.
+            if guard.as_ref().is_none_or(|recent| recent.head != log.head()) {
+                *guard = Some(Recent::load(&log)?);
             }
             if let Some(recent) = guard.as_mut() {
-                for user in missing {
-                    recent.remember_acks((*user).clone(), stored_acks(&*view, conv, user)?);
+                for user in users {
+                    if !recent.acks.contains_key(*user) {
+                        let acked = stored_acks(&*view, conv, user)?;
+                        recent.remember_acks((*user).clone(), acked);
+                    }
                 }
             }
         }
         let recent = guard.get_or_insert_default();
         Ok(read(recent))
+    }
+
+    /// A view of the tables, and what is here brought up to it: the committer may not have noted its batch here yet,
+    /// and what was read from the tables must not be missing from the next read from memory.
+    pub fn view<'tables>(
+        &self,
+        tables: &'tables dyn Tables,
+        conv: ConvId,
+        users: &[&UserName],
+    ) -> Result<Box<dyn View + 'tables>, TableError> {
+        let slot = self.slots.get(&conv);
+        let mut guard = slot.as_ref().map(|slot| slot.lock());
+        // Under the lock: it cannot be older than what is here.
+        let view = tables.view();
+        if let Some(recent) = guard.as_mut().and_then(|guard| guard.as_mut()) {
+            let log = TableLog::new(&*view, conv)?;
+            if recent.head != log.head() {
+                *recent = Recent::load(&log)?;
+            }
+            for user in users {
+                let acked = stored_acks(&*view, conv, user)?;
+                recent.remember_acks((*user).clone(), acked);
+            }
+        }
+        Ok(view)
     }
 
     /// Notes a message that is now visible in the tables.
