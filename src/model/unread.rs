@@ -16,7 +16,8 @@ pub struct Count {
 pub struct UnreadCounts {
     /// Messages of others that the user has not acknowledged.
     pub unread: Count,
-    /// The late ones among them.
+    /// The late ones among them. A scan that was cut may have missed some: an engine counts them in
+    /// its index of late messages instead, and says at least 1 where it cannot tell.
     pub late: usize,
     /// On-time ones older than the page; at least 1 whenever there may be one.
     pub before: usize,

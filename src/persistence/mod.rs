@@ -30,7 +30,8 @@ use crate::model::{
 ///
 /// **Limits.** Engines bound every reply by the request's `limit` and by
 /// [`LIMITS.page_bytes_max`](crate::model::LIMITS) (measured by [`Message::wire_bytes`]), whichever
-/// comes first, but return at least one message when there is one.
+/// comes first, but return at least one message when there is one. In `open` the page comes first,
+/// late messages get what is left (then `late_next` says where to go on).
 #[async_trait]
 pub trait Persistence: Send + Sync + 'static {
     /// The engine's name as users configure it: `LOCAL`, `REDIS`, `CASSANDRA`.
@@ -58,7 +59,7 @@ pub trait Persistence: Send + Sync + 'static {
     /// never blocks: a full queue answers [`EngineError::Overloaded`].
     fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>>;
 
-    /// Opens a conversation for a user: makes it theirs if it was not (create-if-absent, decided
+    /// Opens a conversation for a user (a send in a direct chat does as much): makes it theirs if it was not (create-if-absent, decided
     /// once even in a race: in a direct chat the acknowledgement starts at 0, elsewhere at the
     /// `head` of that moment), and answers the page, or the resumed messages.
     async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError>;
@@ -79,7 +80,8 @@ pub trait Persistence: Send + Sync + 'static {
         limit: usize,
     ) -> Result<LatePage, EngineError>;
 
-    /// Merges an acknowledgement: monotone, commutative, idempotent, durable like a message.
+    /// Merges an acknowledgement: monotone, commutative, idempotent, durable like a message. Only
+    /// of a user who has opened the conversation: the first open decides where it starts.
     async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError>;
 
     /// The conversations of `user` that are not empty, of the

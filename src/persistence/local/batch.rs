@@ -179,7 +179,7 @@ impl<'a> BatchBuilder<'a> {
         let key = keys::acks(conv, user);
         self.batch.insert(Table::Acks, key.clone(), encode_acks(&acked));
         self.acks.insert(key, acked.clone());
-        self.notes.acks.push((conv, user.clone(), acked));
+        self.notes.acks.insert((conv, user.clone()), acked);
     }
 
     /// Decides one acknowledgement.
@@ -229,7 +229,8 @@ fn unread(error: TableError) -> EngineError {
 #[derive(Debug, Default)]
 pub struct Notes {
     records: Vec<(ConvId, Record)>,
-    acks: Vec<(ConvId, UserName, AckSet)>,
+    /// Only the last of a batch: a step in between would be a step back from what the tables show.
+    acks: HashMap<(ConvId, UserName), AckSet>,
 }
 
 impl Notes {
@@ -243,7 +244,7 @@ impl Notes {
         for (conv, record) in &self.records {
             recents.note_message(*conv, record);
         }
-        for (conv, user, acked) in &self.acks {
+        for ((conv, user), acked) in &self.acks {
             recents.note_acks(*conv, user, acked);
         }
     }
