@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::ChatService;
 use super::directory::{SessionHandle, to_for};
-use super::methods::engine_error;
 use super::reading::position;
+use super::refusals::engine_error;
 use crate::model::{ConvId, Cursor, CursorScope, LIMITS, Place, Position, Seq};
 use crate::protocol::{ErrorBody, List, ListItem, ListReply, Reply};
 

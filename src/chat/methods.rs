@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::directory::SessionHandle;
+use super::refusals::{RETRY_AFTER_MS, draining, engine_error, timed_out};
 use super::room::{Live, Need, Room};
-use super::session::draining;
 use super::subscription::Subscription;
 use super::{ChatService, encode, listing, reading};
 use crate::distribution::{Hint, MessageHint};
 use crate::model::{ConvId, LIMITS, Place, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, OpenQuery, Opened, Stored,
+    AckOutcome, AckRequest, Append, AppendOutcome, OpenQuery, Opened, Stored,
 };
 use crate::protocol::{
     Ack, AckReply, Command, Empty, ErrorBody, ErrorCode, Open, Reply, Send, SendReply, To,
@@ -27,9 +27,6 @@ const ENGINE_TIME: Duration = Duration::from_millis(LIMITS.answer_ms_max - 500);
 const PAGES_IN_FLIGHT_MAX: usize = 4;
 /// Times that an `open` reads again because the stream moved past it.
 const OPEN_ATTEMPTS: usize = 8;
-/// When a client may try again after `overloaded` and the like.
-const RETRY_AFTER_MS: u64 = 250;
-
 /// A conversation that the session has open.
 #[derive(Clone)]
 struct OpenConv {
@@ -361,32 +358,4 @@ async fn acknowledge(service: Arc<ChatService>, handle: Arc<SessionHandle>, ack:
             ),
         )),
     }
-}
-
-fn timed_out() -> ErrorBody {
-    ErrorBody::new(
-        ErrorCode::Timeout,
-        "no answer from the engine in time; it may have happened: repeat it, a send with the same cid",
-    )
-}
-
-/// An engine's error as clients see it. The details are for operators: they go to the log.
-pub(super) fn engine_error(error: EngineError) -> ErrorBody {
-    let (code, message) = match &error {
-        EngineError::Unavailable(_) => {
-            (ErrorCode::Unavailable, "the message store is not available")
-        }
-        EngineError::Overloaded(_) => {
-            (ErrorCode::Overloaded, "the message store has too much to do")
-        }
-        EngineError::StorageFull(_) => (ErrorCode::StorageFull, "the message store is full"),
-        EngineError::ReadOnly(_) => (ErrorCode::ReadOnly, "the message store takes no writes now"),
-        EngineError::Timeout(_) => return timed_out(),
-        EngineError::Internal(_) => {
-            (ErrorCode::Internal, "the message store failed; it may have happened")
-        }
-    };
-    tracing::debug!(%error, ?code, "the engine refused a command");
-    metrics::counter!("chatctl_engine_errors_total", "code" => message).increment(1);
-    ErrorBody::new(code, message).retry_after_ms(RETRY_AFTER_MS)
 }

@@ -6,6 +6,7 @@ mod listing;
 mod methods;
 mod outbox;
 mod reading;
+mod refusals;
 mod room;
 mod rooms;
 mod service;

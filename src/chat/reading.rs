@@ -1,6 +1,6 @@
 //! Replies that carry messages: `open` and `read`, with their cursors.
 
-use super::methods::engine_error;
+use super::refusals::engine_error;
 use crate::model::{ConvId, Cursor, CursorScope, Order, Position, Seq, UserName};
 use crate::persistence::{OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery};
 use crate::protocol::{ErrorBody, ErrorCode, OpenReply, Read, ReadKind, ReadReply, Reply};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::directory::SessionHandle;
 use super::methods::Greeted;
+use super::refusals::{already_hello, draining};
 use super::{ChatService, Outbox, encode};
 use crate::model::{LIMITS, SessionId};
 use crate::protocol::{
@@ -120,14 +121,4 @@ impl Session {
             greeted.end().await;
         }
     }
-}
-
-fn already_hello() -> ErrorBody {
-    ErrorBody::new(ErrorCode::AlreadyHello, "this session has said hello")
-}
-
-/// The node is shutting down; another, or this one restarted, takes the command in a moment.
-pub(super) fn draining() -> ErrorBody {
-    ErrorBody::new(ErrorCode::Draining, "this server is shutting down; connect again")
-        .retry_after_ms(1_000)
 }

@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::ending::Ending;
 use super::pulse::Pulse;
-use super::websocket::Ending;
 use crate::model::LIMITS;
 use crate::protocol::CloseCode;
 

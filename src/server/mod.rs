@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod connections;
 mod drain;
+mod ending;
 mod frame_reader;
 mod frame_writer;
 

@@ -12,27 +12,13 @@ use tokio::net::tcp::WriteHalf;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connections::Slot;
+use super::ending::{Ending, count};
 use super::frame_reader::{FrameReader, Heard};
 use super::frame_writer::FrameWriter;
 use super::pulse::{Due, Pulse, Schedule};
 use super::{Node, ServerSettings};
 use crate::chat::{Outbox, Session, Taken};
 use crate::protocol::CloseCode;
-
-/// How a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// We close it.
-    Code(CloseCode),
-    /// The client closed it, with this code.
-    Peer(Option<u16>),
-    /// It is gone without a word.
-    Lost,
-    /// The drain time is over.
-    Aborted,
-    /// A mistake of ours.
-    Panicked,
-}
 
 /// Serves one client from its upgrade to its end.
 pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node>, mut slot: Slot) {
@@ -196,21 +182,6 @@ impl FrameWriter<WriteHalf<'_>> {
         self.discard_unbegun();
         self.queue_close(code, reason);
     }
-}
-
-fn count(ending: Ending) {
-    let code = match ending {
-        Ending::Code(code) => code.code.to_string(),
-        // What clients choose to say must not make new time series.
-        Ending::Peer(_) => "peer".to_owned(),
-        Ending::Lost => "lost".to_owned(),
-        Ending::Aborted => "aborted".to_owned(),
-        Ending::Panicked => {
-            tracing::error!("a connection panicked and was ended; the others go on");
-            "panicked".to_owned()
-        }
-    };
-    metrics::counter!("chatctl_closes_total", "code" => code).increment(1);
 }
 
 #[cfg(test)]

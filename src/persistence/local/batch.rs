@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::codec::{Record, decode_seq, encode_acks, encode_message, encode_place};
-use super::committer::{AckDecision, Answer};
 use super::keys::{self, Table};
 use super::recent::Recents;
+use super::request::{AckDecision, Answer};
 use super::table_log::{stored_acks, stored_message};
 use super::tables::{Batch, TableError, Tables, View};
 use crate::clock;

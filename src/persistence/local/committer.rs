@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 use super::SyncPolicy;
 use super::batch::{BatchBuilder, Decided};
 use super::recent::Recents;
+use super::request::{Answer, Request};
 use super::space::SpaceGuard;
 use super::tables::{TableError, Tables};
-use crate::model::{AckSet, ConvId, Epoch, Place, UserName};
-use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError};
+use crate::model::Epoch;
+use crate::persistence::EngineError;
 
 /// Requests that one batch takes at most: bounds how long the first of them waits.
 const BATCH_REQUESTS_MAX: usize = 1_024;
@@ -26,33 +27,6 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const QUEUE_REQUESTS_MAX: usize = 16_384;
 /// Content bytes that may wait; above: `overloaded`.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
-
-/// Where the answer to a request goes. A caller that has gone is no error.
-pub type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
-
-/// What became of an acknowledgement: the union, or why not.
-pub type AckDecision = Result<AckSet, crate::model::AckError>;
-
-/// Something to write.
-pub enum Request {
-    /// Store a message.
-    Append(Append, Answer<AppendOutcome>),
-    /// Merge an acknowledgement.
-    Ack(AckRequest, Answer<AckDecision>),
-    /// Make a conversation a user's; answers whether it became theirs now.
-    Join(ConvId, Arc<Place>, UserName, Answer<bool>),
-    /// Force everything to the disk and end.
-    Close(Answer<()>),
-}
-
-impl Request {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Append(append, _) => append.content.len(),
-            _ => 0,
-        }
-    }
-}
 
 /// The way to the committer's thread: bounded, never blocking.
 pub struct Queue {

@@ -12,6 +12,7 @@ mod folder;
 mod keys;
 mod log;
 mod recent;
+mod request;
 mod space;
 mod table_log;
 mod tables;
@@ -29,13 +30,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::codec::{decode_acks, decode_place, encode_acks};
-use self::committer::{Committer, Queue, Request};
+use self::committer::{Committer, Queue};
 use self::disk::DiskTables;
 use self::folder::DataFolder;
 pub use self::folder::FolderError;
 use self::keys::Table;
 use self::log::{Log, Miss};
 use self::recent::Recents;
+use self::request::{Answer, Request};
 use self::space::SpaceGuard;
 use self::table_log::TableLog;
 use self::tables::{Batch, MemoryTables, TableError, Tables};
@@ -182,7 +184,7 @@ fn cut_acks(tables: &DiskTables) -> Result<(), TableError> {
 impl LocalPersistence {
     async fn request<T>(
         &self,
-        request: impl FnOnce(committer::Answer<T>) -> Request,
+        request: impl FnOnce(Answer<T>) -> Request,
     ) -> Result<T, EngineError> {
         let (answer, receiver) = oneshot::channel();
         self.queue.send(request(answer))?;

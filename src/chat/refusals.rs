@@ -1,0 +1,47 @@
+//! The errors that the chat itself gives: one wording for each, wherever it is given.
+
+use crate::persistence::EngineError;
+use crate::protocol::{ErrorBody, ErrorCode};
+
+/// When a client may try again after `overloaded` and the like.
+pub(super) const RETRY_AFTER_MS: u64 = 250;
+
+/// A session says `hello` once.
+pub(super) fn already_hello() -> ErrorBody {
+    ErrorBody::new(ErrorCode::AlreadyHello, "this session has said hello")
+}
+
+/// The node is shutting down; another, or this one restarted, takes the command in a moment.
+pub(super) fn draining() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Draining, "this server is shutting down; connect again")
+        .retry_after_ms(1_000)
+}
+
+/// The engine did not answer in time: nobody knows.
+pub(super) fn timed_out() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Timeout,
+        "no answer from the engine in time; it may have happened: repeat it, a send with the same cid",
+    )
+}
+
+/// An engine's error as clients see it. The details are for operators: they go to the log.
+pub(super) fn engine_error(error: EngineError) -> ErrorBody {
+    let (code, message) = match &error {
+        EngineError::Unavailable(_) => {
+            (ErrorCode::Unavailable, "the message store is not available")
+        }
+        EngineError::Overloaded(_) => {
+            (ErrorCode::Overloaded, "the message store has too much to do")
+        }
+        EngineError::StorageFull(_) => (ErrorCode::StorageFull, "the message store is full"),
+        EngineError::ReadOnly(_) => (ErrorCode::ReadOnly, "the message store takes no writes now"),
+        EngineError::Timeout(_) => return timed_out(),
+        EngineError::Internal(_) => {
+            (ErrorCode::Internal, "the message store failed; it may have happened")
+        }
+    };
+    tracing::debug!(%error, ?code, "the engine refused a command");
+    metrics::counter!("chatctl_engine_errors_total", "code" => message).increment(1);
+    ErrorBody::new(code, message).retry_after_ms(RETRY_AFTER_MS)
+}

@@ -1,0 +1,36 @@
+//! What the committer is asked, and where its answers go.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::model::{AckSet, ConvId, Place, UserName};
+use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError};
+
+/// Where the answer to a request goes. A caller that has gone is no error.
+pub type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// What became of an acknowledgement: the union, or why not.
+pub type AckDecision = Result<AckSet, crate::model::AckError>;
+
+/// Something to write.
+pub enum Request {
+    /// Store a message.
+    Append(Append, Answer<AppendOutcome>),
+    /// Merge an acknowledgement.
+    Ack(AckRequest, Answer<AckDecision>),
+    /// Make a conversation a user's; answers whether it became theirs now.
+    Join(ConvId, Arc<Place>, UserName, Answer<bool>),
+    /// Force everything to the disk and end.
+    Close(Answer<()>),
+}
+
+impl Request {
+    /// Content bytes that it holds while it waits.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append, _) => append.content.len(),
+            _ => 0,
+        }
+    }
+}
