@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How often the bar on a terminal moves.
@@ -53,10 +53,15 @@ impl Drop for Progress {
 fn new_bar(what: &'static str, total: Option<u64>) -> ProgressBar {
     let target = ProgressDrawTarget::stderr();
     let template = match total {
-        Some(_) => "{msg:>12} [{bar:32}] {human_pos}/{human_len} {per_sec} {eta}",
-        None => "{msg:>12} {spinner} {human_pos} {per_sec} {elapsed}",
+        Some(_) => "{msg:>12} [{bar:32}] {human_pos}/{human_len} {rate} {eta}",
+        None => "{msg:>12} {spinner} {human_pos} {rate} {elapsed}",
     };
-    let style = ProgressStyle::with_template(template);
+    // Whole numbers: a rate of many thousands needs no fraction.
+    let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        // Nobody is left to tell when the terminal is gone.
+        let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    let style = ProgressStyle::with_template(template).map(|style| style.with_key("rate", rate));
     ProgressBar::with_draw_target(total, target)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(what)

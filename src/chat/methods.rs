@@ -179,8 +179,12 @@ impl Greeted {
             let message = format!("at most {} conversations may be open", LIMITS.open_max);
             return Err(ErrorBody::new(ErrorCode::Limit, message));
         }
-        let subscription =
-            Arc::new(Subscription::new(Arc::clone(&self.handle), open.echo, open.push));
+        let subscription = Arc::new(Subscription::new(
+            Arc::clone(&self.handle),
+            open.echo,
+            open.push,
+            earlier.as_ref().map(|earlier| &*earlier.subscription),
+        ));
         let room = self.service.rooms.join(conv, &place, Arc::clone(&subscription));
         let now_open =
             OpenConv { place: Arc::clone(&place), subscription: Arc::clone(&subscription) };
@@ -247,7 +251,7 @@ impl Greeted {
         let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
         let Send { conv, cid, kind, content, ts } = send;
         let OpenConv { place, subscription, .. } = open;
-        subscription.note_send(&cid);
+        subscription.send_begins(&cid);
         let mut appending = service.persistence.append(Append {
             conv,
             place: Arc::clone(&place),
@@ -259,20 +263,23 @@ impl Greeted {
             future_skew_ms_max: LIMITS.future_skew_ms_max,
         });
         self.service.spawn(async move {
-            let mut answered = false;
+            let mut unanswered = Some(permit);
             let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
-                    // It may still be stored: then the others must see it although the sender was told "unknown".
+                    // It may still be stored: then the others must see it although the sender was
+                    // told "unknown".
                     handle.outbox.push(encode::reply(id, Err(timed_out())));
-                    answered = true;
+                    unanswered = None;
                     appending.await
                 }
             };
-            let is_new = matches!(&outcome, Ok(AppendOutcome::Stored(stored)) if !stored.dup);
-            let is_unknown = matches!(&outcome, Err(error) if !error.is_definite());
-            if !is_new && !is_unknown {
-                subscription.forget_send(&cid);
+            match &outcome {
+                Ok(AppendOutcome::Stored(stored)) => {
+                    subscription.send_stored(&cid, stored.message.seq);
+                }
+                Err(error) if !error.is_definite() => {}
+                _ => subscription.send_ends(&cid),
             }
             let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
                 AppendOutcome::Stored(stored) => Ok(stored),
@@ -296,10 +303,10 @@ impl Greeted {
                 service.publish_stored(conv, place, stored);
                 Reply::Send(reply)
             });
-            if !answered {
+            if let Some(permit) = unanswered {
                 handle.outbox.push(encode::reply(id, outcome));
+                drop(permit);
             }
-            drop(permit);
         });
     }
 }

@@ -152,6 +152,7 @@ impl Room {
             return Live::ReadAgain;
         }
         let held = std::mem::take(held);
+        subscription.shows(head);
         let outbox = &subscription.session.outbox;
         outbox.push(reply);
         for message in held.iter().filter(|message| message.seq > head) {

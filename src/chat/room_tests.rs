@@ -31,7 +31,7 @@ fn subscriber(user: &str, echo: bool) -> Arc<Subscription> {
     let outbox = Arc::new(Outbox::new(1 << 20));
     let user = UserName::new(user).unwrap();
     let session = SessionHandle::new(SessionId::generate(), user, outbox);
-    Arc::new(Subscription::new(Arc::new(session), echo, true))
+    Arc::new(Subscription::new(Arc::new(session), echo, true, None))
 }
 
 /// What was pushed after the reply, by number.
@@ -137,7 +137,7 @@ proptest! {
                 Act::Reopen(which) if !live.is_empty() => {
                     let at = which % live.len();
                     let (earlier, _) = live.swap_remove(at);
-                    let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true));
+                    let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true, None));
                     pushed(&earlier);
                     room.join(Arc::clone(&again));
                     joining.push((again, committed));
@@ -166,7 +166,7 @@ fn without_echo_only_this_sessions_own_sends_are_left_out() {
         room.join(Arc::clone(subscription));
         open(&room, subscription, 0, 0);
     }
-    quiet.note_send(&Cid::new("c1").unwrap());
+    quiet.send_begins(&Cid::new("c1").unwrap());
     room.take(&epoch(), message(1, "ann"));
     room.take(&epoch(), message(2, "ann"));
     assert_eq!(pushed(&quiet), vec![2]);
@@ -197,10 +197,31 @@ fn a_failed_reopen_leaves_the_earlier_stream_whole() {
     room.join(Arc::clone(&earlier));
     open(&room, &earlier, 0, 0);
     room.take(&epoch(), message(1, "bob"));
-    let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true));
+    let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true, None));
     room.join(Arc::clone(&again));
     room.take(&epoch(), message(2, "bob"));
     assert!(room.give_up_joining(&again, Some(&earlier)));
     room.take(&epoch(), message(3, "bob"));
     assert_eq!(pushed(&earlier), vec![1, 2, 3]);
+}
+
+#[test]
+fn without_echo_a_send_in_flight_at_a_reopen_is_left_out_too() {
+    let room = room();
+    let earlier = subscriber("ann", false);
+    room.join(Arc::clone(&earlier));
+    open(&room, &earlier, 0, 0);
+    let cid = |text| Cid::new(text).unwrap();
+    // The first is shown by the reopen, the second comes after it.
+    earlier.send_begins(&cid("c1"));
+    earlier.send_begins(&cid("c2"));
+    let session = Arc::clone(&earlier.session);
+    let again = Arc::new(Subscription::new(session, false, true, Some(&earlier)));
+    room.join(Arc::clone(&again));
+    room.take(&epoch(), message(1, "ann"));
+    earlier.send_stored(&cid("c1"), Seq(1));
+    open(&room, &again, 1, 1);
+    room.take(&epoch(), message(2, "ann"));
+    room.take(&epoch(), message(3, "ann"));
+    assert_eq!(pushed(&again), vec![3]);
 }
