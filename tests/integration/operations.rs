@@ -127,14 +127,16 @@ async fn a_full_disk_is_a_definite_error_and_ends_when_there_is_room() {
     let stat = rustix::fs::statvfs(folder.path()).unwrap();
     let free_bytes = stat.f_bavail * stat.f_frsize;
     // Other work on the machine may use a little; the ballast uses more than what is left above the reserve.
-    let reserve = free_bytes.saturating_sub(1 << 30).to_string();
+    let margin_bytes = (free_bytes / 8).min(1 << 30);
+    let reserve = (free_bytes - margin_bytes).to_string();
     let server = Server::start_with(&[("CHATCTL_LOCAL_RESERVE_BYTES", &reserve)]).await;
     let mut ann = server.connect(&unique("ann")).await;
     let conv = ann.open_user(&unique("bob")).await["conv"].clone();
     ann.send(&conv, "c1", None).await;
 
     let ballast = std::fs::File::create(folder.path().join("ballast")).unwrap();
-    rustix::fs::fallocate(&ballast, rustix::fs::FallocateFlags::empty(), 0, 2 << 30).unwrap();
+    rustix::fs::fallocate(&ballast, rustix::fs::FallocateFlags::empty(), 0, 2 * margin_bytes)
+        .unwrap();
     let error = ann.error("send", message(&conv, "c2", None)).await;
     assert_eq!((&error["code"], &error["definite"]), (&json!("storage_full"), &json!(true)));
     assert_eq!(ann.send(&conv, "c1", None).await["dup"], true, "what is stored is still answered");
