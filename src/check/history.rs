@@ -185,7 +185,7 @@ pub enum Seen {
 }
 
 /// What `open` answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenSeen {
     /// The life of the store.
     pub epoch: String,

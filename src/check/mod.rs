@@ -1,3 +1,4 @@
 //! The judge: drives a server with real clients, records what they saw, and decides.
 
+pub mod drive;
 pub mod history;
