@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, runs a few futures, and is scaled and read by people"
 )]
 mod bad_input;
+mod check;
 mod conversation;
 mod faults;
 mod limits;

@@ -1,0 +1,93 @@
+//! `chatctl check` from outside: a real server is judged, and what was recorded is judged again.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use chatctl::check::drive::check_rules;
+use chatctl::check::history::read_history;
+use tokio::time::timeout;
+
+use crate::support::{BINARY, PATIENCE};
+
+async fn check(arguments: &[&str]) -> Output {
+    let run = tokio::process::Command::new(BINARY).arg("check").args(arguments).output();
+    timeout(3 * PATIENCE, run).await.expect("ends in time").unwrap()
+}
+
+/// The history of the only run under `out`.
+fn history_of(out: &Path) -> PathBuf {
+    let folder = std::fs::read_dir(out).unwrap().next().unwrap().unwrap().path();
+    for name in ["README.md", "summary.txt", "verdict.json"] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    folder.join("history.jsonl")
+}
+
+#[tokio::test]
+async fn a_good_server_is_valid_and_its_history_replays() {
+    let out = tempfile::tempdir().unwrap();
+    let out_text = out.path().to_str().unwrap();
+    let run = check(&["validity", "--messages", "60", "--seed", "7", "--json", "--out", out_text]);
+    let run = run.await;
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let history = history_of(out.path());
+    let text = std::fs::read_to_string(&history).unwrap();
+    let events = read_history(text.as_bytes()).unwrap();
+    assert!(events.len() > 1_000, "{} lines", events.len());
+    check_rules(&events).unwrap();
+
+    let again = check(&["replay", history.to_str().unwrap(), "--json"]).await;
+    assert_eq!((again.status.code(), &again.stdout), (Some(0), &run.stdout), "{again:?}");
+
+    let damaged = out.path().join("damaged.jsonl");
+    std::fs::write(&damaged, text.replacen("\"invoke\"", "\"invocation\"", 1)).unwrap();
+    let number = text.lines().position(|line| line.contains("\"invoke\"")).unwrap() + 1;
+    let refused = check(&["replay", damaged.to_str().unwrap()]).await;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains(&format!("line {number} ")), "{said}");
+    assert!(refused.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_message_in_a_history_is_invalid() {
+    let out = tempfile::tempdir().unwrap();
+    let out_text = out.path().to_str().unwrap();
+    let run = check(&["validity", "--messages", "20", "--clients", "4", "--out", out_text]).await;
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let history = history_of(out.path());
+    // The last push of the run never came.
+    let text = std::fs::read_to_string(&history).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let gone = lines.iter().rposition(|line| line.contains("\"f\":\"recv\"")).unwrap();
+    let mut kept = String::new();
+    for (index, line) in lines.iter().enumerate().filter(|(at, _)| *at != gone) {
+        let moved = if index > gone { index - 1 } else { index };
+        let renumbered =
+            line.replacen(&format!("{{\"index\":{index},"), &format!("{{\"index\":{moved},"), 1);
+        kept.push_str(&renumbered);
+        kept.push('\n');
+    }
+    std::fs::write(&history, kept).unwrap();
+    let again = check(&["replay", history.to_str().unwrap()]).await;
+    assert_eq!(again.status.code(), Some(4), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stdout).contains("rt-miss"), "{again:?}");
+}
+
+#[tokio::test]
+async fn wrong_usage_and_failures_have_their_own_exit_codes() {
+    for arguments in [
+        vec!["validity", "--clients", "0"],
+        vec!["validity", "--messages", "0", "--clients", "2"],
+        vec!["validity", "--url", "http://x"],
+        vec!["replay"],
+        vec!["dance"],
+    ] {
+        let run = check(&arguments).await;
+        assert_eq!(run.status.code(), Some(64), "{arguments:?}: {run:?}");
+    }
+    let missing = check(&["replay", "/no/such/history.jsonl"]).await;
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    let nobody = check(&["validity", "--url", "ws://127.0.0.1:9"]).await;
+    assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+}
