@@ -239,3 +239,6 @@ fn count(events: &[Event]) -> Counts {
     counts.sends_unknown += sending.len() as u64;
     counts
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Random correct histories are valid; broken ones are not.
+
+use proptest::prelude::*;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::simulated::history;
+use crate::check::checker::judge;
+use crate::check::history::{Act, Event, Item, Seen};
+use crate::check::verdict::Outcome;
+
+/// Breaks one thing that a correct server could never have said.
+pub fn mutate(events: &mut [Event], seed: u64) -> Option<&'static str> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let last = events.len() - 1;
+    let Act::Ok { seen: Seen::Read { items: finals, .. } } = &mut events[last].act else {
+        return None;
+    };
+    let at = random.random_range(0..finals.len());
+    let choice = random.random_range(0..6);
+    match choice {
+        0 => {
+            finals.remove(at);
+            Some("a message is missing at the end")
+        }
+        1 => {
+            let item: Item = finals[at].clone();
+            finals.push(Item { seq: crate::model::Seq(finals.len() as u64 + 1), ..item });
+            Some("a message is there twice")
+        }
+        2 => {
+            finals[at].digest.push('x');
+            Some("a message is altered")
+        }
+        3 if finals.len() > 1 => {
+            let other = (at + 1) % finals.len();
+            let (one, two) = (finals[at].seq, finals[other].seq);
+            finals[at].seq = two;
+            finals[other].seq = one;
+            finals.sort_by_key(|item| item.seq);
+            // Known to be wrong only where somebody was told the numbers.
+            let told = |item: &Item| (item.seq, item.cid.clone());
+            let swapped = [told(&finals[at.min(other)]), told(&finals[at.max(other)])];
+            let contradicted = events[..last].iter().any(|event| matches!(&event.act, Act::Ok { seen: Seen::Send { seq, .. } } if swapped.iter().any(|(of, _)| of == seq)));
+            contradicted.then_some("two messages are exchanged")
+        }
+        4 => {
+            finals[at].late = !finals[at].late;
+            Some("a late flag is turned")
+        }
+        _ => {
+            let pushes: Vec<usize> = events
+                .iter()
+                .enumerate()
+                .filter(|(_, event)| matches!(event.act, Act::Ok { seen: Seen::Recv { .. } }))
+                .map(|(at, _)| at)
+                .collect();
+            let at = *pushes.choose(&mut random)?;
+            if let Act::Ok { seen: Seen::Recv { item, .. } } = &mut events[at].act {
+                item.digest.push('x');
+            }
+            Some("a pushed message is altered")
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_correct_server_is_never_blamed(seed in any::<u64>(), steps in 5usize..600) {
+        let verdict = judge(&history(seed, steps));
+        prop_assert_eq!(verdict.outcome, Outcome::Valid, "{}", verdict);
+    }
+
+    #[test]
+    fn a_broken_history_is_never_valid(seed in any::<u64>(), steps in 5usize..400, how in any::<u64>()) {
+        let mut events = history(seed, steps);
+        if let Some(what) = mutate(&mut events, how) {
+            let verdict = judge(&events);
+            prop_assert_eq!(verdict.outcome, Outcome::Invalid, "{}: {}", what, verdict);
+        }
+    }
+}
