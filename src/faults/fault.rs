@@ -160,3 +160,51 @@ impl FromStr for Fault {
         row.map(|row| row.fault).ok_or_else(|| UnknownFault(text.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What `check validity` judges on one node: design §6 without what needs several, or groups.
+    const JUDGED: [&str; 25] = [
+        "lost",
+        "phantom",
+        "corrupt",
+        "duplicate",
+        "inconsistent-offset",
+        "order-disagreement",
+        "realtime-inversion",
+        "fifo",
+        "ryw",
+        "nonmonotonic",
+        "causal",
+        "hole",
+        "seq-reuse",
+        "page-skip",
+        "page-dup",
+        "rt-miss",
+        "rt-dup",
+        "rt-reorder",
+        "silent-gap",
+        "late-misflag",
+        "late-dropped",
+        "late-zombie",
+        "ack-regress",
+        "misroute",
+        "lying-fail",
+    ];
+
+    #[test]
+    fn every_fault_has_one_row_and_every_judged_name_a_fault() {
+        let names: BTreeSet<String> = Fault::all().map(|fault| fault.to_string()).collect();
+        assert_eq!((names.len(), TABLE.len()), (TABLE.len(), Fault::DoubleHint as usize + 1));
+        for fault in Fault::all() {
+            assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+        let expected: BTreeSet<_> = Fault::all().flat_map(Fault::expected).copied().collect();
+        assert_eq!(expected, BTreeSet::from(JUDGED));
+        assert!("no-such-fault".parse::<Fault>().is_err());
+    }
+}
