@@ -9,11 +9,13 @@ use async_trait::async_trait;
 
 use super::Fault;
 use super::pages::astray;
-use crate::distribution::{Distribution, Hint, HintSink};
+use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
 use crate::model::{ConvId, Message};
 
 /// Long after rooms have given up waiting for it.
 const DELAY: Duration = Duration::from_millis(200);
+/// Long enough that somebody reads meanwhile.
+const LAG: Duration = Duration::from_millis(100);
 
 /// A bus around an honest one. A late or doubled hint must not be visible: rooms repair it.
 pub struct FaultyDistribution {
@@ -29,6 +31,14 @@ impl FaultyDistribution {
     pub fn new(bus: Arc<dyn Distribution>, fault: Option<Fault>, every: u64) -> Self {
         let occasions = AtomicU64::new(0);
         Self { bus, fault, every: every.max(1), occasions, newest: Mutex::default() }
+    }
+
+    fn publish_late(&self, hint: MessageHint, wait: Duration) {
+        let bus = Arc::clone(&self.bus);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            bus.publish(Hint::Message(hint));
+        });
     }
 
     /// Notes the newest message of each conversation, and gives one of another.
@@ -53,20 +63,16 @@ impl Distribution for FaultyDistribution {
         let Hint::Message(mut hint) = hint else { return self.bus.publish(hint) };
         let another = self.of_another(hint.conv, &hint.message);
         let count = self.occasions.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.fault == Some(Fault::HideCause) {
+            return self.publish_late(hint, LAG);
+        }
         match (self.fault, another) {
             _ if !count.is_multiple_of(self.every) => {}
             (Some(Fault::MisroutePush), Some(stray)) => {
                 hint.message = astray(&stray, &hint.message);
             }
             (Some(Fault::DoubleHint), _) => self.bus.publish(Hint::Message(hint.clone())),
-            (Some(Fault::DelayHint), _) => {
-                let bus = Arc::clone(&self.bus);
-                tokio::spawn(async move {
-                    tokio::time::sleep(DELAY).await;
-                    bus.publish(Hint::Message(hint));
-                });
-                return;
-            }
+            (Some(Fault::DelayHint), _) => return self.publish_late(hint, DELAY),
             _ => {}
         }
         self.bus.publish(Hint::Message(hint));

@@ -74,15 +74,15 @@ const TABLE: &[Row] = &[
     row(Fault::AnswerEarly, "answer-early", 10, &["realtime-inversion"]),
     // A send waits a moment for the next of its sender and is stored behind it.
     row(Fault::SwapSends, "swap-sends", 3, &["fifo"]),
-    // A fresh read leaves the newest message out. Also: `nonmonotonic`, where it had been seen.
+    // A fresh read is of a moment three messages ago. Also: `nonmonotonic`, where they had been seen.
     row(Fault::StaleRead, "stale-read", 2, &["ryw"]),
-    // A fresh read is of a moment eight messages ago. Also: `ryw`, `causal`.
+    // A fresh read leaves out the newest message, mostly one that was pushed. Also: `ryw`, `causal`.
     row(Fault::HeadBack, "head-back", 2, &["nonmonotonic"]),
-    // A fresh read shows the newest message but not the one of another sender before it. Also: `nonmonotonic`.
+    // The same while pushes come late, so that its reader has not seen it. Also: `ryw`, `nonmonotonic`.
     row(Fault::HideCause, "hide-cause", 2, &["causal"]),
     // A number is given to nothing.
     row(Fault::Hole, "hole", 20, &["hole"]),
-    // A message gets the number of the one before it. Also: `hole`.
+    // A message gets the number of the one before it, and is not pushed. Also: `hole`, `rt-miss`.
     row(Fault::ReuseSeq, "reuse-seq", 20, &["seq-reuse"]),
     // A page leaves one message out.
     row(Fault::SkipPageItem, "skip-page-item", 2, &["page-skip"]),

@@ -7,8 +7,8 @@ use super::{Fault, OWN_CID};
 use crate::model::{ConvId, Message, Seq};
 use crate::persistence::{OpenQuery, OpenView, Opened};
 
-/// How far back `head-back` goes.
-const HEAD_BACK: usize = 8;
+/// How many messages a stale read leaves out: its reader's own are likely among them.
+const STALE: usize = 3;
 
 type Items = Vec<Arc<Message>>;
 
@@ -56,25 +56,12 @@ pub fn show_all(shared: &Shared, conv: ConvId, items: &mut Items) {
 /// Breaks one page of history; `reaches_newest`: it holds the newest there is.
 pub fn spoil_page(shared: &Shared, conv: ConvId, items: &mut Items, reaches_newest: bool) {
     show_all(shared, conv, items);
-    let newest_at = |items: &Items| {
-        let newest = items.iter().enumerate().max_by_key(|(_, message)| message.seq);
-        newest.map(|(at, _)| at)
-    };
     match shared.fault {
         Some(Fault::Disagree) => swap_neighbours(shared, items),
-        Some(Fault::StaleRead) if reaches_newest && shared.acts() => {
-            if let Some(at) = newest_at(items) {
-                items.remove(at);
-            }
+        Some(Fault::StaleRead) if reaches_newest && shared.acts() => hide_newest(items, STALE),
+        Some(Fault::HeadBack | Fault::HideCause) if reaches_newest && shared.acts() => {
+            hide_newest(items, 1);
         }
-        Some(Fault::HeadBack) if reaches_newest && shared.acts() => {
-            for _ in 0..HEAD_BACK {
-                if let Some(at) = newest_at(items) {
-                    items.remove(at);
-                }
-            }
-        }
-        Some(Fault::HideCause) if reaches_newest => hide_cause(shared, items),
         Some(Fault::SkipPageItem) if items.len() >= 3 && shared.acts() => {
             items.remove(items.len() / 2);
         }
@@ -109,14 +96,12 @@ fn swap_neighbours(shared: &Shared, items: &mut Items) {
     }
 }
 
-fn hide_cause(shared: &Shared, items: &mut Items) {
-    let Some(newest) = items.iter().max_by_key(|message| message.seq).cloned() else { return };
-    let others = items.iter().enumerate().filter(|(_, message)| message.from != newest.from);
-    let cause = others.max_by_key(|(_, message)| message.seq).map(|(at, _)| at);
-    if let Some(at) = cause
-        && shared.acts()
-    {
-        items.remove(at);
+fn hide_newest(items: &mut Items, count: usize) {
+    for _ in 0..count {
+        let newest = items.iter().enumerate().max_by_key(|(_, message)| message.seq);
+        if let Some((at, _)) = newest {
+            items.remove(at);
+        }
     }
 }
 

@@ -11,6 +11,8 @@ mod bad_input;
 mod conversation;
 mod faults;
 mod limits;
+#[cfg(feature = "faults")]
+mod mutants;
 mod operations;
 mod realtime;
 mod support;
