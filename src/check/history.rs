@@ -211,7 +211,7 @@ pub struct OpenSeen {
     pub unread_before: Option<usize>,
     /// Whether the reply admits a gap.
     pub gap: Option<bool>,
-    /// Whether there is something older.
+    /// There is nothing older (no `next`).
     pub complete: bool,
     /// Whether the resume was granted.
     pub recovered: Option<bool>,

@@ -1,3 +1,5 @@
 //! The judge: drives a server with real clients, records what they saw, and decides.
 
+pub mod checker;
 pub mod history;
+pub mod verdict;
