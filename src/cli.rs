@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
+use crate::command::check::CheckArgs;
 use crate::command::serve::ServeArgs;
 
 /// A chat backend with pluggable engines, and the harness that judges them.
@@ -21,6 +22,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Measure a chat server with real clients, and check every delivery
     Bench(Box<BenchArgs>),
+    /// Judge a chat server: nothing lost, doubled, reordered, altered or wrongly marked read
+    Check(Box<CheckArgs>),
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `chatctl`: a chat backend with pluggable engines, and the harness that judges them.
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
-//! `main → command → {server, bench}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry} → model`, `bench → client → protocol → model`.
+//! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
+//! `chat → {persistence, distribution, registry} → model`, `{bench, check} → harness → client → protocol → model`.
 
 pub mod bench;
 pub mod chat;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod distribution;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod harness;
 pub mod model;
 pub mod persistence;
 pub mod protocol;

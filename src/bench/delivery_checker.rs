@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::content::{ContentFault, check_content};
 use super::correctness::Correctness;
+use crate::harness::content::{ContentFault, check_content};
 use crate::model::{Cid, ConvId, Message, Seq, UserName};
 use crate::protocol::{MsgPush, SendReply};
 
@@ -221,8 +221,8 @@ mod tests {
 
     use rstest::rstest;
 
-    use super::super::content::tests::{conv, message, user};
     use super::*;
+    use crate::harness::content::tests::{conv, message, user};
 
     /// Ann sends 1 to 5, all acknowledged; Bob's checker sees `seqs` delivered.
     fn judge(seqs: &[u64], alter: fn(&mut MsgPush)) -> Correctness {

@@ -1,9 +1,7 @@
 //! Why a bench could not run.
 
-use std::io;
-use std::path::PathBuf;
-
 use crate::client::ClientError;
+use crate::harness::HarnessError;
 
 /// Why a bench could not run, or could not keep its results.
 #[derive(Debug, thiserror::Error)]
@@ -11,40 +9,9 @@ pub enum BenchError {
     /// An option is wrong; the text names the flag.
     #[error("{0}")]
     Usage(String),
-    /// A client could not connect or open its conversation.
-    #[error("{what}: {source}")]
-    Client {
-        /// Which client wanted what.
-        what: String,
-        /// Why not.
-        source: ClientError,
-    },
-    /// The server that the bench starts itself did not get ready.
-    #[error("{program} serve did not get ready: {reason}{}", shown_log(.log_tail))]
-    Server {
-        /// The binary.
-        program: PathBuf,
-        /// What happened.
-        reason: String,
-        /// The last lines of its log.
-        log_tail: Vec<String>,
-    },
-    /// A result folder cannot be made or written.
-    #[error("cannot write results to {}: {source}; choose another folder with --out", .path.display())]
-    Output {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A temporary folder for the server's data cannot be made.
-    #[error("cannot make the server's data folder {}: {source}; TMPDIR decides where it is", .path.display())]
-    DataFolder {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A server, a client or the result folder failed.
+    #[error(transparent)]
+    Harness(#[from] HarnessError),
     /// The system's limits are too low for the asked number of clients.
     #[error("{0}")]
     Limits(String),
@@ -56,14 +23,7 @@ pub enum BenchError {
 impl BenchError {
     /// A client's error with what the client was doing.
     pub fn client(what: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
-        let what = what.into();
-        |source| Self::Client { what, source }
+        let client = HarnessError::client(what);
+        |source| Self::Harness(client(source))
     }
-}
-
-fn shown_log(lines: &[String]) -> String {
-    if lines.is_empty() {
-        return String::new();
-    }
-    format!("; its log ends with:\n  {}", lines.join("\n  "))
 }

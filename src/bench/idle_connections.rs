@@ -12,8 +12,8 @@ use super::file_limit::make_room_for;
 use super::progress::Progress;
 use super::recorder::Recorder;
 use super::run::{Findings, Finished, Run, RunOptions};
-use super::targets::Targets;
 use crate::client::{Client, ClientOptions};
+use crate::harness::Targets;
 use crate::model::UserName;
 
 /// Connections that are made at the same time.

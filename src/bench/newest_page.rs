@@ -13,7 +13,6 @@ use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::content::ContentMaker;
 use super::correctness::Correctness;
 use super::error::BenchError;
 use super::progress::Progress;
@@ -21,6 +20,7 @@ use super::recorder::Recorder;
 use super::run::{Findings, Finished, Run, RunOptions};
 use super::stats::LatencyStats;
 use crate::client::{Address, Client, ClientError, ClientOptions};
+use crate::harness::content::ContentMaker;
 use crate::model::{Cid, ConvId, LIMITS, Message, MessageType, Order, Seq, UserName};
 use crate::protocol::{Ack, Command, Open, Read, ReadKind, Reply, Send, To};
 
@@ -367,8 +367,8 @@ fn compare(run: &Run, options: &NewestPageOptions, figures: &mut BTreeMap<String
 mod tests {
     use std::sync::Arc;
 
-    use super::super::content::tests::{conv, message, user};
     use super::*;
+    use crate::harness::content::tests::{conv, message, user};
     use crate::protocol::ReadReply;
 
     fn judged(seqs: &[u64], to: Option<u64>) -> Correctness {

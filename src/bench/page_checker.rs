@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::content::{ContentFault, check_content};
 use super::correctness::Correctness;
+use crate::harness::content::{ContentFault, check_content};
 use crate::model::{Cid, ConvId, Seq};
 use crate::protocol::{ReadReply, SendReply};
 
@@ -67,8 +67,8 @@ impl PageChecker {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::content::tests::{conv, message};
     use super::*;
+    use crate::harness::content::tests::{conv, message};
 
     fn judge(shown: &[u64], next: bool) -> Correctness {
         let conv = conv("ann", "bob");

@@ -9,12 +9,12 @@ use hdrhistogram::Histogram;
 
 use super::correctness::Correctness;
 use super::error::BenchError;
-use super::host::Host;
-use super::metrics_scrape::Metrics;
 use super::recorder::RunRecord;
-use super::report::{Report, ResultFolder, SCHEMA_VERSION, Verdict, Versions};
+use super::report::{Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
-use super::targets::{TargetOptions, Targets};
+use crate::harness::Host;
+use crate::harness::Metrics;
+use crate::harness::{ResultFolder, TargetOptions, Targets, Versions, folder_name};
 
 /// Options that every workload has.
 #[derive(Debug, Clone)]
@@ -159,7 +159,7 @@ impl Run {
             server_counters,
             notes,
         };
-        folder.write(&report, &record, self.started_at)?;
+        write_report(&mut folder, &report, &record, self.started_at)?;
         let folder = folder.path().to_owned();
         Ok(Finished { report, totals, folder })
     }
@@ -179,14 +179,6 @@ fn per_message(counters: &BTreeMap<String, f64>, messages: u64) -> BTreeMap<Stri
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()
-}
-
-/// `<date>-<time>-<host>-<workload>-<engine>`, with only letters, digits, `.`, `-` and `+`.
-fn folder_name(workload: &str, engine: &str) -> String {
-    let now = jiff::ZonedDateTime::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let name = format!("{now}-{}-{workload}-{engine}", Host::find().name);
-    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-+".contains(c) { c } else { '_' };
-    name.chars().map(plain).collect()
 }
 
 fn rfc3339(time: SystemTime) -> String {

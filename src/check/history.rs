@@ -185,7 +185,7 @@ pub enum Seen {
 }
 
 /// What `open` answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenSeen {
     /// The life of the store.
     pub epoch: String,
@@ -299,8 +299,12 @@ pub fn read_history(reader: impl BufRead) -> Result<Vec<Event>, HistoryError> {
     for (at, line) in reader.lines().enumerate() {
         let number = at as u64 + 1;
         let damaged = |problem: String| HistoryError::Damaged { line: number, problem };
+        let line = line.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => damaged(error.to_string()),
+            _ => HistoryError::Io(error),
+        })?;
         let event: Event =
-            serde_json::from_str(&line?).map_err(|error| damaged(error.to_string()))?;
+            serde_json::from_str(&line).map_err(|error| damaged(error.to_string()))?;
         if event.index != at as u64 {
             return Err(damaged(format!("index {} where {at} follows", event.index)));
         }

@@ -9,12 +9,14 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
+use super::black_box::{cancel_on_ctrl_c, key_value, shown_command};
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::paired_clients::{self, PairedClientsOptions, Volume};
 use crate::bench::report::{Style, Verdict, render};
-use crate::bench::{BenchError, Finished, RunOptions, TargetOptions};
+use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
+use crate::harness::TargetOptions;
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
@@ -218,20 +220,7 @@ impl CommonArgs {
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
         };
-        let command: Vec<_> = std::env::args().map(|argument| redacted(&argument)).collect();
-        RunOptions { targets, out: self.out, command: command.join(" ") }
-    }
-}
-
-/// The first Ctrl-C ends the run and keeps what there is; the second ends the process.
-async fn cancel_on_ctrl_c(cancel: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    eprintln!("stopping; what was measured is kept (press Ctrl-C again to give it up)");
-    cancel.cancel();
-    if tokio::signal::ctrl_c().await.is_ok() {
-        std::process::exit(i32::from(Exit::Inconclusive as u8));
+        RunOptions { targets, out: self.out, command: shown_command() }
     }
 }
 
@@ -254,29 +243,6 @@ fn print(finished: &Finished, json: bool) -> anyhow::Result<()> {
     }
     eprintln!("kept in {}", finished.folder.display());
     Ok(())
-}
-
-/// An argument without the password of a URL in it or the value of a secret variable.
-fn redacted(argument: &str) -> String {
-    if let Some((key, _)) = argument.split_once('=') {
-        let upper = key.to_uppercase();
-        if ["PASSWORD", "SECRET", "TOKEN"].iter().any(|word| upper.contains(word)) {
-            return format!("{key}=***");
-        }
-    }
-    match (argument.find("://"), argument.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            format!("{}***{}", &argument[..scheme + 3], &argument[at..])
-        }
-        _ => argument.to_owned(),
-    }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
 }
 
 /// `500ms`, `10s`, `2m`, `1h`.
@@ -329,13 +295,5 @@ mod tests {
         for wrong in ["10", "s", "1.5s", "-1s", "99999999999999999999h", "9999999999999999h", ""] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn secrets_stay_out_of_reports() {
-        assert_eq!(redacted("REDIS_URL=redis://me:pw@host/0"), "REDIS_URL=redis://***@host/0");
-        assert_eq!(redacted("REDIS_PASSWORD=pw"), "REDIS_PASSWORD=***");
-        assert_eq!(redacted("--url=ws://127.0.0.1:1/v1/ws"), "--url=ws://127.0.0.1:1/v1/ws");
-        assert_eq!(redacted("CHATCTL_LOCAL_SYNC=never"), "CHATCTL_LOCAL_SYNC=never");
     }
 }

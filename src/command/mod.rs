@@ -1,6 +1,8 @@
 //! One thin `run` per subcommand, and how the process ends.
 
 pub mod bench;
+mod black_box;
+pub mod check;
 pub mod serve;
 
 use std::process::ExitCode;
@@ -37,5 +39,6 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
+        Command::Check(args) => Box::pin(check::run(*args)).await,
     }
 }

@@ -8,7 +8,6 @@ use futures_util::{FutureExt, StreamExt};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::content::ContentMaker;
 use super::super::delivery_checker::DeliveryChecker;
 use super::super::error::BenchError;
 use super::super::page_checker::PageChecker;
@@ -18,6 +17,7 @@ use super::options::{PairedClientsOptions, cid};
 use super::tally::Tally;
 use super::{READ, WRITE};
 use crate::client::{Address, Answer, Answered, Client, ClientError, ClientOptions, PushHandler};
+use crate::harness::content::ContentMaker;
 use crate::model::{Cid, ConvId, MessageType, Order, UserName};
 use crate::protocol::{Command, Open, Read, ReadKind, ReadReply, Reply, Send, SendReply, To};
 

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 pub use options::{PairedClientsOptions, Volume};
 pub use tally::Tally;
 
-use super::content::ContentMaker;
 use super::error::BenchError;
 use super::file_limit::make_room_for;
 use super::pacer::{ClosedLoop, Pacer};
@@ -32,6 +31,7 @@ use super::progress::Progress;
 use super::recorder::RunRecord;
 use super::run::{Findings, Finished, Run, RunOptions};
 use crate::client::Address;
+use crate::harness::content::ContentMaker;
 use chatter::Chatter;
 use pair::Pair;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::content::ContentMaker;
 use super::super::error::BenchError;
+use crate::harness::content::ContentMaker;
 use crate::model::{Cid, INTEGER_MAX, LIMITS, UserName};
 
 /// How much a run does.

@@ -11,11 +11,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::correctness::Correctness;
-use super::host::Host;
 use super::stats::LatencyStats;
-use super::targets::ServerInfo;
+use crate::harness::{Host, ServerInfo, Versions};
 
-pub use folder::ResultFolder;
+pub use folder::write_report;
 pub use summary::{Style, render};
 
 /// Version of `report.json`; a field that changes its meaning or goes away raises it.
@@ -88,31 +87,6 @@ impl Verdict {
             (false, _) => Self::Invalid,
             (true, true) => Self::Pass,
             (true, false) => Self::Incomplete,
-        }
-    }
-}
-
-/// What was measured with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Versions {
-    /// Of this package.
-    pub chatctl: String,
-    /// The commit that it was built from; `-dirty` when the sources had changed.
-    pub git_revision: String,
-    /// The compiler.
-    pub rustc: String,
-    /// `release` or `debug`; figures of the latter mean nothing.
-    pub profile: String,
-}
-
-impl Versions {
-    /// Those of this binary.
-    pub fn of_this_binary() -> Self {
-        Self {
-            chatctl: env!("CARGO_PKG_VERSION").to_owned(),
-            git_revision: env!("CHATCTL_GIT_REVISION").to_owned(),
-            rustc: env!("CHATCTL_RUSTC_VERSION").to_owned(),
-            profile: env!("CHATCTL_PROFILE").to_owned(),
         }
     }
 }

@@ -74,6 +74,13 @@ pub fn check_content(conv: ConvId, message: &Message) -> Result<(), ContentFault
     if ConvId::parse(of) == Some(conv) { Ok(()) } else { Err(ContentFault::Misrouted) }
 }
 
+/// The digest of a message as a history records it: of its type and of the whole content. The content
+/// names conversation, sender and `cid`, so a message that shows up elsewhere has a digest that
+/// was only ever sent there, and no two messages of a run have the same.
+pub fn message_digest(kind: &str, content: &str) -> String {
+    digest(&format!("{kind}|"), content)
+}
+
 fn digest(header: &str, padding: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(header);

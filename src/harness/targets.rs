@@ -1,10 +1,10 @@
-//! The servers that a bench runs against: given by address, or one of its own.
+//! The servers that a run is against: given by address, or one of its own.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::BenchError;
+use super::error::HarnessError;
 use super::host::{filesystem, resident_bytes};
 use super::metrics_scrape::Metrics;
 use super::server_process::ServerProcess;
@@ -35,9 +35,9 @@ pub struct ServerInfo {
     pub engine: String,
     /// What an `ok` survives.
     pub durability: String,
-    /// Started by this bench, with fresh data.
+    /// Started for this run, with fresh data.
     pub own: bool,
-    /// The filesystem of its data, where this bench chose it.
+    /// The filesystem of its data, where the harness chose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_filesystem: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct Targets {
 
 impl Targets {
     /// Finds the servers, or starts one, and says `hello` to each.
-    pub async fn start(options: &TargetOptions) -> Result<Self, BenchError> {
+    pub async fn start(options: &TargetOptions) -> Result<Self, HarnessError> {
         let own = match options.addresses.is_empty() {
             true => Some(ServerProcess::start(&options.environment).await?),
             false => None,
@@ -64,15 +64,15 @@ impl Targets {
             }
             None => (options.addresses.clone(), options.admins.clone()),
         };
-        let probe = UserName::new("bench-probe")
-            .map_err(|error| BenchError::Usage(format!("bench-probe: {error}")))?;
+        let probe = UserName::new("harness-probe")
+            .map_err(|error| HarnessError::Usage(format!("bench-probe: {error}")))?;
         let mut infos = Vec::new();
         for address in &addresses {
             let connect_timeout = options.connect_timeout;
             let client = ClientOptions { connect_timeout, ..ClientOptions::default() };
             let client = Client::connect(address, &probe, client)
                 .await
-                .map_err(BenchError::client("asking the server who it is"))?;
+                .map_err(HarnessError::client("asking the server who it is"))?;
             let hello = client.hello();
             infos.push(ServerInfo {
                 url: address.to_string(),

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::error::BenchError;
+use super::error::HarnessError;
 use crate::client::Address;
 
 /// How long a server may take until it is ready.
@@ -40,8 +40,8 @@ pub struct ServerProcess {
 
 impl ServerProcess {
     /// Starts this very binary with `environment` on top of ours, and waits until it is ready.
-    pub async fn start(environment: &[(String, String)]) -> Result<Self, BenchError> {
-        let program = std::env::current_exe().map_err(|error| BenchError::Server {
+    pub async fn start(environment: &[(String, String)]) -> Result<Self, HarnessError> {
+        let program = std::env::current_exe().map_err(|error| HarnessError::Server {
             program: PathBuf::from("chatctl"),
             reason: format!("the path of this binary is unknown: {error}"),
             log_tail: Vec::new(),
@@ -53,11 +53,11 @@ impl ServerProcess {
         program: &Path,
         arguments: &[&str],
         environment: &[(String, String)],
-    ) -> Result<Self, BenchError> {
+    ) -> Result<Self, HarnessError> {
         let data = DataFolder::create()?;
-        let folder_error = |source| BenchError::DataFolder { path: data.path.clone(), source };
+        let folder_error = |source| HarnessError::DataFolder { path: data.path.clone(), source };
         let log = File::create(data.log()).map_err(folder_error)?;
-        let failed = |reason: String| BenchError::Server {
+        let failed = |reason: String| HarnessError::Server {
             program: program.to_owned(),
             reason,
             log_tail: log_tail(&data.log()).unwrap_or_default(),
@@ -72,7 +72,7 @@ impl ServerProcess {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            // A Ctrl-C at the terminal stops the bench, which then stops the server in its own time.
+            // A Ctrl-C at the terminal stops the harness, which then stops the server in its own time.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -165,14 +165,14 @@ struct DataFolder {
 }
 
 impl DataFolder {
-    fn create() -> Result<Self, BenchError> {
+    fn create() -> Result<Self, HarnessError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("chatctl-bench-{}-{count}", std::process::id());
+        let name = format!("chatctl-harness-{}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
         match fs::create_dir(&path) {
             Ok(()) => Ok(Self { path }),
-            Err(source) => Err(BenchError::DataFolder { path, source }),
+            Err(source) => Err(HarnessError::DataFolder { path, source }),
         }
     }
 
@@ -208,7 +208,7 @@ fn log_tail(path: &Path) -> io::Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    async fn start(script: &str) -> Result<ServerProcess, BenchError> {
+    async fn start(script: &str) -> Result<ServerProcess, HarnessError> {
         ServerProcess::start_program(Path::new("/bin/sh"), &["-c", script], &[]).await
     }
 
@@ -241,6 +241,6 @@ mod tests {
         let (pid, data) = (server.pid().unwrap(), server.data_folder().to_owned());
         drop(server);
         assert!(!data.exists());
-        assert_eq!(super::super::host::resident_bytes(pid), None);
+        assert_eq!(crate::harness::host::resident_bytes(pid), None);
     }
 }

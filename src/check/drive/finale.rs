@@ -1,0 +1,75 @@
+//! The end of a run: quiet, then everybody reads everything on every node.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::actor::{Stage, connect};
+use super::session::{Session, plain_open};
+use crate::check::history::ReadKind;
+use crate::client::ClientError;
+use crate::model::{ConvId, Seq};
+
+/// How long nothing may have moved before it is quiet: far longer than a hint or a commit takes.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// How long streams may take to come up to their heads. Those that do not are the checker's to judge.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// Messages on a page of a final read.
+const FINAL_LIMIT: usize = 50;
+
+/// Pages of a final read; a read that has not ended by then would never.
+const FINAL_PAGES_MAX: u64 = 100_000;
+
+/// Waits until every stream is up to the highest number that anybody has heard of, and nothing
+/// moves any more.
+pub async fn quiet(sessions: &[Session]) {
+    let begun = Instant::now();
+    let (mut heads, mut still_since) = (HashMap::<ConvId, Seq>::new(), begun);
+    while begun.elapsed() < QUIET_MAX {
+        let before = heads.clone();
+        sessions.iter().for_each(|session| session.raise(&mut heads));
+        if heads != before {
+            still_since = Instant::now();
+        }
+        let all_there = sessions.iter().all(|session| session.is_up_to(&heads));
+        if all_there && still_since.elapsed() >= QUIET {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Every user opens each of its conversations on every node, reads what is late, and then all of it.
+pub async fn read_everything(stage: &Arc<Stage>) -> Result<(), ClientError> {
+    let mut reading = tokio::task::JoinSet::new();
+    for node in 0..stage.addresses.len() {
+        for user in 0..stage.cast.users.len() {
+            reading.spawn(read_all_of(Arc::clone(stage), user, node));
+        }
+    }
+    let mut first_error = Ok(());
+    while let Some(read) = reading.join_next().await {
+        if let Ok(Err(error)) = read {
+            first_error = first_error.and(Err(error));
+        }
+    }
+    first_error
+}
+
+async fn read_all_of(stage: Arc<Stage>, user: usize, node: usize) -> Result<(), ClientError> {
+    let session = connect(&stage, user, node).await?;
+    for &venue in &stage.cast.users[user].venues {
+        let venue = &stage.cast.venues[venue];
+        let to = venue.to(&stage.cast.users[user].name);
+        let Some(open) = session.open(venue.conv.get().copied(), plain_open(to, 10)).await else {
+            continue;
+        };
+        session.read(open.conv, ReadKind::Late {}, FINAL_LIMIT, FINAL_PAGES_MAX, false).await;
+        let all = ReadKind::After { after_seq: Seq::ZERO };
+        session.read(open.conv, all, FINAL_LIMIT, FINAL_PAGES_MAX, true).await;
+    }
+    session.close().await;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What `bench` and `check` have in common on the command line.
+
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+
+/// The first Ctrl-C ends the run and keeps what there is; the second ends the process.
+pub(super) async fn cancel_on_ctrl_c(cancel: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    eprintln!("stopping; what there is is kept (press Ctrl-C again to give it up)");
+    cancel.cancel();
+    if tokio::signal::ctrl_c().await.is_ok() {
+        std::process::exit(i32::from(Exit::Inconclusive as u8));
+    }
+}
+
+/// The command line that repeats this run, secrets left out.
+pub(super) fn shown_command() -> String {
+    std::env::args().map(|argument| redacted(&argument)).collect::<Vec<_>>().join(" ")
+}
+
+/// An argument without the password of a URL in it or the value of a secret variable.
+fn redacted(argument: &str) -> String {
+    if let Some((key, _)) = argument.split_once('=') {
+        let upper = key.to_uppercase();
+        if ["PASSWORD", "SECRET", "TOKEN"].iter().any(|word| upper.contains(word)) {
+            return format!("{key}=***");
+        }
+    }
+    match (argument.find("://"), argument.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 < at => {
+            format!("{}***{}", &argument[..scheme + 3], &argument[at..])
+        }
+        _ => argument.to_owned(),
+    }
+}
+
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_out_of_reports() {
+        assert_eq!(redacted("REDIS_URL=redis://me:pw@host/0"), "REDIS_URL=redis://***@host/0");
+        assert_eq!(redacted("REDIS_PASSWORD=pw"), "REDIS_PASSWORD=***");
+        assert_eq!(redacted("--url=ws://127.0.0.1:1/v1/ws"), "--url=ws://127.0.0.1:1/v1/ws");
+        assert_eq!(redacted("CHATCTL_LOCAL_SYNC=never"), "CHATCTL_LOCAL_SYNC=never");
+    }
+}

@@ -1,0 +1,18 @@
+//! What `bench` and `check` share: servers to run against, contents that prove themselves, and
+//! result folders. It knows the client and nothing of the server's inside.
+
+pub mod content;
+mod error;
+mod host;
+mod metrics_scrape;
+mod result_folder;
+mod server_process;
+mod targets;
+mod versions;
+
+pub use error::HarnessError;
+pub use host::Host;
+pub use metrics_scrape::Metrics;
+pub use result_folder::{ResultFolder, folder_name};
+pub use targets::{ServerInfo, TargetOptions, Targets};
+pub use versions::Versions;
