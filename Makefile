@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PROFILE := --release --locked
 
-.PHONY: help test check bench soak tools
+.PHONY: help test check mutants bench soak tools
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,11 @@ test: tools ## Build, then run every test.
 check: tools ## Formatting and lints, as CI does.
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
+
+mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 1).
+	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
+	$(CARGO) test $(PROFILE) --features faults --lib -- fault
+	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
 
 bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50

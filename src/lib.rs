@@ -13,6 +13,8 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod distribution;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod harness;
 pub mod model;
 pub mod persistence;

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::directory::SessionHandle;
 use super::subscription::Subscription;
 use super::{Frame, encode};
+#[cfg(feature = "faults")]
+use crate::faults::before_push;
 use crate::model::{AckSet, ConvId, Epoch, Message, Place, Seq, SessionId, UserName};
 use crate::protocol::{AckedPush, CloseCode, MsgPush, PresencePush, Push, ResetPush};
 
@@ -157,7 +160,7 @@ impl Room {
         outbox.push(reply);
         for message in held.iter().filter(|message| message.seq > head) {
             if subscription.wants(message) {
-                outbox.push(msg_frame(self.conv, message));
+                push_msg(&subscription.session, self.conv, message, msg_frame(self.conv, message));
             }
         }
         member.position = Position::Live(stream_head.max(head).next());
@@ -183,7 +186,7 @@ impl Room {
         {
             for message in held.iter().filter(|message| message.seq >= *next) {
                 if earlier.wants(message) {
-                    earlier.session.outbox.push(msg_frame(self.conv, message));
+                    push_msg(&earlier.session, self.conv, message, msg_frame(self.conv, message));
                 }
             }
             member.position = Position::Live(stream_head.next().max(*next));
@@ -368,7 +371,7 @@ impl State {
                         *next = message.seq.next();
                         if member.subscription.wants(&message) {
                             let frame = frame.get_or_insert_with(|| msg_frame(conv, &message));
-                            member.subscription.session.outbox.push(frame.clone());
+                            push_msg(&member.subscription.session, conv, &message, frame.clone());
                         }
                     }
                     Position::Live(_) => {}
@@ -392,6 +395,18 @@ impl State {
         }
         Need::Nothing
     }
+}
+
+fn push_msg(session: &SessionHandle, conv: ConvId, message: &Message, frame: Frame) {
+    for frame in before_push(&session.id, conv, message, frame) {
+        session.outbox.push(frame);
+    }
+}
+
+/// The seam of the deliberate faults, which would be repaired anywhere before: here it does nothing.
+#[cfg(not(feature = "faults"))]
+fn before_push(_: &SessionId, _: ConvId, _: &Message, frame: Frame) -> [Frame; 1] {
+    [frame]
 }
 
 fn msg_frame(conv: ConvId, message: &Arc<Message>) -> Frame {

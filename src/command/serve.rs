@@ -24,6 +24,8 @@ use crate::config::{
 };
 use crate::distribution::Distribution;
 use crate::distribution::local::LocalDistribution;
+#[cfg(feature = "faults")]
+use crate::faults::{self, Fault, FaultyDistribution, FaultyPersistence};
 use crate::model::NodeId;
 use crate::persistence::Persistence;
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
@@ -64,6 +66,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     // Before the engine opens: a signal while it recovers must not be lost.
     let mut signals = Signals::listen()?;
     let engines = open_engines(&config).await?;
+    #[cfg(feature = "faults")]
+    let engines = break_engines(engines, config.fault);
     check_durability(&config, &*engines.persistence)?;
 
     let node = NodeId::generate();
@@ -152,6 +156,20 @@ async fn open_engines(config: &Config) -> anyhow::Result<Engines> {
             let (lost_data, broken) = (engine.renewed, Some(broken));
             Ok(Engines { persistence: engine, distribution, registry, broken, lost_data })
         }
+    }
+}
+
+/// Puts the deliberate fault that was asked for between the chat and its engines.
+#[cfg(feature = "faults")]
+fn break_engines(engines: Engines, fault: Option<Fault>) -> Engines {
+    let Some(fault) = fault else { return engines };
+    tracing::warn!(%fault, "this server breaks a promise on purpose");
+    faults::install(fault);
+    let (every, fault) = (fault.every(), Some(fault));
+    Engines {
+        persistence: Arc::new(FaultyPersistence::new(engines.persistence, fault, every)),
+        distribution: Arc::new(FaultyDistribution::new(engines.distribution, fault, every)),
+        ..engines
     }
 }
 

@@ -48,6 +48,8 @@ impl Config {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             },
+            #[cfg(feature = "faults")]
+            fault: reader.parsed("CHATCTL_FAULT", |text| text.parse().ok())?,
         })
     }
 
@@ -65,6 +67,10 @@ fn parse_origins(text: &str) -> Option<Vec<Origin>> {
 
 /// The entry of the table. Keys are written by us: a test loads every one of them.
 fn variable(key: &'static str) -> &'static Variable {
+    #[cfg(feature = "faults")]
+    if key == super::variables::FAULT.key {
+        return &super::variables::FAULT;
+    }
     VARIABLES
         .iter()
         .find(|variable| variable.key == key)

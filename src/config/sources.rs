@@ -90,6 +90,10 @@ impl Sources {
                 if VARIABLES.iter().any(|variable| variable.key == key) {
                     continue;
                 }
+                #[cfg(feature = "faults")]
+                if key == super::variables::FAULT.key {
+                    continue;
+                }
                 let keys = VARIABLES.iter().map(|variable| variable.key);
                 let hint = nearest(key, keys)
                     .map(|known| format!("; did you mean {known}?"))

@@ -247,6 +247,16 @@ pub const VARIABLES: &[Variable] = &[
     ),
 ];
 
+/// Which promise a server breaks on purpose. Not in the table: it is no setting of a server that people run.
+#[cfg(feature = "faults")]
+pub static FAULT: Variable = variable(
+    "CHATCTL_FAULT",
+    "fault",
+    None,
+    Kind::Text { name: "FAULT", allowed: "a name in the table of src/faults/fault.rs" },
+    "The promise to break",
+);
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -12,6 +12,8 @@ mod check;
 mod conversation;
 mod faults;
 mod limits;
+#[cfg(feature = "faults")]
+mod mutants;
 mod operations;
 mod realtime;
 mod support;

@@ -163,3 +163,6 @@ macro_rules! conformance_suite {
 conformance_suite!(specification, ReferenceFactory::sound());
 conformance_suite!(local_always, LocalFactory::new(SyncPolicy::Always));
 conformance_suite!(local_memory, LocalFactory::new(SyncPolicy::Memory));
+
+#[cfg(feature = "faults")]
+mod faulty;

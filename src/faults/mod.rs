@@ -1,0 +1,23 @@
+//! Deliberate faults: what `check validity` is proven with. Only in builds with the feature `faults`.
+//!
+//! A server is given one [`Fault`] by `CHATCTL_FAULT`. Decorators break what passes through them, so
+//! that the honest code knows nothing of faults; the one seam is where a room queues a push, because
+//! a room repairs everything that goes wrong before it.
+
+mod distribution;
+mod fault;
+mod memory;
+mod pages;
+mod persistence;
+mod pushes;
+mod sends;
+#[cfg(test)]
+mod tests;
+
+pub use distribution::FaultyDistribution;
+pub use fault::{Fault, UnknownFault};
+pub use persistence::FaultyPersistence;
+pub use pushes::{before_push, install};
+
+/// Content of what the faults store themselves begins like this in its `cid`; at most 64 characters.
+const OWN_CID: &str = "fault-";

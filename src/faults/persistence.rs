@@ -1,0 +1,135 @@
+//! A message engine that breaks one promise.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use super::memory::Shared;
+use super::{Fault, pages, sends};
+use crate::model::{ConvId, Durability, Epoch, Order, Seq, UserName};
+use crate::persistence::{
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery, Opened,
+    Page, Persistence, RangeQuery, Summary,
+};
+
+/// What a room that fills itself asks for at a time.
+const REPAIR_LIMIT: usize = 200;
+
+/// An engine around an honest one; without a fault it is as honest.
+pub struct FaultyPersistence {
+    shared: Arc<Shared>,
+}
+
+impl FaultyPersistence {
+    /// Breaks `fault` at every so-many-th occasion.
+    pub fn new(engine: Arc<dyn Persistence>, fault: Option<Fault>, every: u64) -> Self {
+        Self { shared: Arc::new(Shared::new(engine, fault, every)) }
+    }
+}
+
+#[async_trait]
+impl Persistence for FaultyPersistence {
+    fn name(&self) -> &'static str {
+        self.shared.engine.name()
+    }
+
+    fn durability(&self) -> Durability {
+        self.shared.engine.durability()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.shared.engine.epoch()
+    }
+
+    fn health(&self) -> Result<(), EngineError> {
+        self.shared.engine.health()
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
+        sends::append(&self.shared, append)
+    }
+
+    async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError> {
+        let mut opened = self.shared.engine.open(query.clone()).await?;
+        pages::spoil_open(&self.shared, &query, &mut opened);
+        Ok(opened)
+    }
+
+    async fn range(&self, mut query: RangeQuery) -> Result<Page, EngineError> {
+        let shared = &self.shared;
+        let (conv, order) = (query.conv, query.order);
+        let is_first = query.start.is_none();
+        if shared.has(Fault::RepeatPageItem)
+            && query.limit > 1
+            && let Some((ts, seq)) = query.start
+            && shared.acts()
+        {
+            query.start = Some(match order {
+                Order::Asc => (ts, Seq(seq.0 - 1)),
+                Order::Desc => (ts, seq.next()),
+            });
+        }
+        let to_now = query.to >= crate::clock::unix_ms();
+        let mut page = shared.engine.range(query).await?;
+        let reaches_newest = to_now && if order == Order::Desc { is_first } else { !page.more };
+        pages::spoil_page(shared, conv, &mut page.items, reaches_newest);
+        Ok(page)
+    }
+
+    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
+        let shared = &self.shared;
+        let mut page = shared.engine.after(conv, after, limit).await?;
+        if limit == REPAIR_LIMIT && pages::blocks_a_room(shared, conv, &page.items) {
+            return Ok(page);
+        }
+        let reaches_newest = !page.more;
+        pages::spoil_page(shared, conv, &mut page.items, reaches_newest);
+        Ok(page)
+    }
+
+    async fn unread_late(
+        &self,
+        conv: ConvId,
+        user: &UserName,
+        after: Seq,
+        limit: usize,
+    ) -> Result<LatePage, EngineError> {
+        let mut page = self.shared.engine.unread_late(conv, user, after, limit).await?;
+        pages::show_all(&self.shared, conv, &mut page.items);
+        pages::forget_late(&self.shared, &mut page.items);
+        Ok(page)
+    }
+
+    async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError> {
+        let shared = &self.shared;
+        if !shared.has(Fault::ForgetAck) || !shared.acts() {
+            return shared.engine.ack(request).await;
+        }
+        let AckRequest { conv, user, up_to, ranges } = request.clone();
+        // Nothing is merged, and the answer says that it was.
+        let nothing = AckRequest { conv, user, up_to: Seq::ZERO, ranges: Vec::new() };
+        let newest = shared.engine.summary(conv, &request.user).await?.newest;
+        let head = newest.map_or(Seq::ZERO, |newest| newest.seq);
+        match shared.engine.ack(nothing).await? {
+            AckOutcome::Merged { acked, unread } => match acked.merged(up_to, &ranges, head, 1_000)
+            {
+                Ok(acked) => Ok(AckOutcome::Merged { acked, unread }),
+                Err(_) => shared.engine.ack(request).await,
+            },
+            refused => Ok(refused),
+        }
+    }
+
+    async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {
+        self.shared.engine.mine(user).await
+    }
+
+    async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError> {
+        self.shared.engine.summary(conv, user).await
+    }
+
+    async fn close(&self) {
+        self.shared.engine.close().await;
+    }
+}

@@ -1,0 +1,79 @@
+//! Faults of the way from a room to a session, behind everything that repairs.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::{Fault, OWN_CID};
+use crate::chat::Frame;
+use crate::model::{ConvId, Message, SessionId};
+
+/// The one of this process: rooms are made deep inside the chat, which knows nothing of faults.
+static PUSHES: OnceLock<Pushes> = OnceLock::new();
+
+/// Breaks the pushes of this process from now on.
+pub fn install(fault: Fault) {
+    // A second fault would be a mistake of our own; the first stays.
+    let _ = PUSHES.set(Pushes::new(fault, fault.every()));
+}
+
+/// What is queued for a session in place of one push.
+pub fn before_push(
+    session: &SessionId,
+    conv: ConvId,
+    message: &Message,
+    frame: Frame,
+) -> Vec<Frame> {
+    match PUSHES.get() {
+        Some(pushes) => pushes.before(session, conv, message, frame),
+        None => vec![frame],
+    }
+}
+
+/// The pushes of each session, stream by stream.
+pub(super) struct Pushes {
+    fault: Fault,
+    every: u64,
+    streams: Mutex<HashMap<(SessionId, ConvId), Stream>>,
+}
+
+#[derive(Default)]
+struct Stream {
+    occasions: u64,
+    held: Option<Frame>,
+}
+
+impl Pushes {
+    pub(super) fn new(fault: Fault, every: u64) -> Self {
+        Self { fault, every, streams: Mutex::default() }
+    }
+
+    pub(super) fn before(
+        &self,
+        session: &SessionId,
+        conv: ConvId,
+        message: &Message,
+        frame: Frame,
+    ) -> Vec<Frame> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = streams.entry((session.clone(), conv)).or_default();
+        stream.occasions += 1;
+        let acts = stream.occasions.is_multiple_of(self.every);
+        match self.fault {
+            // The number was given to nothing: nothing is pushed.
+            Fault::Hole if message.cid.as_str().starts_with(OWN_CID) => Vec::new(),
+            // It has the number of another now.
+            Fault::ReuseSeq if message.seq.0 % self.every == self.every / 4 => Vec::new(),
+            Fault::MissPush if acts => Vec::new(),
+            Fault::DoublePush if acts => vec![frame.clone(), frame],
+            Fault::SwapPushes => match stream.held.take() {
+                Some(held) => vec![frame, held],
+                None if acts => {
+                    stream.held = Some(frame);
+                    Vec::new()
+                }
+                None => vec![frame],
+            },
+            _ => vec![frame],
+        }
+    }
+}
