@@ -27,8 +27,8 @@ fn history_of(out: &Path) -> PathBuf {
 async fn a_good_server_is_valid_and_its_history_replays() {
     let out = tempfile::tempdir().unwrap();
     let out_text = out.path().to_str().unwrap();
-    let run = check(&["validity", "--messages", "60", "--seed", "7", "--json", "--out", out_text]);
-    let run = run.await;
+    let arguments = ["validity", "--messages", "60", "--seed", "7", "--json", "--out", out_text];
+    let run = check(&arguments).await;
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let history = history_of(out.path());
     let text = std::fs::read_to_string(&history).unwrap();
