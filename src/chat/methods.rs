@@ -15,7 +15,7 @@ use super::{ChatService, encode, listing, reading};
 use crate::distribution::{Hint, MessageHint};
 use crate::model::{ConvId, LIMITS, Place, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, OpenQuery, Opened, Stored,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, OpenQuery, Opened, Stored,
 };
 use crate::protocol::{
     Ack, AckReply, Command, Empty, ErrorBody, ErrorCode, Open, Reply, Send, SendReply, To,
@@ -251,7 +251,7 @@ impl Greeted {
         let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
         let Send { conv, cid, kind, content, ts } = send;
         let OpenConv { place, subscription, .. } = open;
-        subscription.send_begins(&cid);
+        let own_send = subscription.send_begins(&cid, &kind, &content);
         let mut appending = service.persistence.append(Append {
             conv,
             place: Arc::clone(&place),
@@ -274,12 +274,13 @@ impl Greeted {
                     appending.await
                 }
             };
-            match &outcome {
-                Ok(AppendOutcome::Stored(stored)) => {
-                    subscription.send_stored(&cid, stored.message.seq);
-                }
-                Err(error) if !error.is_definite() => {}
-                _ => subscription.send_ends(&cid),
+            let stored = match &outcome {
+                Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
+                _ => None,
+            };
+            // One of unknown outcome stays on the list: it may show up.
+            if outcome.as_ref().map_or_else(EngineError::is_definite, |_| true) {
+                subscription.send_ends(own_send, stored);
             }
             let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
                 AppendOutcome::Stored(stored) => Ok(stored),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chat::Outbox;
 use crate::chat::directory::SessionHandle;
+use crate::chat::subscription::SendKey;
 use crate::model::{ChannelName, Cid, MessageType};
 
 fn message(seq: u64, from: &str) -> Arc<Message> {
@@ -43,6 +44,12 @@ fn pushed(subscription: &Subscription) -> Vec<u64> {
         frame.get("msg")?.get("seq")?.as_u64()
     };
     frames.iter().filter_map(seq).collect()
+}
+
+/// A send of what [`message`] makes begins.
+fn begin(subscription: &Subscription, cid: &str) -> Option<SendKey> {
+    let kind = MessageType::new("text").unwrap();
+    subscription.send_begins(&Cid::new(cid).unwrap(), &kind, "x")
 }
 
 fn epoch() -> Epoch {
@@ -166,7 +173,7 @@ fn without_echo_only_this_sessions_own_sends_are_left_out() {
         room.join(Arc::clone(subscription));
         open(&room, subscription, 0, 0);
     }
-    quiet.send_begins(&Cid::new("c1").unwrap());
+    begin(&quiet, "c1");
     room.take(&epoch(), message(1, "ann"));
     room.take(&epoch(), message(2, "ann"));
     assert_eq!(pushed(&quiet), vec![2]);
@@ -211,17 +218,38 @@ fn without_echo_a_send_in_flight_at_a_reopen_is_left_out_too() {
     let earlier = subscriber("ann", false);
     room.join(Arc::clone(&earlier));
     open(&room, &earlier, 0, 0);
-    let cid = |text| Cid::new(text).unwrap();
     // The first is shown by the reopen, the second comes after it.
-    earlier.send_begins(&cid("c1"));
-    earlier.send_begins(&cid("c2"));
+    let first = begin(&earlier, "c1");
+    begin(&earlier, "c2");
     let session = Arc::clone(&earlier.session);
     let again = Arc::new(Subscription::new(session, false, true, Some(&earlier)));
     room.join(Arc::clone(&again));
     room.take(&epoch(), message(1, "ann"));
-    earlier.send_stored(&cid("c1"), Seq(1));
+    earlier.send_ends(first, Some(Seq(1)));
     open(&room, &again, 1, 1);
     room.take(&epoch(), message(2, "ann"));
     room.take(&epoch(), message(3, "ann"));
     assert_eq!(pushed(&again), vec![3]);
+}
+
+#[test]
+fn without_echo_a_refused_conflict_changes_nothing() {
+    let room = room();
+    let quiet = subscriber("ann", false);
+    room.join(Arc::clone(&quiet));
+    open(&room, &quiet, 0, 0);
+    let conflict = |cid: &str| {
+        let kind = MessageType::new("text").unwrap();
+        quiet.send_begins(&Cid::new(cid).unwrap(), &kind, "something else")
+    };
+    // Its own message: the conflict with it must not bring it back.
+    let own = begin(&quiet, "c1");
+    quiet.send_ends(own, Some(Seq(1)));
+    quiet.send_ends(conflict("c1"), None);
+    room.take(&epoch(), message(1, "ann"));
+    // Another session's message: the conflict with it must not hide it.
+    let unanswered = conflict("c2");
+    room.take(&epoch(), message(2, "ann"));
+    quiet.send_ends(unanswered, None);
+    assert_eq!(pushed(&quiet), vec![2]);
 }

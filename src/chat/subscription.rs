@@ -1,11 +1,13 @@
 //! A conversation that a session has open: what the session and the room share of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::SessionHandle;
-use crate::model::{Cid, Message, Seq};
+use crate::model::{Cid, Message, MessageType, Seq};
 
 /// Own messages that may be on their way to a subscriber that does not want them back. Sends in
 /// flight are few; only those that timed out stay until they show up.
@@ -26,10 +28,32 @@ pub struct Subscription {
 /// Sends of one session that the room has not fanned out yet.
 #[derive(Debug, Default)]
 struct OwnSends {
-    /// With the number, once the send is answered.
-    waiting: HashMap<Cid, Option<Seq>>,
+    waiting: HashMap<SendKey, OwnSend>,
     /// Nothing at or below is pushed any more: the last `open` showed it.
     shown: Seq,
+}
+
+/// What tells a send from another of the same user. The `cid` alone does not: another session may have
+/// stored another message under it, and that one is to be pushed here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SendKey {
+    cid: Cid,
+    content_hash: u64,
+}
+
+impl SendKey {
+    fn new(cid: &Cid, kind: &MessageType, content: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (kind.as_str(), content).hash(&mut hasher);
+        Self { cid: cid.clone(), content_hash: hasher.finish() }
+    }
+}
+
+/// One message, however often it was sent.
+#[derive(Debug, Default)]
+struct OwnSend {
+    unanswered: usize,
+    stored: Option<Seq>,
 }
 
 impl Subscription {
@@ -61,34 +85,34 @@ impl Subscription {
         Some(self.own_sends.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A send of this session begins.
-    pub fn send_begins(&self, cid: &Cid) {
-        if let Some(mut own) = self.own_sends() {
-            if own.waiting.len() >= OWN_SENDS_MAX {
-                // Answered long ago, so pushed long ago: a retry put it here again.
-                own.waiting.retain(|_, seq| seq.is_none());
-            }
-            if own.waiting.len() < OWN_SENDS_MAX {
-                own.waiting.insert(cid.clone(), None);
-            }
+    /// A send of this session begins; what is returned goes to its end. `None`: its push is wanted.
+    pub fn send_begins(&self, cid: &Cid, kind: &MessageType, content: &str) -> Option<SendKey> {
+        let mut own = self.own_sends()?;
+        if own.waiting.len() >= OWN_SENDS_MAX {
+            // Answered long ago, so pushed long ago: a retry put it here again.
+            own.waiting.retain(|_, send| send.unanswered > 0);
         }
+        if own.waiting.len() >= OWN_SENDS_MAX {
+            return None;
+        }
+        let key = SendKey::new(cid, kind, content);
+        own.waiting.entry(key.clone()).or_default().unanswered += 1;
+        Some(key)
     }
 
-    /// A send of this session is stored under a number; its push is still to come, or was shown by `open`.
-    pub fn send_stored(&self, cid: &Cid, seq: Seq) {
-        if let Some(mut own) = self.own_sends() {
-            if seq <= own.shown {
-                own.waiting.remove(cid);
-            } else if let Some(known) = own.waiting.get_mut(cid) {
-                *known = Some(seq);
+    /// A send of this session ends: stored under a number (its push is still to come, or was shown
+    /// by `open`), or refused.
+    pub fn send_ends(&self, key: Option<SendKey>, stored: Option<Seq>) {
+        let (Some(key), Some(mut own)) = (key, self.own_sends()) else { return };
+        let shown = own.shown;
+        if let Entry::Occupied(mut entry) = own.waiting.entry(key) {
+            let send = entry.get_mut();
+            send.unanswered = send.unanswered.saturating_sub(1);
+            send.stored = send.stored.or(stored);
+            let to_come = send.stored.map_or(send.unanswered > 0, |seq| seq > shown);
+            if !to_come {
+                entry.remove();
             }
-        }
-    }
-
-    /// A send of this session was refused: it will not be pushed.
-    pub fn send_ends(&self, cid: &Cid) {
-        if let Some(mut own) = self.own_sends() {
-            own.waiting.remove(cid);
         }
     }
 
@@ -96,7 +120,7 @@ impl Subscription {
     pub fn shows(&self, head: Seq) {
         if let Some(mut own) = self.own_sends() {
             own.shown = head;
-            own.waiting.retain(|_, seq| seq.is_none_or(|seq| seq > head));
+            own.waiting.retain(|_, send| send.stored.is_none_or(|seq| seq > head));
         }
     }
 
@@ -107,7 +131,8 @@ impl Subscription {
         }
         match self.own_sends() {
             Some(mut own) if message.from == self.session.user => {
-                own.waiting.remove(&message.cid).is_none()
+                let key = SendKey::new(&message.cid, &message.kind, &message.content);
+                own.waiting.remove(&key).is_none()
             }
             _ => true,
         }
