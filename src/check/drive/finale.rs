@@ -13,8 +13,12 @@ use crate::model::{ConvId, Seq};
 /// How long nothing may have moved before it is quiet: far longer than a hint or a commit takes.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// How long streams may take to come up to their heads. Those that do not are the checker's to judge.
-const QUIET_MAX: Duration = Duration::from_secs(10);
+/// How long streams may stand still below their heads: a repair takes some ten milliseconds. Those
+/// that do not come up are the checker's to judge.
+const STALLED_MAX: Duration = Duration::from_millis(1_500);
+
+/// How long it may take in all.
+const QUIET_MAX: Duration = Duration::from_secs(30);
 
 /// Messages on a page of a final read.
 const FINAL_LIMIT: usize = 50;
@@ -26,12 +30,13 @@ const FINAL_PAGES_MAX: u64 = 100_000;
 /// moves any more.
 pub async fn quiet(sessions: &[Session]) {
     let begun = Instant::now();
-    let (mut heads, mut still_since) = (HashMap::<ConvId, Seq>::new(), begun);
-    while begun.elapsed() < QUIET_MAX {
-        let before = heads.clone();
+    let (mut heads, mut seen, mut still_since) = (HashMap::<ConvId, Seq>::new(), 0, begun);
+    while begun.elapsed() < QUIET_MAX && still_since.elapsed() < STALLED_MAX {
         sessions.iter().for_each(|session| session.raise(&mut heads));
-        if heads != before {
-            still_since = Instant::now();
+        let movement: u64 = sessions.iter().map(Session::movement).sum();
+        let moves = movement + heads.values().map(|head| head.0).sum::<u64>();
+        if moves != seen {
+            (seen, still_since) = (moves, Instant::now());
         }
         let all_there = sessions.iter().all(|session| session.is_up_to(&heads));
         if all_there && still_since.elapsed() >= QUIET {

@@ -109,6 +109,11 @@ impl Session {
         }
     }
 
+    /// Grows with every message pushed to this session.
+    pub fn movement(&self) -> u64 {
+        lock(&self.streams).pushed.values().map(|seq| seq.0).sum()
+    }
+
     /// Hands a command to the socket, without waiting for its answer.
     pub async fn begin(&self, conv: Option<ConvId>, asked: Asked, command: Command) -> Pending {
         let exact = matches!(&asked, Asked::Open { echo: true, push: true, .. });
