@@ -70,8 +70,9 @@ const TABLE: &[Row] = &[
     row(Fault::WrongOffset, "wrong-offset", 1, &["inconsistent-offset"]),
     // Some pages show two neighbours with their numbers exchanged. Also: `late-misflag`.
     row(Fault::Disagree, "disagree", 3, &["order-disagreement"]),
-    // A send is answered at once and stored behind the next one. Also: `ryw` until then, `late-misflag`.
-    row(Fault::AnswerEarly, "answer-early", 10, &["realtime-inversion"]),
+    // A send is answered at once and stored behind the next one of somebody else. Also: `ryw` until
+    // then, `fifo`, `late-misflag`.
+    row(Fault::AnswerEarly, "answer-early", 5, &["realtime-inversion"]),
     // A send waits a moment for the next of its sender and is stored behind it.
     row(Fault::SwapSends, "swap-sends", 3, &["fifo"]),
     // A fresh read is of a moment three messages ago. Also: `nonmonotonic`, where they had been seen.

@@ -127,7 +127,8 @@ fn answer_early(shared: &Arc<Shared>, mut append: Append) -> BoxFuture<'static, 
             return Err(Stored { dup: true, ..promised.clone() });
         }
         let is_new = memory.known.insert(name) && is_sure;
-        let behind = memory.owed.take_if(|_| is_new);
+        // Behind somebody else's: behind one's own it would be `fifo` as well, and mostly only that.
+        let behind = memory.owed.take_if(|(owed, _)| is_new && owed.sender != append.sender);
         if behind.is_none()
             && is_new
             && memory.in_flight == 0

@@ -6,6 +6,7 @@ mod opens;
 mod random;
 mod reading;
 mod scale;
+mod second_judge;
 mod simulated;
 mod story;
 mod streams;

@@ -5,6 +5,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::second_judge::{HEART, is_linearizable};
 use super::simulated::history;
 use crate::check::checker::judge;
 use crate::check::history::{Act, Event, Item, Seen};
@@ -65,13 +66,19 @@ pub fn mutate(events: &mut [Event], seed: u64) -> Option<&'static str> {
     }
 }
 
+/// Steps of a history that the second judge is asked about too.
+const SEARCHED_MAX: usize = 150;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn a_correct_server_is_never_blamed(seed in any::<u64>(), steps in 5usize..600) {
-        let verdict = judge(&history(seed, steps));
+        let events = history(seed, steps);
+        let verdict = judge(&events);
         prop_assert_eq!(verdict.outcome, Outcome::Valid, "{}", verdict);
+        // The second judge searches: its time grows fast with the length.
+        prop_assert!(steps > SEARCHED_MAX || is_linearizable(&events), "the second judge differs");
     }
 
     #[test]
@@ -80,6 +87,10 @@ proptest! {
         if let Some(what) = mutate(&mut events, how) {
             let verdict = judge(&events);
             prop_assert_eq!(verdict.outcome, Outcome::Invalid, "{}: {}", what, verdict);
+            let heart = verdict.anomalies.iter().any(|broken| HEART.contains(&broken.name));
+            if heart && steps <= SEARCHED_MAX {
+                prop_assert!(!is_linearizable(&events), "the second judge differs: {}", verdict);
+            }
         }
     }
 }

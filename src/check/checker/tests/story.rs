@@ -1,5 +1,6 @@
 //! Histories told line by line.
 
+use super::second_judge::{HEART, is_linearizable};
 use crate::check::checker::{Anomaly, judge};
 use crate::check::history::{
     Act, Asked, Event, Failure, Function, Item, OpenSeen, ReadAsked, ReadKind, Seen,
@@ -207,6 +208,9 @@ pub fn trips(anomaly: Anomaly, tell: impl FnOnce(&mut Story)) {
     assert_eq!(names, [anomaly], "{verdict}");
     assert_eq!(verdict.outcome, Outcome::Invalid);
     assert!(!verdict.anomalies[0].examples[0].lines.is_empty(), "an excerpt proves it");
+    if HEART.contains(&anomaly) {
+        assert!(!is_linearizable(&story.events), "the second judge sees {anomaly:?} too");
+    }
 }
 
 /// Tells, and judges: all is well.
@@ -216,4 +220,5 @@ pub fn is_fine(tell: impl FnOnce(&mut Story)) {
     tell(&mut story);
     let verdict = judge(&story.events);
     assert_eq!(verdict.outcome, Outcome::Valid, "{verdict}");
+    assert!(is_linearizable(&story.events), "the second judge agrees");
 }
