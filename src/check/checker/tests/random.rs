@@ -94,3 +94,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_random_histories_are_rich() {
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut mutated = 0;
+    for seed in 0..200 {
+        let mut events = history(seed, 300);
+        for event in &events {
+            let value = serde_json::to_value(event).unwrap();
+            let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+            *counts.entry(format!("{} {}", text("type"), text("f"))).or_default() += 1;
+        }
+        mutated += usize::from(mutate(&mut events, seed).is_some());
+    }
+    let enough = [("ok send", 2_000), ("info send", 500), ("ok read", 500), ("ok open", 500)];
+    for (kind, least) in enough.into_iter().chain([("ok ack", 100), ("ok recv", 2_000)]) {
+        let count = counts.get(kind).copied().unwrap_or_default();
+        assert!(count >= least, "{kind}: {count} of {counts:?}");
+    }
+    assert!(mutated > 100, "{mutated} of 200 were broken");
+}
