@@ -80,7 +80,7 @@ const TABLE: &[Row] = &[
     // A fresh read leaves out the newest message, mostly one that was pushed. Also: `ryw`, `causal`.
     row(Fault::HeadBack, "head-back", 2, &["nonmonotonic"]),
     // The same while pushes come late, so that its reader has not seen it. Also: `ryw`, `nonmonotonic`.
-    row(Fault::HideCause, "hide-cause", 2, &["causal"]),
+    row(Fault::HideCause, "hide-cause", 1, &["causal"]),
     // A number is given to nothing.
     row(Fault::Hole, "hole", 20, &["hole"]),
     // A message gets the number of the one before it, and is not pushed. Also: `hole`, `rt-miss`.

@@ -59,9 +59,9 @@ pub fn spoil_page(shared: &Shared, conv: ConvId, items: &mut Items, reaches_newe
     match shared.fault {
         Some(Fault::Disagree) => swap_neighbours(shared, items),
         Some(Fault::StaleRead) if reaches_newest && shared.acts() => hide_newest(items, STALE),
-        Some(Fault::HeadBack | Fault::HideCause) if reaches_newest && shared.acts() => {
-            hide_newest(items, 1);
-        }
+        Some(Fault::HeadBack) if reaches_newest && shared.acts() => hide_newest(items, 1),
+        // Two, so that one of them is mostly somebody else's.
+        Some(Fault::HideCause) if reaches_newest && shared.acts() => hide_newest(items, 2),
         Some(Fault::SkipPageItem) if items.len() >= 3 && shared.acts() => {
             items.remove(items.len() / 2);
         }
