@@ -16,7 +16,7 @@ check: tools ## Formatting and lints, as CI does.
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
 
-mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 1).
+mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3).
 	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
 	$(CARGO) test $(PROFILE) --features faults --lib -- fault
 	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
