@@ -74,7 +74,7 @@ fn reason(outcome: &Outcome) -> String {
         outcome.text.lines().filter_map(move |line| line.strip_prefix(prefix))
     };
     let error = after("ERROR: ").next().map_or_else(|| outcome.last_line(), str::to_owned);
-    match after("WARNING: ").last() {
+    match after("WARNING: ").next_back() {
         Some(warning) => shortened(&format!("{error} ({warning})")),
         None => shortened(&error),
     }
