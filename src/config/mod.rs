@@ -7,6 +7,7 @@
 mod args;
 mod env_example;
 mod error;
+mod folders;
 mod load;
 mod nearest;
 mod origin;
@@ -17,6 +18,7 @@ mod variables;
 pub use args::VariableArgs;
 pub use env_example::env_example;
 pub use error::ConfigError;
+pub use folders::{cache_folder, java_home, search_path, state_folder};
 pub use origin::{Authority, Origin};
 pub use sources::{Source, Sources};
 pub use values::{

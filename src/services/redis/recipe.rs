@@ -1,0 +1,73 @@
+//! How our own Redis or Valkey is started.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::{Recipe, ServiceError};
+
+/// The same for both: no setting in it is younger than Redis 7.
+const TEMPLATE: &str = include_str!("redis.conf");
+
+/// See the template.
+const MEMORY_MB: u32 = 256;
+
+const CONFIGURATION: &str = "redis.conf";
+const DATA: &str = "data";
+
+/// Writes the configuration into the folder of the node, and says how to start it there.
+pub(super) fn prepare(program: PathBuf, folder: &Path, port: u16) -> Result<Recipe, ServiceError> {
+    let data = folder.join(DATA);
+    fs::create_dir_all(&data).map_err(ServiceError::file(&data))?;
+    let path = folder.join(CONFIGURATION);
+    fs::write(&path, configuration(port)).map_err(ServiceError::file(&path))?;
+    // The paths in the file are below the folder of the node, which is where it is started: nothing needs quoting.
+    Ok(Recipe { program, arguments: vec![CONFIGURATION.into()], environment: Vec::new() })
+}
+
+/// Removes what [`prepare`] and the server made.
+pub(super) fn wipe(folder: &Path) -> Result<(), ServiceError> {
+    let (data, configuration) = (folder.join(DATA), folder.join(CONFIGURATION));
+    let removed =
+        [(fs::remove_dir_all(&data), data), (fs::remove_file(&configuration), configuration)];
+    for (result, path) in removed {
+        match result {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ServiceError::File { path, source: error });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn configuration(port: u16) -> String {
+    TEMPLATE.replace("{port}", &port.to_string()).replace("{memory_mb}", &MEMORY_MB.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_keeps_what_was_acknowledged() {
+        let text = configuration(6400);
+        assert!(!text.contains('{'), "{text}");
+        for line in
+            ["port 6400", "bind 127.0.0.1", "appendfsync always", "maxmemory-policy noeviction"]
+        {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn wiping_takes_what_we_made_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        prepare("redis-server".into(), folder.path(), 1).unwrap();
+        fs::write(folder.path().join("theirs"), "").unwrap();
+        wipe(folder.path()).unwrap();
+        wipe(folder.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["theirs"]);
+    }
+}
