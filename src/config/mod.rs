@@ -10,6 +10,8 @@ mod error;
 mod load;
 mod nearest;
 mod origin;
+mod redis_url;
+mod services;
 mod sources;
 mod values;
 mod variables;
@@ -18,6 +20,8 @@ pub use args::VariableArgs;
 pub use env_example::env_example;
 pub use error::ConfigError;
 pub use origin::{Authority, Origin};
+pub use redis_url::{RedisUrl, RedisUrlError};
+pub use services::ServicesConfig;
 pub use sources::{Source, Sources};
 pub use values::{
     Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine,
