@@ -5,6 +5,7 @@
 //! outside this folder reads the environment.
 
 mod args;
+mod dotenv_file;
 mod env_example;
 mod error;
 mod load;
@@ -17,6 +18,7 @@ mod values;
 mod variables;
 
 pub use args::VariableArgs;
+pub use dotenv_file::{DotenvMerge, DotenvMergeError, KeptPlace, KeptVariable};
 pub use env_example::env_example;
 pub use error::ConfigError;
 pub use origin::{Authority, Origin};
