@@ -34,3 +34,7 @@ tools:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q gcc libc6-dev; \
 	  else echo "chatctl needs a C linker: install gcc (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; fi; }
+	@command -v docker-compose >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends docker-compose; \
+	  else echo "left out: docker/compose.yml is not checked without docker-compose (Debian: apt-get install docker-compose)" >&2; fi; }

@@ -9,6 +9,7 @@
 )]
 mod bad_input;
 mod check;
+mod compose;
 mod conversation;
 mod faults;
 mod limits;
