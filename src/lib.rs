@@ -21,3 +21,4 @@ pub mod persistence;
 pub mod protocol;
 pub mod registry;
 pub mod server;
+pub mod services;

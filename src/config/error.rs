@@ -44,6 +44,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// `.env` cannot be written.
+    #[error("{path} cannot be written: {reason}; make its folder writable, or use --print and write it yourself", path = path.display())]
+    DotenvUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
 }
 
 impl ConfigError {

@@ -77,8 +77,9 @@ fn variable(key: &'static str) -> &'static Variable {
         .unwrap_or_else(|| unreachable!("{key} is not in the table"))
 }
 
-struct Reader<'a> {
-    sources: &'a Sources,
+/// Reads single variables; each error names the variable and where its value came from.
+pub(super) struct Reader<'a> {
+    pub(super) sources: &'a Sources,
 }
 
 impl Reader<'_> {
@@ -104,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// A variable that has a default.
-    fn required<T>(
+    pub(super) fn required<T>(
         &self,
         key: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
@@ -122,7 +123,7 @@ impl Reader<'_> {
         self.required(key, |value| words.iter().copied().find(|word| *word == value))
     }
 
-    fn number(&self, key: &'static str) -> Result<u64, ConfigError> {
+    pub(super) fn number(&self, key: &'static str) -> Result<u64, ConfigError> {
         let Kind::Number { min, max, .. } = variable(key).kind else {
             unreachable!("{key} is no number")
         };

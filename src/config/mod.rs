@@ -5,21 +5,27 @@
 //! outside this folder reads the environment.
 
 mod args;
+mod dotenv_file;
 mod env_example;
 mod error;
 mod folders;
 mod load;
 mod nearest;
 mod origin;
+mod redis_url;
+mod services;
 mod sources;
 mod values;
 mod variables;
 
 pub use args::VariableArgs;
+pub use dotenv_file::{DotenvMerge, DotenvMergeError, KeptPlace, KeptVariable};
 pub use env_example::env_example;
 pub use error::ConfigError;
 pub use folders::{cache_folder, java_home, search_path, state_folder};
 pub use origin::{Authority, Origin};
+pub use redis_url::{RedisUrl, RedisUrlError};
+pub use services::ServicesConfig;
 pub use sources::{Source, Sources};
 pub use values::{
     Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine,

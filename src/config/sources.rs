@@ -40,7 +40,7 @@ impl Source {
 pub struct Sources {
     /// By key, from the command line.
     pub flags: BTreeMap<String, String>,
-    /// By key, from the environment; only our prefixes.
+    /// By key, from the environment; only what is in the table or looks as if it should be.
     pub environment: BTreeMap<String, String>,
     /// By key, from `.env`.
     pub dotenv: BTreeMap<String, String>,
@@ -52,7 +52,7 @@ impl Sources {
         let mut environment = BTreeMap::new();
         for (key, value) in std::env::vars_os() {
             let Ok(key) = key.into_string() else { continue };
-            if is_ours(&key) {
+            if is_ours(&key) || is_known(&key) {
                 match value.into_string() {
                     Ok(value) => drop(environment.insert(key, value)),
                     Err(_) => return Err(ConfigError::NotUtf8 { key }),
@@ -87,7 +87,7 @@ impl Sources {
         let mut warnings = Vec::new();
         for (map, place) in layers {
             for key in map.keys().filter(|key| is_ours(key)) {
-                if VARIABLES.iter().any(|variable| variable.key == key) {
+                if is_known(key) {
                     continue;
                 }
                 #[cfg(feature = "faults")]
@@ -103,6 +103,10 @@ impl Sources {
         }
         warnings
     }
+}
+
+fn is_known(key: &str) -> bool {
+    VARIABLES.iter().any(|variable| variable.key == key)
 }
 
 fn is_ours(key: &str) -> bool {

@@ -71,6 +71,11 @@ const DAY_MS: u64 = 86_400_000;
 /// An exbibyte: beyond every disk, far from overflow.
 const BYTES_MAX: u64 = 1 << 60;
 
+const ADDRESSES: Kind = Kind::Text {
+    name: "ADDRESSES",
+    allowed: "host:port pairs with commas between, IPv6 addresses in brackets",
+};
+
 const fn choice(words: &'static [&'static str]) -> Kind {
     Kind::Choice(words)
 }
@@ -115,6 +120,67 @@ pub const VARIABLES: &[Variable] = &[
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS"]),
         "Where it is kept who is connected. This version has LOCAL: one node",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "REDIS_URL",
+            "redis-url",
+            Some("redis://127.0.0.1:16379"),
+            Kind::Text {
+                name: "URL",
+                allowed: "redis://[user:password@]host[:port][/database], what is special in a password written as %XX; without TLS",
+            },
+            "The Redis server of the REDIS engines",
+        )
+    },
+    variable(
+        "KAFKA_BROKERS",
+        "kafka-brokers",
+        Some("127.0.0.1:19092"),
+        ADDRESSES,
+        "Brokers of the KAFKA engine to begin with; the others are learnt from them",
+    ),
+    variable(
+        "CHATCTL_KAFKA_TOPIC",
+        "kafka-topic",
+        Some("chatctl-hints"),
+        Kind::Text {
+            name: "NAME",
+            allowed: "up to 249 letters, digits, dots, underscores and dashes",
+        },
+        "The one topic of the KAFKA engine; init-env creates it",
+    ),
+    variable(
+        "CHATCTL_KAFKA_PARTITIONS",
+        "kafka-partitions",
+        Some("16"),
+        Kind::Number { unit: "COUNT", min: 1, max: 1024 },
+        "Partitions of that topic; fixed once it is created",
+    ),
+    variable(
+        "CASSANDRA_HOSTS",
+        "cassandra-hosts",
+        Some("127.0.0.1:9042"),
+        ADDRESSES,
+        "Nodes of the CASSANDRA engine to begin with; the others are learnt from them",
+    ),
+    variable(
+        "CASSANDRA_KEYSPACE",
+        "cassandra-keyspace",
+        Some("chatctl"),
+        Kind::Text {
+            name: "NAME",
+            allowed: "up to 48 lower-case letters, digits and underscores, a letter first",
+        },
+        "The keyspace of the CASSANDRA engine; init-env creates it",
+    ),
+    variable(
+        "CHATCTL_CASSANDRA_DATACENTER",
+        "cassandra-datacenter",
+        Some("datacenter1"),
+        Kind::Text { name: "NAME", allowed: "letters, digits, dots, underscores and dashes" },
+        "The datacenter of Cassandra that is local to this server",
     ),
     variable(
         "CHATCTL_LISTEN",

@@ -1,0 +1,162 @@
+//! Where the services of the engines are: what `serve`, `init-env` and tests connect to.
+
+use super::load::Reader;
+use super::{ConfigError, RedisUrl, Sources};
+
+/// The addresses of Redis, Kafka and Cassandra, and the names of what is ours in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicesConfig {
+    /// The Redis server.
+    pub redis_url: RedisUrl,
+    /// Brokers to begin with, `host:port` each; at least one.
+    pub kafka_brokers: Vec<String>,
+    /// The topic of hints.
+    pub kafka_topic: String,
+    /// Its partitions.
+    pub kafka_partitions: u32,
+    /// Nodes to begin with, `host:port` each; at least one.
+    pub cassandra_hosts: Vec<String>,
+    /// The keyspace of messages: `[a-z][a-z0-9_]{0,47}`, so that it needs no quotes in CQL.
+    pub cassandra_keyspace: String,
+    /// The datacenter that is local to us; letters, digits, `.`, `_` and `-`.
+    pub cassandra_datacenter: String,
+}
+
+impl ServicesConfig {
+    /// Judges what was set; the first value that cannot be used is the error. Nothing else of the
+    /// configuration is looked at: `init-env` works beside a server's settings that are still wrong.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let reader = Reader { sources };
+        let partitions = reader.number("CHATCTL_KAFKA_PARTITIONS")?;
+        Ok(Self {
+            redis_url: reader.required("REDIS_URL", |text| text.parse().ok())?,
+            kafka_brokers: reader.required("KAFKA_BROKERS", parse_addresses)?,
+            kafka_topic: reader.required("CHATCTL_KAFKA_TOPIC", parse_topic)?,
+            // The table allows no more than fits.
+            kafka_partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+            cassandra_hosts: reader.required("CASSANDRA_HOSTS", parse_addresses)?,
+            cassandra_keyspace: reader.required("CASSANDRA_KEYSPACE", parse_keyspace)?,
+            cassandra_datacenter: reader
+                .required("CHATCTL_CASSANDRA_DATACENTER", parse_datacenter)?,
+        })
+    }
+}
+
+fn parse_addresses(text: &str) -> Option<Vec<String>> {
+    let judge = |entry: &str| is_address(entry).then(|| entry.to_owned());
+    text.split(',').map(|entry| judge(entry.trim())).collect()
+}
+
+/// Whether this is `host:port`, the host a name, an IPv4 address or an IPv6 address in brackets. The port is
+/// never guessed: an address without one is more often half an address than the default one.
+pub(super) fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    is_host(host) && is_port(port)
+}
+
+pub(super) fn is_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    (1..=253).contains(&text.len()) && is_plain(text)
+}
+
+pub(super) fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse().is_ok_and(|port: u16| port > 0)
+}
+
+/// Kafka's own rule for names of topics.
+fn parse_topic(text: &str) -> Option<String> {
+    let legal = (1..=249).contains(&text.len()) && is_plain(text) && text != "." && text != "..";
+    legal.then(|| text.to_owned())
+}
+
+fn parse_keyspace(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let legal = text.len() <= 48
+        && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    legal.then(|| text.to_owned())
+}
+
+fn parse_datacenter(text: &str) -> Option<String> {
+    (!text.is_empty() && is_plain(text)).then(|| text.to_owned())
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn load(entries: &[(&str, &str)]) -> Result<ServicesConfig, String> {
+        let environment =
+            entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        ServicesConfig::load(&Sources { environment, ..Sources::default() })
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_what_init_env_starts() {
+        let services = load(&[]).unwrap();
+        assert_eq!(services.redis_url.expose(), "redis://127.0.0.1:16379");
+        assert_eq!(services.kafka_brokers, ["127.0.0.1:19092"]);
+        assert_eq!(
+            (services.kafka_topic.as_str(), services.kafka_partitions),
+            ("chatctl-hints", 16)
+        );
+        assert_eq!(services.cassandra_hosts, ["127.0.0.1:9042"]);
+        assert_eq!(services.cassandra_keyspace, "chatctl");
+        assert_eq!(services.cassandra_datacenter, "datacenter1");
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        let services = load(&[
+            ("KAFKA_BROKERS", "kafka-1.internal:9092, [::1]:19092"),
+            ("CASSANDRA_HOSTS", "127.0.0.1:9042,127.0.0.2:9042,127.0.0.3:9042"),
+            ("CASSANDRA_KEYSPACE", "chat_2"),
+        ])
+        .unwrap();
+        assert_eq!(services.kafka_brokers, ["kafka-1.internal:9092", "[::1]:19092"]);
+        assert_eq!(services.cassandra_hosts.len(), 3);
+        assert_eq!(services.cassandra_keyspace, "chat_2");
+    }
+
+    #[rstest]
+    #[case("KAFKA_BROKERS", "localhost", "host:port")]
+    #[case("KAFKA_BROKERS", "localhost:9092,", "host:port")]
+    #[case("KAFKA_BROKERS", "localhost:0", "host:port")]
+    #[case("KAFKA_BROKERS", "localhost:+1", "host:port")]
+    #[case("KAFKA_BROKERS", "::1:9092", "brackets")]
+    #[case("KAFKA_BROKERS", "[nine]:9092", "brackets")]
+    #[case("KAFKA_BROKERS", "PLAINTEXT://localhost:9092", "host:port")]
+    #[case("CASSANDRA_HOSTS", "localhost:9042;other:9042", "commas")]
+    #[case("CASSANDRA_KEYSPACE", "Chat", "lower-case")]
+    #[case("CASSANDRA_KEYSPACE", "chat-2", "lower-case")]
+    #[case("CASSANDRA_KEYSPACE", "a23456789_123456789_123456789_123456789_123456789", "48")]
+    #[case("CHATCTL_CASSANDRA_DATACENTER", "dc'1", "letters, digits")]
+    #[case("CHATCTL_KAFKA_TOPIC", "hints of chat", "letters, digits")]
+    #[case("CHATCTL_KAFKA_TOPIC", "..", "letters, digits")]
+    #[case("CHATCTL_KAFKA_PARTITIONS", "0", "an integer from 1 to 1024")]
+    #[case("CHATCTL_KAFKA_PARTITIONS", "1025", "an integer from 1 to 1024")]
+    fn an_error_names_the_variable_the_value_and_what_is_allowed(
+        #[case] key: &str,
+        #[case] value: &str,
+        #[case] allowed: &str,
+    ) {
+        let text = load(&[(key, value)]).unwrap_err();
+        assert!(text.contains(key) && text.contains(value) && text.contains(allowed), "{text}");
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_shown() {
+        let text = load(&[("REDIS_URL", "http://:hunter2@localhost")]).unwrap_err();
+        assert!(text.contains("REDIS_URL from the environment"), "{text}");
+        assert!(text.contains("redis://") && !text.contains("hunter2"), "{text}");
+    }
+}

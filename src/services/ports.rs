@@ -1,0 +1,48 @@
+//! Ports that nobody listens on.
+
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::ops::Range;
+
+/// Where a free one is looked for: below the range that systems take for outgoing connections.
+const SEARCHED: Range<u16> = 20_000..32_000;
+
+/// Tries before it is given up.
+const TRIES: u32 = 200;
+
+/// A port that is free on every one of `hosts`: `preferred` if it is, else another. It may be taken
+/// a moment later; whoever listens on it then says so.
+pub fn free_port(hosts: &[IpAddr], preferred: Option<u16>) -> io::Result<u16> {
+    let free =
+        |port: u16| hosts.iter().try_for_each(|&host| TcpListener::bind((host, port)).map(drop));
+    let mut last = match preferred.map(|port| (port, free(port))) {
+        Some((port, Ok(()))) => return Ok(port),
+        Some((_, Err(error))) => error,
+        None => io::ErrorKind::AddrInUse.into(),
+    };
+    for _ in 0..TRIES {
+        let port = rand::random_range(SEARCHED);
+        match free(port) {
+            Ok(()) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_not_given() {
+        let hosts = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
+        let holder = TcpListener::bind((hosts[1], 0)).unwrap();
+        let taken = holder.local_addr().unwrap().port();
+        assert_ne!(free_port(&hosts, Some(taken)).unwrap(), taken);
+        drop(holder);
+        assert_eq!(free_port(&hosts, Some(taken)).unwrap(), taken);
+    }
+}
