@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
 use crate::command::check::CheckArgs;
+use crate::command::init_env::InitEnvArgs;
 use crate::command::serve::ServeArgs;
 
 /// A chat backend with pluggable engines, and the harness that judges them.
@@ -20,6 +21,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a chat server until it is told to stop
     Serve(ServeArgs),
+    /// Prepare Redis, Kafka and Cassandra for the engines: fetch, start, create what is needed, check, stop
+    InitEnv(InitEnvArgs),
     /// Measure a chat server with real clients, and check every delivery
     Bench(Box<BenchArgs>),
     /// Judge a chat server: nothing lost, doubled, reordered, altered or wrongly marked read

@@ -3,6 +3,7 @@
 pub mod bench;
 mod black_box;
 pub mod check;
+pub mod init_env;
 pub mod serve;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ impl From<Exit> for ExitCode {
 pub async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
+        Command::InitEnv(args) => Box::pin(init_env::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
         Command::Check(args) => Box::pin(check::run(*args)).await,
     }

@@ -50,6 +50,10 @@ const FILES: [(&str, &str); 7] = [
 const COMPOSE_FILE: &str = "compose.yml";
 const VERSIONS_FILE: &str = "versions.env";
 
+/// Where the three Cassandra nodes are: on a network of their own, because a driver goes to each at the address that it tells its peers.
+pub const CASSANDRA_THREE: [&str; 3] =
+    ["172.29.42.11:9042", "172.29.42.12:9042", "172.29.42.13:9042"];
+
 /// Where the programs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposePrograms {

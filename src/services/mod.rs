@@ -5,9 +5,13 @@
 //! only what needs nothing but an address ([`Service::probe`], [`Service::provision`]) is used.
 
 mod artifacts;
+mod cassandra;
 mod compose;
+mod environment;
 mod error;
 mod folder;
+mod kafka;
+mod native;
 mod node;
 mod ports;
 mod progress;
@@ -20,9 +24,13 @@ use std::str::FromStr;
 use async_trait::async_trait;
 
 pub use artifacts::Artifacts;
+pub use cassandra::{CassandraNode, CassandraService, CassandraSettings, CommitlogSync};
 pub use compose::{Compose, ComposeError, ComposePrograms, find_engine};
+pub use environment::{Environment, ExternalAddresses, Mode, Plan, ServiceReport, check};
 pub use error::ServiceError;
 pub use folder::{Folder, FolderLock, Label};
+pub use kafka::{KafkaNode, KafkaService, KafkaSettings};
+pub use native::{NativeServices, Ports};
 pub use node::{NodeProcess, Recipe};
 pub use ports::free_port;
 pub use progress::Progress;

@@ -1,0 +1,398 @@
+//! All services of a folder at once: brought up, checked, stopped, wiped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::{
+    Artifacts, CassandraService, Compose, ComposePrograms, Folder, FolderLock, Health,
+    KafkaService, NativeServices, Nodes, Ports, Progress, Provision, RedisService, Service,
+    ServiceError, ServiceKind,
+};
+
+/// How long a second `init-env` waits for the first. From an empty cache that takes a minute or two.
+const LOCK_PATIENCE: Duration = Duration::from_secs(600);
+
+/// A service that has not said what it is by then is not healthy.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Who runs the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// We do, as child processes.
+    Native,
+    /// A container engine does, by our compose file.
+    Docker,
+    /// Somebody else does.
+    External,
+}
+
+/// Where services that somebody else runs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalAddresses {
+    /// URL of Redis, with its password.
+    pub redis_url: String,
+    /// Brokers, `host:port` each.
+    pub kafka: Vec<String>,
+    /// Cassandra nodes, `host:port` each.
+    pub cassandra: Vec<String>,
+}
+
+/// Which services, how, where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Who runs them.
+    pub mode: Mode,
+    /// Which.
+    pub kinds: Vec<ServiceKind>,
+    /// On how many nodes.
+    pub nodes: Nodes,
+    /// The folder of the environment.
+    pub folder: PathBuf,
+    /// Where downloads are kept.
+    pub cache: PathBuf,
+    /// Where they are in external mode.
+    pub external: ExternalAddresses,
+    /// Which ports native services are given.
+    pub ports: Ports,
+    /// What engines need in them.
+    pub provision: Provision,
+}
+
+/// What became of one service.
+#[derive(Debug)]
+pub struct ServiceReport {
+    /// Which.
+    pub kind: ServiceKind,
+    /// Its nodes.
+    pub nodes: usize,
+    /// `host:port` of each.
+    pub addresses: Vec<String>,
+    /// Memory of its processes where we run them.
+    pub resident_bytes: Option<u64>,
+    /// What was created in it.
+    pub created: Vec<String>,
+    /// What it is, or why it is not healthy.
+    pub health: Result<Health, ServiceError>,
+}
+
+/// The services of a plan, with the right to change them.
+#[derive(Debug)]
+pub struct Environment {
+    plan: Plan,
+    folder: Folder,
+    services: Vec<Box<dyn Service>>,
+    /// Held for as long as we may change something.
+    _lock: FolderLock,
+}
+
+impl Environment {
+    /// Takes the folder; waits while another process changes it.
+    pub async fn open(plan: Plan, progress: &Progress) -> Result<Self, ServiceError> {
+        let folder = Folder::open(&plan.folder)?;
+        let told = |holder: &str| {
+            progress.note(&format!("waits for {holder}, which changes {}", plan.folder.display()));
+        };
+        let lock = folder.lock(LOCK_PATIENCE, told).await?;
+        let services = services(&plan, &folder, plan.ports)?;
+        Ok(Self { plan, folder, services, _lock: lock })
+    }
+
+    /// Brings everything up, side by side, and creates what engines need. Changes nothing where all is
+    /// well. One service that fails does not keep the others.
+    pub async fn up(&self, progress: &Progress) -> Vec<ServiceReport> {
+        if self.plan.mode == Mode::Docker
+            && let Err(error) = self.containers_up(progress).await
+        {
+            let text = error.to_string();
+            let failed = |service: &Box<dyn Service>| {
+                report(&**service, Vec::new(), Err(ServiceError::Refused(text.clone())))
+            };
+            return self.services.iter().map(failed).collect();
+        }
+        let up = self.services.iter().map(|service| self.bring_up(&**service, progress));
+        let reports = join_all(up).await;
+        if let Err(error) = self.note_created(&reports) {
+            progress.note(&error.to_string());
+        }
+        reports
+    }
+
+    /// Stops what we run; the data stays. Both forms, one node and three, of each service asked for.
+    pub async fn down(&self, progress: &Progress) -> Result<(), ServiceError> {
+        match self.plan.mode {
+            Mode::Native => {
+                let services = all_forms(&self.plan, &self.folder)?;
+                let stop = services.iter().map(|service| async {
+                    if service.processes().iter().any(|node| node.running().is_some()) {
+                        progress.say(service.kind(), "stops");
+                        service.stop().await?;
+                        progress.done(service.kind(), "stopped");
+                    }
+                    Ok(())
+                });
+                join_all(stop).await.into_iter().collect()
+            }
+            Mode::Docker => self.compose().await?.down().await.map_err(refused),
+            Mode::External => Err(ServiceError::Refused(
+                "services in external mode are somebody else's: they are not stopped".into(),
+            )),
+        }
+    }
+
+    /// What [`Environment::wipe`] would remove, for people.
+    pub fn wipes(&self) -> Result<Vec<String>, ServiceError> {
+        match self.plan.mode {
+            Mode::Native => {
+                let services = all_forms(&self.plan, &self.folder)?;
+                let folders = services.iter().flat_map(|service| service.processes());
+                let here = folders.map(|node| node.folder()).filter(|folder| folder.exists());
+                Ok(here.map(|folder| folder.display().to_string()).collect())
+            }
+            Mode::Docker => Ok(vec!["the volumes of the compose project chatctl-init-env".into()]),
+            Mode::External => Ok(self.folder.label()?.created.into_values().flatten().collect()),
+        }
+    }
+
+    /// Stops what we run and removes all that `init-env` made for the services asked for; nothing else.
+    pub async fn wipe(&self, progress: &Progress) -> Result<(), ServiceError> {
+        match self.plan.mode {
+            Mode::Native => {
+                self.down(progress).await?;
+                for service in all_forms(&self.plan, &self.folder)? {
+                    service.wipe().await?;
+                }
+                Ok(())
+            }
+            Mode::Docker => self.compose().await?.wipe().await.map_err(refused),
+            Mode::External => self.remove_created().await,
+        }
+    }
+
+    /// The variables that lead to these services.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        variables(&self.plan, &self.services)
+    }
+
+    async fn bring_up(&self, service: &dyn Service, progress: &Progress) -> ServiceReport {
+        let kind = service.kind();
+        let steps = async {
+            if self.plan.mode == Mode::Native {
+                progress.say(kind, "prepares");
+                service.prepare(progress).await?;
+                service.start(progress).await?;
+            }
+            let health = probe(service).await?;
+            progress.say(kind, "creates what engines need, unless it is there");
+            let created = service.provision(&self.plan.provision).await?;
+            Ok((health, created))
+        };
+        match steps.await {
+            Ok((health, created)) => {
+                progress.done(kind, "healthy");
+                report(service, created, Ok(health))
+            }
+            Err(error) => {
+                progress.done(kind, "failed");
+                report(service, Vec::new(), Err(error))
+            }
+        }
+    }
+
+    async fn compose(&self) -> Result<Compose, ServiceError> {
+        let folder = self.folder.path().join("docker");
+        Compose::open(ComposePrograms::default(), &folder).await.map_err(refused)
+    }
+
+    async fn containers_up(&self, progress: &Progress) -> Result<(), ServiceError> {
+        let three = self.plan.nodes == Nodes::Three;
+        let profile = |kind: &ServiceKind| match kind {
+            ServiceKind::Redis => "redis",
+            ServiceKind::Valkey => "valkey",
+            ServiceKind::Kafka if three => "kafka-three",
+            ServiceKind::Kafka => "kafka",
+            ServiceKind::Cassandra if three => "cassandra-three",
+            ServiceKind::Cassandra => "cassandra",
+        };
+        let profiles: Vec<_> = self.plan.kinds.iter().map(profile).collect();
+        self.compose().await?.up(&profiles, |text| progress.note(text)).await.map_err(refused)
+    }
+
+    /// What we create in somebody else's services is ours to remove later.
+    fn note_created(&self, reports: &[ServiceReport]) -> Result<(), ServiceError> {
+        if self.plan.mode != Mode::External
+            || reports.iter().all(|report| report.created.is_empty())
+        {
+            return Ok(());
+        }
+        let mut label = self.folder.label()?;
+        for report in reports.iter().filter(|report| !report.created.is_empty()) {
+            let name = match report.kind {
+                ServiceKind::Kafka => format!("topic {}", self.plan.provision.kafka_topic),
+                _ => format!("keyspace {}", self.plan.provision.cassandra_keyspace),
+            };
+            let key = format!("{} at {}", report.kind, report.addresses.join(","));
+            let noted = label.created.entry(key).or_default();
+            if !noted.contains(&name) {
+                noted.push(name);
+            }
+        }
+        self.folder.write_label(&label)
+    }
+
+    async fn remove_created(&self) -> Result<(), ServiceError> {
+        let mut label = self.folder.label()?;
+        for service in &self.services {
+            let key = format!("{} at {}", service.kind(), service.addresses().join(","));
+            for name in label.created.get(&key).cloned().unwrap_or_default() {
+                if let Some(topic) = name.strip_prefix("topic ") {
+                    KafkaService::at(service.addresses()).delete_topic(topic).await?;
+                } else if let Some(keyspace) = name.strip_prefix("keyspace ") {
+                    CassandraService::at(service.addresses()).drop_keyspace(keyspace).await?;
+                }
+            }
+            label.created.remove(&key);
+            self.folder.write_label(&label)?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at the services of a plan without the right to change anything, and without making a folder.
+pub async fn check(plan: &Plan) -> Result<Vec<ServiceReport>, ServiceError> {
+    let services = match (plan.mode, Folder::find(&plan.folder)) {
+        (Mode::Native, None) => {
+            return Err(ServiceError::Refused(format!(
+                "{} holds no environment; run: chatctl init-env",
+                plan.folder.display()
+            )));
+        }
+        (Mode::Native, Some(folder)) => services(plan, &folder, Ports::Noted)?,
+        (Mode::Docker | Mode::External, _) => elsewhere(plan)?,
+    };
+    let look = services
+        .iter()
+        .map(|service| async { report(&**service, Vec::new(), probe(&**service).await) });
+    Ok(join_all(look).await)
+}
+
+fn refused(error: impl std::fmt::Display) -> ServiceError {
+    ServiceError::Refused(error.to_string())
+}
+
+async fn probe(service: &dyn Service) -> Result<Health, ServiceError> {
+    let slow = || {
+        let address = service.addresses().join(",");
+        let reason = format!("no answer within {} s", PROBE_LIMIT.as_secs());
+        ServiceError::Unhealthy { service: service.kind(), address, reason }
+    };
+    timeout(PROBE_LIMIT, service.probe()).await.unwrap_or_else(|_| Err(slow()))
+}
+
+fn report(
+    service: &dyn Service,
+    created: Vec<String>,
+    health: Result<Health, ServiceError>,
+) -> ServiceReport {
+    let addresses = service.addresses();
+    let resident = service.processes().iter().map(|node| node.resident_bytes());
+    ServiceReport {
+        kind: service.kind(),
+        nodes: addresses.len(),
+        addresses,
+        resident_bytes: resident.fold(None, |sum, bytes| Some(sum.unwrap_or(0) + bytes?)),
+        created,
+        health,
+    }
+}
+
+fn services(
+    plan: &Plan,
+    folder: &Folder,
+    ports: Ports,
+) -> Result<Vec<Box<dyn Service>>, ServiceError> {
+    if plan.mode != Mode::Native {
+        return elsewhere(plan);
+    }
+    let mut native = NativeServices::new(folder, artifacts(&plan.cache))?;
+    let made = plan
+        .kinds
+        .iter()
+        .map(|&kind| native.make(kind, plan.nodes, ports))
+        .collect::<Result<_, _>>()?;
+    if !matches!(ports, Ports::Noted) {
+        native.note()?;
+    }
+    Ok(made)
+}
+
+/// One node and three of each service of the plan, wherever they were last.
+fn all_forms(plan: &Plan, folder: &Folder) -> Result<Vec<Box<dyn Service>>, ServiceError> {
+    let mut native = NativeServices::new(folder, artifacts(&plan.cache))?;
+    let mut made = Vec::new();
+    for &kind in &plan.kinds {
+        made.push(native.make(kind, Nodes::One, Ports::Noted)?);
+        if matches!(kind, ServiceKind::Kafka | ServiceKind::Cassandra) {
+            made.push(native.make(kind, Nodes::Three, Ports::Noted)?);
+        }
+    }
+    Ok(made)
+}
+
+fn artifacts(cache: &Path) -> Arc<Artifacts> {
+    Arc::new(Artifacts::new(cache.to_owned()))
+}
+
+/// Services that need nothing of us but their addresses.
+fn elsewhere(plan: &Plan) -> Result<Vec<Box<dyn Service>>, ServiceError> {
+    let docker = plan.mode == Mode::Docker;
+    let local = |ports: &[u16]| ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let make = |&kind: &ServiceKind| -> Result<Box<dyn Service>, ServiceError> {
+        Ok(match kind {
+            ServiceKind::Redis if docker => {
+                Box::new(RedisService::at(kind, "redis://127.0.0.1:16379")?)
+            }
+            ServiceKind::Valkey if docker => {
+                Box::new(RedisService::at(kind, "redis://127.0.0.1:16380")?)
+            }
+            ServiceKind::Redis | ServiceKind::Valkey => {
+                Box::new(RedisService::at(kind, &plan.external.redis_url)?)
+            }
+            ServiceKind::Kafka => Box::new(KafkaService::at(match (docker, plan.nodes) {
+                (false, _) => plan.external.kafka.clone(),
+                (true, Nodes::One) => local(&[19_092]),
+                (true, Nodes::Three) => local(&[19_102, 19_112, 19_122]),
+            })),
+            ServiceKind::Cassandra => Box::new(CassandraService::at(match (docker, plan.nodes) {
+                (false, _) => plan.external.cassandra.clone(),
+                (true, Nodes::One) => local(&[9042]),
+                (true, Nodes::Three) => super::compose::CASSANDRA_THREE.map(str::to_owned).to_vec(),
+            })),
+        })
+    };
+    plan.kinds.iter().map(make).collect()
+}
+
+fn variables(plan: &Plan, services: &[Box<dyn Service>]) -> Vec<(&'static str, String)> {
+    let find = |kind| services.iter().find(|service| service.kind() == kind);
+    let mut variables = Vec::new();
+    // Valkey only where no Redis was asked for.
+    if let Some(redis) = find(ServiceKind::Redis).or_else(|| find(ServiceKind::Valkey)) {
+        let url = match plan.mode {
+            Mode::External => plan.external.redis_url.clone(),
+            Mode::Native | Mode::Docker => format!("redis://{}", redis.addresses().join(",")),
+        };
+        variables.push(("REDIS_URL", url));
+    }
+    if let Some(kafka) = find(ServiceKind::Kafka) {
+        variables.push(("KAFKA_BROKERS", kafka.addresses().join(",")));
+    }
+    if let Some(cassandra) = find(ServiceKind::Cassandra) {
+        variables.push(("CASSANDRA_HOSTS", cassandra.addresses().join(",")));
+        variables.push(("CASSANDRA_KEYSPACE", plan.provision.cassandra_keyspace.clone()));
+    }
+    variables
+}
