@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod local;
+pub mod redis;
 
 use std::sync::Arc;
 
