@@ -20,7 +20,7 @@ pub use error::ConfigError;
 pub use origin::{Authority, Origin};
 pub use sources::{Source, Sources};
 pub use values::{
-    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine,
+    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine, RedisConfig,
     RegistryEngine,
 };
 pub use variables::{Kind, VARIABLES, Variable};

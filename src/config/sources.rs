@@ -107,6 +107,7 @@ impl Sources {
 
 fn is_ours(key: &str) -> bool {
     PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+        || VARIABLES.iter().any(|variable| variable.key == key)
 }
 
 fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {

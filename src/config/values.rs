@@ -50,6 +50,23 @@ pub struct Config {
 pub enum PersistenceEngine {
     /// Embedded.
     Local(LocalConfig),
+    /// A Redis or Valkey server.
+    Redis(RedisConfig),
+}
+
+/// What the REDIS engines are told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// The server; a secret: it may hold a password.
+    pub url: String,
+    /// What all keys begin with.
+    pub prefix: String,
+}
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisConfig").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 /// What the embedded engine is told.

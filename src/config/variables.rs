@@ -100,7 +100,7 @@ pub const VARIABLES: &[Variable] = &[
         "persistence-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS", "CASSANDRA"]),
-        "Where messages live. This version has LOCAL: embedded, durable, one node",
+        "Where messages live. This version has LOCAL: embedded, durable, one node; and REDIS: a Redis or Valkey server",
     ),
     variable(
         "WS_MESSAGE_DISTRIBUTION_ENGINE",
@@ -115,6 +115,22 @@ pub const VARIABLES: &[Variable] = &[
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS"]),
         "Where it is kept who is connected. This version has LOCAL: one node",
+    ),
+    Variable {
+        key: "REDIS_URL",
+        flag: "redis-url",
+        default: Some("redis://127.0.0.1:16379"),
+        kind: Kind::Text { name: "URL", allowed: "redis://[user:password@]host:port[/database]" },
+        doc: "The server of the REDIS engines",
+        // It may hold a password.
+        secret: true,
+    },
+    variable(
+        "CHATCTL_REDIS_PREFIX",
+        "redis-prefix",
+        Some("chatctl:"),
+        Kind::Text { name: "TEXT", allowed: "visible ASCII characters but { and }" },
+        "What the keys of the REDIS engines begin with; another one is another store",
     ),
     variable(
         "CHATCTL_LISTEN",

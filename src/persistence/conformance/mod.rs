@@ -25,7 +25,7 @@ mod reference;
 mod reopen;
 mod resume;
 mod schedule;
-mod subject;
+pub(super) mod subject;
 mod unread;
 
 use proptest::test_runner::{RngAlgorithm, TestRng};

@@ -141,6 +141,9 @@ mod tests {
     fn an_acknowledgement_is_read_with_its_ranges() {
         let mut reply = Reply::new(Value::Array(vec![Value::BulkString(b"1 3 5 6 9 12".to_vec())]));
         let acked = reply.as_mut().unwrap().acked().unwrap();
-        assert_eq!(acked, AckSet { up_to: Seq(3), ranges: vec![(Seq(5), Seq(6)), (Seq(9), Seq(12))] });
+        assert_eq!(
+            acked,
+            AckSet { up_to: Seq(3), ranges: vec![(Seq(5), Seq(6)), (Seq(9), Seq(12))] }
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError, RedisResult, Value,
+};
 use tokio::time::timeout;
 
 use super::facts::Facts;
@@ -89,7 +91,8 @@ impl Dialer {
         load(&mut connection).await?;
         let facts = ask(&mut connection).await?;
         if let Some(previous) = previous.filter(|previous| previous.run_id == facts.run_id) {
-            let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(previous.client_id).to_owned();
+            let kill =
+                redis::cmd("CLIENT").arg("KILL").arg("ID").arg(previous.client_id).to_owned();
             let _killed: u64 = kill.query_async(&mut connection).await?;
         }
         let life = self.learn(&mut connection, &facts).await?;

@@ -77,8 +77,14 @@ impl Lane {
     /// A lane and the work behind it; the work ends when the lane is dropped and everything in it answered.
     pub fn new(dialer: Arc<Dialer>, index: Arc<Index>) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS_MAX);
-        let worker =
-            Worker { dialer, index, receiver, waiting: VecDeque::new(), link: None, previous: None };
+        let worker = Worker {
+            dialer,
+            index,
+            receiver,
+            waiting: VecDeque::new(),
+            link: None,
+            previous: None,
+        };
         (Self { sender, waiting: Arc::default() }, worker.run())
     }
 
@@ -254,7 +260,9 @@ impl Worker {
         for mut call in calls {
             for user in std::mem::take(&mut call.hints) {
                 match results.next() {
-                    Some(Ok(Value::Int(1))) => self.index.note(call.queued.append.conv, &user, &link.life),
+                    Some(Ok(Value::Int(1))) => {
+                        self.index.note(call.queued.append.conv, &user, &link.life)
+                    }
                     Some(Ok(_)) => {
                         self.index.note(call.queued.append.conv, &user, &link.life);
                         call.hints.push(user);
@@ -298,9 +306,9 @@ impl Worker {
             }
             let outcome = match outcome {
                 // Whatever was stored may be in a store that has since been emptied.
-                Ok(AppendOutcome::Stored(_)) if !same_life => Err(EngineError::Timeout(
-                    "redis: the store was replaced meanwhile".to_owned(),
-                )),
+                Ok(AppendOutcome::Stored(_)) if !same_life => {
+                    Err(EngineError::Timeout("redis: the store was replaced meanwhile".to_owned()))
+                }
                 other => other,
             };
             if let Ok(AppendOutcome::Stored(stored)) = &outcome {
@@ -363,8 +371,11 @@ struct Call {
 impl Call {
     fn new(queued: Queued, index: &Index, life: &Life) -> Self {
         let Append { conv, place, .. } = &queued.append;
-        let hints =
-            place.participants().filter(|user| index.is_missing(*conv, user, life)).cloned().collect();
+        let hints = place
+            .participants()
+            .filter(|user| index.is_missing(*conv, user, life))
+            .cloned()
+            .collect();
         Self { message: unnumbered(&queued.append), queued, hints }
     }
 
@@ -397,7 +408,8 @@ impl Call {
             };
             let mut message = self.message.clone();
             message.seq = Seq(reply.count()?);
-            (message.ts, message.at, message.late) = (reply.count()?, reply.count()?, reply.flag()?);
+            (message.ts, message.at, message.late) =
+                (reply.count()?, reply.count()?, reply.flag()?);
             let mut became = Vec::new();
             while let Ok(user) = reply.text() {
                 became.extend(UserName::new(&user).ok());

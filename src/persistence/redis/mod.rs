@@ -22,6 +22,8 @@ mod lineage;
 mod reader;
 mod scripts;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -29,7 +31,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use redis::{IntoConnectionInfo as _, Value};
+use redis::Value;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -94,11 +97,6 @@ pub struct RedisPersistence {
     stop: CancellationToken,
     /// Ends the work also when nobody calls `close`.
     _guard: DropGuard,
-}
-
-/// Whether a URL is one; for the configuration. It connects to nothing.
-pub fn is_url(text: &str) -> bool {
-    text.into_connection_info().is_ok()
 }
 
 /// Connects, and learns which life the store is in.
@@ -189,6 +187,14 @@ impl Persistence for RedisPersistence {
     fn epoch(&self) -> Epoch {
         // Known since `open`.
         self.life().map_or_else(Epoch::generate, |life| life.epoch.clone())
+    }
+
+    fn renewals(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.lineage.renewals())
+    }
+
+    fn lost_data(&self) -> Option<Instant> {
+        self.lineage.lost()
     }
 
     fn health(&self) -> Result<(), EngineError> {
@@ -335,7 +341,8 @@ impl Persistence for RedisPersistence {
             let members: Vec<String> = redis::from_redis_value(members)
                 .map_err(|error| EngineError::Internal(format!("redis: an index: {error}")))?;
             let was_last = members.len() < MINE_CHUNK;
-            let entries: Vec<_> = members.iter().filter_map(|member| index::entry(member)).collect();
+            let entries: Vec<_> =
+                members.iter().filter_map(|member| index::entry(member)).collect();
             let build = |life: &Life| {
                 let mut pipe = redis::pipe();
                 pipe.ignore_errors();

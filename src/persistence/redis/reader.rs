@@ -137,9 +137,8 @@ impl Reader {
     /// Waits a while for another connection than this one.
     async fn next_link(&self, old: &Link) {
         let mut links = self.links.clone();
-        let is_other = |link: &Option<Link>| {
-            link.as_ref().is_some_and(|link| link.identity != old.identity)
-        };
+        let is_other =
+            |link: &Option<Link>| link.as_ref().is_some_and(|link| link.identity != old.identity);
         let _ = timeout(LINK_WAIT, links.wait_for(is_other)).await;
     }
 

@@ -7,8 +7,6 @@ use crate::model::{LIMITS, Limits};
 /// A script as the server knows it.
 #[derive(Debug)]
 pub struct Script {
-    /// Its name, for messages.
-    pub name: &'static str,
     /// What is loaded.
     pub text: String,
     /// The SHA-1 of `text` in hex: what it is called by.
@@ -16,25 +14,33 @@ pub struct Script {
 }
 
 impl Script {
-    fn new(name: &'static str, parts: &[&str]) -> Self {
+    fn new(parts: &[&str]) -> Self {
         let text = parts.concat();
         let sha = redis::Script::new(&text).get_hash().to_owned();
-        Self { name, text, sha }
+        Self { text, sha }
     }
 }
 
 /// Every script of this engine.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "each is described in its own file")]
 pub struct Scripts {
+    /// `scripts/append.lua`.
     pub append: Script,
+    /// `scripts/open.lua`.
     pub open: Script,
+    /// `scripts/range.lua`.
     pub range: Script,
+    /// `scripts/after.lua`.
     pub after: Script,
+    /// `scripts/unread_late.lua`.
     pub unread_late: Script,
+    /// `scripts/ack.lua`.
     pub ack: Script,
+    /// `scripts/summary.lua`.
     pub summary: Script,
+    /// `scripts/mine.lua`.
     pub mine: Script,
+    /// `scripts/lineage.lua`.
     pub lineage: Script,
 }
 
@@ -52,17 +58,17 @@ impl Scripts {
             Limits::SCAN_MAX,
             LIMITS.acked_ranges_max,
         );
-        let reading = |name, text| Script::new(name, &[&limits, CONVERSATION, READING, text]);
+        let reading = |text| Script::new(&[&limits, CONVERSATION, READING, text]);
         Self {
-            append: Script::new("append", &[CONVERSATION, include_str!("scripts/append.lua")]),
-            open: reading("open", include_str!("scripts/open.lua")),
-            range: reading("range", include_str!("scripts/range.lua")),
-            after: reading("after", include_str!("scripts/after.lua")),
-            unread_late: reading("unread_late", include_str!("scripts/unread_late.lua")),
-            ack: reading("ack", include_str!("scripts/ack.lua")),
-            summary: reading("summary", include_str!("scripts/summary.lua")),
-            mine: Script::new("mine", &[CONVERSATION, include_str!("scripts/mine.lua")]),
-            lineage: Script::new("lineage", &[include_str!("scripts/lineage.lua")]),
+            append: Script::new(&[CONVERSATION, include_str!("scripts/append.lua")]),
+            open: reading(include_str!("scripts/open.lua")),
+            range: reading(include_str!("scripts/range.lua")),
+            after: reading(include_str!("scripts/after.lua")),
+            unread_late: reading(include_str!("scripts/unread_late.lua")),
+            ack: reading(include_str!("scripts/ack.lua")),
+            summary: reading(include_str!("scripts/summary.lua")),
+            mine: Script::new(&[CONVERSATION, include_str!("scripts/mine.lua")]),
+            lineage: Script::new(&[include_str!("scripts/lineage.lua")]),
         }
     }
 
