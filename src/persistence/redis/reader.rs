@@ -68,8 +68,9 @@ impl Reader {
         Ok((Reply::new(value)?, life))
     }
 
-    /// Sends a pipeline; it must ignore errors. The first error of any call in it is the error of all; one that the
-    /// server certainly did nothing of is sent again.
+    /// Sends a pipeline; it must ignore errors. The first error of any call in it is the error of all. What goes through here may be
+    /// done twice without harm (reads, and writes that are unions or create-if-absent), so where the
+    /// connection breaks off it is sent again on the next one. Silence is not: it would only last.
     pub async fn call_all(
         &self,
         build: impl Fn(&Life) -> Pipeline + Send + Sync,
@@ -77,7 +78,7 @@ impl Reader {
         let deadline = Instant::now() + CALL_TIME;
         let mut sends = 0;
         loop {
-            let mut link = self.link().await?;
+            let mut link = self.link(deadline).await?;
             let pipe = build(&link.life);
             let sent: Result<RedisResult<Vec<RedisResult<Value>>>, _> =
                 timeout_at(deadline, pipe.query_async(&mut link.connection)).await;
@@ -85,6 +86,11 @@ impl Reader {
                 Ok(Ok(results)) => results,
                 Ok(Err(error)) => {
                     self.report(&link);
+                    sends += 1;
+                    if sends < SENDS_MAX && Instant::now() < deadline {
+                        self.next_link(&link, deadline).await;
+                        continue;
+                    }
                     let text = format!("redis: the connection broke off: {error}");
                     return Err(EngineError::Timeout(text));
                 }
@@ -116,7 +122,7 @@ impl Reader {
             }
             if stale {
                 self.report(&link);
-                self.next_link(&link).await;
+                self.next_link(&link, deadline).await;
             } else {
                 let _ = timeout_at(deadline, load(&mut link.connection)).await;
             }
@@ -124,9 +130,9 @@ impl Reader {
     }
 
     /// The connection, or why there is none.
-    async fn link(&self) -> Result<Link, EngineError> {
+    async fn link(&self, deadline: Instant) -> Result<Link, EngineError> {
         let mut links = self.links.clone();
-        let found = timeout(LINK_WAIT, links.wait_for(Option::is_some)).await;
+        let found = timeout_at(link_deadline(deadline), links.wait_for(Option::is_some)).await;
         match found {
             Ok(Ok(link)) => link.clone().ok_or_else(failure::closed),
             Ok(Err(_)) => Err(failure::closed()),
@@ -135,17 +141,22 @@ impl Reader {
     }
 
     /// Waits a while for another connection than this one.
-    async fn next_link(&self, old: &Link) {
+    async fn next_link(&self, old: &Link, deadline: Instant) {
         let mut links = self.links.clone();
         let is_other =
             |link: &Option<Link>| link.as_ref().is_some_and(|link| link.identity != old.identity);
-        let _ = timeout(LINK_WAIT, links.wait_for(is_other)).await;
+        let _ = timeout_at(link_deadline(deadline), links.wait_for(is_other)).await;
     }
 
     fn report(&self, link: &Link) {
         // Full: somebody has said so already.
         let _ = self.broken.try_send(link.identity.clone());
     }
+}
+
+/// Until when a call with this deadline waits for a connection.
+fn link_deadline(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + LINK_WAIT)
 }
 
 fn is_stale(value: &Value) -> bool {

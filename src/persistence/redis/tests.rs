@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{OpenError, RedisPersistence, RedisSettings, open};
-use crate::model::{Durability, LIMITS, Seq, UserName};
+use crate::model::{Durability, LIMITS, Order, Seq, UserName};
 use crate::persistence::conformance::redis::{Server, fresh_settings, program};
 use crate::persistence::conformance::subject::{PAST, Room, everything};
-use crate::persistence::{AppendOutcome, EngineError, Persistence};
+use crate::persistence::{AppendOutcome, EngineError, Persistence, RangeQuery};
 
 /// Every call is answered within this.
 const ANSWER_MAX: Duration = Duration::from_millis(LIMITS.answer_ms_max);
@@ -217,10 +217,10 @@ async fn a_restart_below_class_disk_is_another_life_that_keeps_what_survived() {
     let engine = engine(&fresh_settings(&server)).await;
     assert_eq!(engine.durability(), Durability::PROCESS);
     let room = room("restarted");
+    engine.open(room.opening(&ann(), 10)).await.unwrap();
     for _ in 0..5 {
         append(&engine, &room).await.unwrap();
     }
-    engine.open(room.opening(&ann(), 10)).await.unwrap();
     engine.ack(room.acking(&ann(), 5, &[])).await.unwrap();
     let epoch = engine.epoch();
     server.kill();
@@ -238,10 +238,10 @@ async fn acknowledgements_of_an_earlier_life_are_cut_to_what_it_left() {
     let settings = fresh_settings(&server);
     let first = engine(&settings).await;
     let room = room("cut");
+    first.open(room.opening(&ann(), 0)).await.unwrap();
     for _ in 0..9 {
         append(&first, &room).await.unwrap();
     }
-    first.open(room.opening(&ann(), 0)).await.unwrap();
     first.ack(room.acking(&ann(), 4, &[(6, 10)])).await.unwrap();
     first.close().await;
     // A backup from before: the end of the conversation is gone, the acknowledgement is not.
@@ -338,4 +338,63 @@ async fn a_busy_server_is_unavailable_or_late_but_never_silent() {
     command(&server, &["SCRIPT", "KILL"]).unwrap();
     assert!(busy.join().unwrap().is_err());
     assert_eq!(healed(&engine, &room).await, 2);
+}
+
+/// Prints what the engine takes and gives; run alone: `cargo test --release redis::tests::figures -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures; takes minutes"]
+#[expect(clippy::print_stdout, reason = "its only purpose")]
+async fn figures() {
+    const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+    const IN_FLIGHT: u64 = 2_000;
+    let Some(server) = server(&["--appendonly", "no"]) else { return };
+    let engine = engine(&fresh_settings(&server)).await;
+    let memory = || {
+        let info = command(&server, &["INFO", "memory"]).unwrap();
+        let info: String = redis::from_redis_value(info).unwrap();
+        let field = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+        field.trim().parse::<u64>().unwrap()
+    };
+    let content = "x".repeat(200);
+    for size in SIZES {
+        let (room, before, started) = (room(&format!("size-{size}")), memory(), Instant::now());
+        for first in (0..size).step_by(IN_FLIGHT as usize) {
+            let calls: Vec<_> = (first..(first + IN_FLIGHT).min(size))
+                .map(|number| {
+                    let cid = format!("{number:036}");
+                    engine.append(room.named(&ann(), &cid, &content, PAST + number * 1_000))
+                })
+                .collect();
+            assert!(join_all(calls).await.iter().all(Result::is_ok));
+        }
+        let (seconds, bytes) = (started.elapsed().as_secs_f64(), memory() - before);
+        println!(
+            "{size}: {:.0} writes/s, {:.0} bytes a message",
+            size as f64 / seconds,
+            bytes as f64 / size as f64
+        );
+    }
+    let mut newest = SIZES.map(|_| Vec::new());
+    let mut random = SIZES.map(|_| Vec::new());
+    for _ in 0..5_000 {
+        for (which, size) in SIZES.into_iter().enumerate() {
+            let room = room(&format!("size-{size}"));
+            let mut page = RangeQuery { order: Order::Desc, limit: 50, ..room.history() };
+            let started = Instant::now();
+            engine.range(page.clone()).await.unwrap();
+            newest[which].push(started.elapsed());
+            let seq = rand::random_range(51..=size);
+            page.start = Some((PAST + (seq - 1) * 1_000, Seq(seq)));
+            let started = Instant::now();
+            engine.range(page).await.unwrap();
+            random[which].push(started.elapsed());
+        }
+    }
+    for (name, all) in [("newest", newest), ("random", random)] {
+        for (mut times, size) in all.into_iter().zip(SIZES) {
+            times.sort_unstable();
+            let at = |share: f64| times[(times.len() as f64 * share) as usize];
+            println!("{name} page of 50 at {size}: p50 {:?} p99 {:?}", at(0.5), at(0.99));
+        }
+    }
 }
