@@ -48,7 +48,8 @@ impl Reader {
         let (broken, reports) = mpsc::channel(1);
         let keeper = Keeper { dialer, publish, reports };
         let work = async move {
-            stop.run_until_cancelled(keeper.run()).await;
+            // Boxed: it holds whole connections.
+            stop.run_until_cancelled(Box::pin(keeper.run())).await;
         };
         (Self { links, broken }, work)
     }
