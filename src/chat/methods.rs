@@ -235,6 +235,11 @@ impl Greeted {
             let reply = encode::reply(id, Ok(Reply::Open(Box::new(reply))));
             let live = room.go_live(subscription, &epoch, head, mutual, reply);
             if live == Live::Yes {
+                // A new epoch may have begun after the read, and have found no stream here to end.
+                let now = service.persistence.epoch();
+                if now != epoch {
+                    room.reset(&now);
+                }
                 if became {
                     let (conv, place, user) = (query.conv, query.place, query.user);
                     service.distribution.publish(Hint::Became { conv, place, user, head });

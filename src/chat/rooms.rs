@@ -45,6 +45,16 @@ impl Rooms {
         self.shard(conv).get(&conv).cloned()
     }
 
+    /// Every room, as they are at some moment of the call each.
+    pub fn all(&self) -> Vec<(ConvId, Arc<Room>)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.iter().map(|(conv, room)| (*conv, Arc::clone(room))));
+        }
+        all
+    }
+
     /// Joins a room, creating it if need be.
     pub fn join(
         &self,

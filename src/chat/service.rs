@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -75,6 +76,9 @@ impl ChatService {
         let sink = Arc::new(Sink(Arc::downgrade(&service)));
         service.distribution.start(sink).await;
         service.tasks.spawn(flush_listed(Arc::clone(&service)));
+        if let Some(renewals) = service.persistence.renewals() {
+            service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
+        }
         service
     }
 
@@ -199,6 +203,18 @@ impl HintSink for Sink {
     fn deliver(&self, hint: Hint) {
         if let Some(service) = self.0.upgrade() {
             service.deliver(hint);
+        }
+    }
+}
+
+/// Ends every stream of an epoch that is over.
+async fn follow_epochs(service: Arc<ChatService>, mut renewals: watch::Receiver<u64>) {
+    while let Some(Ok(())) = service.stop.run_until_cancelled(renewals.changed()).await {
+        let epoch = service.persistence.epoch();
+        tracing::warn!(%epoch, "the message engine is in another epoch: streams are reset");
+        for (conv, room) in service.rooms.all() {
+            room.reset(&epoch);
+            service.rooms.sweep(conv);
         }
     }
 }

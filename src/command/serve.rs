@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 use super::Exit;
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
-    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine,
+    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine, RedisConfig,
     RegistryEngine, Sources, VariableArgs, env_example,
 };
 use crate::distribution::Distribution;
@@ -29,6 +29,7 @@ use crate::faults::{self, Fault, FaultyDistribution, FaultyPersistence};
 use crate::model::NodeId;
 use crate::persistence::Persistence;
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
+use crate::persistence::redis::{self, RedisSettings};
 use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
@@ -68,7 +69,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let engines = open_engines(&config).await?;
     #[cfg(feature = "faults")]
     let engines = break_engines(engines, config.fault);
-    check_durability(&config, &*engines.persistence)?;
+    check_durability(&config, &*engines.persistence, &engines.advice)?;
 
     let node = NodeId::generate();
     let info = NodeInfo {
@@ -134,6 +135,8 @@ struct Engines {
     broken: Option<oneshot::Receiver<String>>,
     /// The message engine came back with less than it had acknowledged.
     lost_data: bool,
+    /// What to change for a stronger durability class.
+    advice: String,
 }
 
 /// The one place that knows which engines there are.
@@ -154,7 +157,17 @@ async fn open_engines(config: &Config) -> anyhow::Result<Engines> {
                 .context("the LOCAL engine cannot start")?
                 .context("the LOCAL engine cannot start")?;
             let (lost_data, broken) = (engine.renewed, Some(broken));
-            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data })
+            let advice = "set CHATCTL_LOCAL_SYNC=always".to_owned();
+            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
+        }
+        PersistenceEngine::Redis(settings) => {
+            let RedisConfig { url, prefix } = settings.clone();
+            let engine = redis::open(RedisSettings { url: url.expose().to_owned(), prefix })
+                .await
+                .context("the REDIS engine cannot start")?;
+            let advice = engine.advice();
+            let (broken, lost_data) = (None, false);
+            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
         }
     }
 }
@@ -199,7 +212,7 @@ async fn until_broken(broken: Option<oneshot::Receiver<String>>) -> String {
     }
 }
 
-fn check_durability(config: &Config, engine: &dyn Persistence) -> anyhow::Result<()> {
+fn check_durability(config: &Config, engine: &dyn Persistence, advice: &str) -> anyhow::Result<()> {
     let found = engine.durability();
     let Some(required) = config.require_durability else { return Ok(()) };
     if found.satisfies(required) {
@@ -208,9 +221,13 @@ fn check_durability(config: &Config, engine: &dyn Persistence) -> anyhow::Result
     let advice = match &config.persistence {
         PersistenceEngine::Local(_) if required.replicated => {
             "the LOCAL engine runs on one node and replicates nothing: lower CHATCTL_REQUIRE_DURABILITY"
+                .to_owned()
         }
-        PersistenceEngine::Local(_) => {
-            "set CHATCTL_LOCAL_SYNC=always, or lower CHATCTL_REQUIRE_DURABILITY"
+        PersistenceEngine::Redis(_) if required.replicated => {
+            "the REDIS engine waits for no replica: lower CHATCTL_REQUIRE_DURABILITY".to_owned()
+        }
+        PersistenceEngine::Local(_) | PersistenceEngine::Redis(_) => {
+            format!("{advice}, or lower CHATCTL_REQUIRE_DURABILITY")
         }
     };
     bail!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Config, ConfigError, DistributionEngine, Kind, LocalConfig, LocalSync, LogFormat, Origin,
-    PersistenceEngine, RegistryEngine, Source, Sources, VARIABLES, Variable,
+    PersistenceEngine, RedisConfig, RegistryEngine, Source, Sources, VARIABLES, Variable,
 };
 
 impl Config {
@@ -20,19 +20,31 @@ impl Config {
             "never" => LocalSync::Never,
             _ => LocalSync::Memory,
         };
-        reader.only_local("WS_MESSAGE_PERSISTENCE_ENGINE")?;
+        let local = LocalConfig {
+            data_dir,
+            sync,
+            reserve_bytes: reader.number("CHATCTL_LOCAL_RESERVE_BYTES")?,
+            cache_bytes: reader.number("CHATCTL_LOCAL_CACHE_BYTES")?,
+        };
+        let redis = RedisConfig {
+            url: reader.required("REDIS_URL", |text| text.parse().ok())?,
+            prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
+        };
+        let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
+            "LOCAL" => PersistenceEngine::Local(local),
+            "REDIS" => PersistenceEngine::Redis(redis),
+            other => {
+                let variable = variable("WS_MESSAGE_PERSISTENCE_ENGINE");
+                return Err(ConfigError::not_built(variable, other, "LOCAL or REDIS"));
+            }
+        };
         reader.only_local("WS_MESSAGE_DISTRIBUTION_ENGINE")?;
         reader.only_local("WS_CONN_PERSISTENCE_ENGINE")?;
         Ok(Self {
             listen: reader.address("CHATCTL_LISTEN")?,
             admin_listen: reader.address("CHATCTL_ADMIN_LISTEN")?,
             admin_address_file: reader.optional("CHATCTL_ADMIN_ADDRESS_FILE")?.map(PathBuf::from),
-            persistence: PersistenceEngine::Local(LocalConfig {
-                data_dir,
-                sync,
-                reserve_bytes: reader.number("CHATCTL_LOCAL_RESERVE_BYTES")?,
-                cache_bytes: reader.number("CHATCTL_LOCAL_CACHE_BYTES")?,
-            }),
+            persistence,
             distribution: DistributionEngine::Local,
             registry: RegistryEngine::Local,
             require_durability: reader
@@ -59,6 +71,12 @@ impl Config {
         let (value, source) = sources.find(variable).unwrap_or(("", Source::Default));
         ConfigError::invalid(variable, value, source)
     }
+}
+
+/// Braces would move the hash tags of keys.
+fn redis_prefix(text: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
+    text.bytes().all(allowed).then(|| text.to_owned())
 }
 
 fn parse_origins(text: &str) -> Option<Vec<Origin>> {
@@ -173,7 +191,7 @@ mod tests {
     fn the_defaults_are_durable_and_local() {
         let config = load(&[]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-        let PersistenceEngine::Local(local) = config.persistence;
+        let PersistenceEngine::Local(local) = config.persistence else { panic!("not LOCAL") };
         assert_eq!(local.sync, LocalSync::Always);
         assert_eq!(local.reserve_bytes, 256 << 20);
         assert_eq!(config.require_durability, None);
@@ -191,12 +209,28 @@ mod tests {
             ("CHATCTL_LOG_FORMAT", "json"),
         ])
         .unwrap();
-        let PersistenceEngine::Local(local) = config.persistence;
+        let PersistenceEngine::Local(local) = config.persistence else { panic!("not LOCAL") };
         assert_eq!(local.sync, LocalSync::Interval(Duration::from_millis(7)));
         assert_eq!(config.require_durability, Some(Durability::DISK));
         assert_eq!(config.origins.len(), 2);
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.listen.port(), 0);
+    }
+
+    #[test]
+    fn redis_has_an_address_that_is_never_shown() {
+        let config = load(&[
+            ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
+            ("REDIS_URL", "redis://ann:hidden@localhost:7000/3"),
+        ])
+        .unwrap();
+        let PersistenceEngine::Redis(redis) = &config.persistence else { panic!("not REDIS") };
+        assert_eq!(redis.url.expose(), "redis://ann:hidden@localhost:7000/3");
+        assert_eq!(redis.prefix, "chatctl:");
+        assert!(!format!("{config:?}").contains("hidden"));
+        let text = load(&[("REDIS_URL", "http://ann:hidden@localhost")]).unwrap_err();
+        assert!(text.contains("REDIS_URL") && text.contains("redis://"), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
     }
 
     #[rstest]
@@ -209,7 +243,12 @@ mod tests {
     #[case("CHATCTL_REQUIRE_DURABILITY", "strong", "replicated+")]
     #[case("CHATCTL_ALLOWED_ORIGINS", "https://a,b", "origins with commas")]
     #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "MYSQL", "LOCAL, REDIS, CASSANDRA")]
-    #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS", "not built yet in this version; use LOCAL")]
+    #[case(
+        "WS_MESSAGE_PERSISTENCE_ENGINE",
+        "CASSANDRA",
+        "not built yet in this version; use LOCAL or REDIS"
+    )]
+    #[case("CHATCTL_REDIS_PREFIX", "a{b}", "visible ASCII")]
     #[case("WS_CONN_PERSISTENCE_ENGINE", "REDIS", "not built yet in this version; use LOCAL")]
     fn an_error_names_the_variable_the_value_and_what_is_allowed(
         #[case] key: &str,

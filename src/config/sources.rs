@@ -111,6 +111,7 @@ fn is_known(key: &str) -> bool {
 
 fn is_ours(key: &str) -> bool {
     PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+        || VARIABLES.iter().any(|variable| variable.key == key)
 }
 
 fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Origin;
+use super::{Origin, RedisUrl};
 use crate::model::Durability;
 
 /// Everything that a server was told.
@@ -50,6 +50,17 @@ pub struct Config {
 pub enum PersistenceEngine {
     /// Embedded.
     Local(LocalConfig),
+    /// A Redis or Valkey server.
+    Redis(RedisConfig),
+}
+
+/// What the REDIS engines are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// The server.
+    pub url: RedisUrl,
+    /// What all keys begin with.
+    pub prefix: String,
 }
 
 /// What the embedded engine is told.

@@ -105,7 +105,7 @@ pub const VARIABLES: &[Variable] = &[
         "persistence-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS", "CASSANDRA"]),
-        "Where messages live. This version has LOCAL: embedded, durable, one node",
+        "Where messages live. This version has LOCAL: embedded, durable, one node; and REDIS: a Redis or Valkey server",
     ),
     variable(
         "WS_MESSAGE_DISTRIBUTION_ENGINE",
@@ -134,6 +134,13 @@ pub const VARIABLES: &[Variable] = &[
             "The Redis server of the REDIS engines",
         )
     },
+    variable(
+        "CHATCTL_REDIS_PREFIX",
+        "redis-prefix",
+        Some("chatctl:"),
+        Kind::Text { name: "TEXT", allowed: "visible ASCII characters but { and }" },
+        "What the keys of the REDIS engines begin with; another one is another store",
+    ),
     variable(
         "KAFKA_BROKERS",
         "kafka-brokers",

@@ -42,6 +42,14 @@ impl Persistence for FaultyPersistence {
         self.shared.engine.epoch()
     }
 
+    fn renewals(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        self.shared.engine.renewals()
+    }
+
+    fn lost_data(&self) -> Option<std::time::Instant> {
+        self.shared.engine.lost_data()
+    }
+
     fn health(&self) -> Result<(), EngineError> {
         self.shared.engine.health()
     }

@@ -12,7 +12,7 @@ mod unread;
 
 pub use ack_set::{AckError, AckSet};
 pub use cursor::{Cursor, CursorScope, Position};
-pub use durability::{Durability, DurabilityParseError};
+pub use durability::{Durability, DurabilityParseError, Level};
 pub use ids::{
     ChannelName, Cid, ConvId, Epoch, GroupId, InvalidName, MessageType, NodeId, Place, Seq,
     SessionId, UserName,

@@ -6,11 +6,14 @@
 #[cfg(test)]
 mod conformance;
 pub mod local;
+pub mod redis;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::model::{
     AckSet, Cid, ConvId, Count, Durability, Epoch, Message, MessageType, Order, Place, Seq,
@@ -40,8 +43,20 @@ pub trait Persistence: Send + Sync + 'static {
     /// The durability class of an `ok`, as found on the real service.
     fn durability(&self) -> Durability;
 
-    /// The life of the store that numbers belong to.
+    /// The life of the store that numbers belong to. Of an engine with [`renewals`](Self::renewals) it may change.
     fn epoch(&self) -> Epoch;
+
+    /// Tells of each new epoch that begins while the engine is open, once [`epoch`](Self::epoch) answers it: the number
+    /// counts them. `None`: the epoch stays what it was. Streams of the old one cannot be continued.
+    fn renewals(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    /// When this engine last noticed that the store came back with less than it had acknowledged; `None`: never
+    /// since it was opened.
+    fn lost_data(&self) -> Option<Instant> {
+        None
+    }
 
     /// `Err` with the reason when the engine cannot take writes now; for readiness.
     fn health(&self) -> Result<(), EngineError>;

@@ -83,7 +83,9 @@ impl Readiness {
             reasons.push(Reason { code: code(&error), message: error.to_string() });
         }
         let ready = reasons.is_empty();
-        if self.info.lost_data && self.started.elapsed() < LOST_DATA_SHOWN {
+        let lost_at_start = self.info.lost_data.then_some(self.started);
+        let lost = engine.lost_data().or(lost_at_start);
+        if lost.is_some_and(|lost| lost.elapsed() < LOST_DATA_SHOWN) {
             let message = format!(
                 "the engine came back with less than it had acknowledged; its epoch is now {}",
                 engine.epoch()

@@ -333,6 +333,11 @@ mod tests {
         let node = node(folder.path());
         let pid = node.spawn(&shell("exec sleep 600")).unwrap();
         node.forget().unwrap();
+        // While a process replaces its program, nobody can read its environment.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while node.running() != Some(pid) && Instant::now() < deadline {
+            sleep(LOOK).await;
+        }
         assert_eq!(node.running(), Some(pid));
         assert!(node.recorded().is_some(), "recorded again");
         node.kill().await.unwrap();

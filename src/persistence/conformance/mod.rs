@@ -20,16 +20,18 @@ mod open;
 mod paging;
 mod player;
 mod proof;
+pub(super) mod redis;
 mod reference;
 mod reopen;
 mod resume;
 mod schedule;
-mod subject;
+pub(super) mod subject;
 mod unread;
 
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use self::local::LocalFactory;
+use self::redis::RedisFactory;
 use self::reference::ReferenceFactory;
 use super::local::SyncPolicy;
 
@@ -163,6 +165,8 @@ macro_rules! conformance_suite {
 conformance_suite!(specification, ReferenceFactory::sound());
 conformance_suite!(local_always, LocalFactory::new(SyncPolicy::Always));
 conformance_suite!(local_memory, LocalFactory::new(SyncPolicy::Memory));
+conformance_suite!(redis_server, RedisFactory::redis());
+conformance_suite!(valkey_server, RedisFactory::valkey());
 
 #[cfg(feature = "faults")]
 mod faulty;

@@ -1,0 +1,159 @@
+//! Making connections: each one knows, before its first call, which life of the store it talks to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError, RedisResult, Value,
+};
+use tokio::time::timeout;
+
+use super::facts::Facts;
+use super::keys::Keys;
+use super::lineage::{Life, Lineage};
+use super::scripts::SCRIPTS;
+use super::status::Status;
+use crate::model::{Durability, Epoch};
+
+/// A connection that is not ready in this time will not be.
+const DIAL_TIME: Duration = Duration::from_secs(1);
+/// Idle time after which the kernel asks whether the peer is there, and time between two such questions.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+/// Sent bytes that the peer's kernel has not confirmed for this long end the connection.
+const USER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Makes connections to one server.
+pub struct Dialer {
+    client: Client,
+    /// The names of keys.
+    pub keys: Keys,
+    /// Which life the store is in.
+    pub lineage: Arc<Lineage>,
+    /// What was seen of the server.
+    pub status: Arc<Status>,
+}
+
+/// A connection that is ready.
+#[derive(Clone)]
+pub struct Link {
+    /// The way to the server.
+    pub connection: MultiplexedConnection,
+    /// The life that the store was in when the connection was made.
+    pub life: Arc<Life>,
+    /// Which connection of which server process.
+    pub identity: Identity,
+}
+
+/// Names a connection on its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    client_id: u64,
+    run_id: String,
+}
+
+impl Dialer {
+    /// For one server. The error never holds the URL: it may have a password.
+    pub fn new(
+        url: &str,
+        keys: Keys,
+        lineage: Arc<Lineage>,
+        status: Arc<Status>,
+    ) -> RedisResult<Self> {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(keepalive)
+            .set_user_timeout(USER_TIMEOUT);
+        let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
+        Ok(Self { client, keys, lineage, status })
+    }
+
+    /// Connects, loads the scripts and learns the life of the store. `previous`: a connection that this one
+    /// replaces; the server forgets what it has of it, so that calls that wait there unread cannot
+    /// be done after those of the new one.
+    pub async fn dial(&self, previous: Option<&Identity>) -> Result<Link, String> {
+        match timeout(DIAL_TIME, self.dial_patiently(previous)).await {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer in {} ms", DIAL_TIME.as_millis())),
+        }
+    }
+
+    async fn dial_patiently(&self, previous: Option<&Identity>) -> Result<Link, RedisError> {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let mut connection =
+            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let client_id: u64 = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await?;
+        load(&mut connection).await?;
+        let facts = ask(&mut connection).await?;
+        if let Some(previous) = previous.filter(|previous| previous.run_id == facts.run_id) {
+            let kill =
+                redis::cmd("CLIENT").arg("KILL").arg("ID").arg(previous.client_id).to_owned();
+            let _killed: u64 = kill.query_async(&mut connection).await?;
+        }
+        let life = self.learn(&mut connection, &facts).await?;
+        let identity = Identity { client_id, run_id: facts.run_id.clone() };
+        self.status.found(facts);
+        Ok(Link { connection, life, identity })
+    }
+
+    async fn learn(
+        &self,
+        connection: &mut MultiplexedConnection,
+        facts: &Facts,
+    ) -> Result<Arc<Life>, RedisError> {
+        let known = self.lineage.known();
+        let (generation, epoch, beat) = match &known {
+            Some((life, beat)) => {
+                (life.generation.to_string(), life.epoch.to_string(), beat.to_string())
+            }
+            None => Default::default(),
+        };
+        let (generation, epoch, lost): (u64, String, u64) = redis::cmd("EVALSHA")
+            .arg(&SCRIPTS.lineage.sha)
+            .arg(1)
+            .arg(self.keys.lineage())
+            .arg(&facts.run_id)
+            .arg(Epoch::generate().as_str())
+            .arg(u8::from(facts.durability.satisfies(Durability::DISK)))
+            .arg(generation)
+            .arg(epoch)
+            .arg(beat)
+            .query_async(connection)
+            .await?;
+        let epoch = Epoch::new(&epoch).map_err(|_| {
+            RedisError::from((redis::ErrorKind::Client, "the lineage of the store is unreadable"))
+        })?;
+        let life = Life { generation, epoch };
+        self.lineage.learn(life.clone(), lost != 0);
+        Ok(Arc::new(life))
+    }
+}
+
+/// Loads every script.
+pub async fn load(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let mut pipe = redis::pipe();
+    for script in SCRIPTS.all() {
+        pipe.cmd("SCRIPT").arg("LOAD").arg(&script.text);
+    }
+    let shas: Vec<String> = pipe.query_async(connection).await?;
+    debug_assert!(shas.iter().zip(SCRIPTS.all()).all(|(sha, script)| *sha == script.sha));
+    Ok(())
+}
+
+/// Asks the server what it is.
+pub async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Facts> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("INFO").arg("server").arg("replication");
+    pipe.cmd("CONFIG").arg("GET");
+    for name in ["appendonly", "appendfsync", "maxmemory", "maxmemory-policy"] {
+        pipe.arg(name);
+    }
+    let (info, config): (Value, HashMap<String, String>) = pipe.query_async(connection).await?;
+    let info: String = redis::from_redis_value(info)?;
+    Ok(Facts::new(&info, &config))
+}

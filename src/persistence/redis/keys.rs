@@ -1,0 +1,45 @@
+//! Names of keys. Everything of a conversation has its id as hash tag, so that one script may touch all of it.
+
+use redis::Cmd;
+
+use super::lineage::Life;
+use super::scripts::Script;
+use crate::model::{ConvId, UserName};
+
+/// Makes keys under one prefix.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: String,
+}
+
+/// The keys of a conversation: meta, messages, times, late, cids, acknowledgements.
+const PARTS: [&str; 6] = ["h", "m", "t", "l", "c", "a"];
+
+impl Keys {
+    /// Keys that begin with `prefix`.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The lineage of the store.
+    pub fn lineage(&self) -> String {
+        format!("{}{{lineage}}", self.prefix)
+    }
+
+    /// A user's index of conversations.
+    pub fn index(&self, user: &UserName) -> String {
+        format!("{}{{u:{user}}}:mine", self.prefix)
+    }
+
+    /// A call of a conversation's script: its keys, and the generation of `life` as first argument.
+    pub fn call(&self, script: &Script, conv: ConvId, life: &Life) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&script.sha).arg(PARTS.len());
+        let tag = format!("{}{{{conv}}}:", self.prefix);
+        for part in PARTS {
+            cmd.arg([tag.as_str(), part].concat());
+        }
+        cmd.arg(life.generation);
+        cmd
+    }
+}

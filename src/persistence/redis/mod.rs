@@ -1,0 +1,394 @@
+//! REDIS: messages in a Redis or Valkey server; any number of nodes.
+//!
+//! Every operation is one script (`scripts/*.lua`): one atomic step, one round trip. Appends go through
+//! lanes ([`lane`]) that fix their order; everything else through one shared connection ([`reader`]).
+//! Which life the store is in is asked on every new connection ([`lineage`]).
+//!
+//! # What a conversation is stored as
+//!
+//! All keys of a conversation have its id as hash tag: `h` (a hash: head, highest `ts`, generation), `m` (a hash: `seq` →
+//! message), `t` (a sorted set: `ts` → `seq` with leading zeros, so that equal times stand in the order of numbers),
+//! `l` (a sorted set: the late ones by `seq`), `c` (a hash: sender and `cid` → `seq`), `a` (a hash: user →
+//! acknowledgement). Nothing is ever deleted, so the dedupe window is unlimited.
+
+mod codec;
+mod dialer;
+mod facts;
+mod failure;
+mod index;
+mod keys;
+mod lane;
+mod lineage;
+mod reader;
+mod scripts;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use redis::Value;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::codec::Reply;
+use self::dialer::Dialer;
+use self::index::Index;
+use self::keys::Keys;
+use self::lane::{Lane, lane_of};
+use self::lineage::{Life, Lineage};
+use self::reader::Reader;
+use self::scripts::{SCRIPTS, Script};
+use self::status::Status;
+use super::{
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery,
+    OpenView, Opened, Page, Persistence, RangeQuery, Summary,
+};
+use crate::model::{
+    ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UnreadCounts, UserName,
+};
+
+/// What the engine can be told.
+#[derive(Clone)]
+pub struct RedisSettings {
+    /// `redis://[user:password@]host:port[/db]`; a secret.
+    pub url: String,
+    /// What all keys begin with.
+    pub prefix: String,
+}
+
+/// Why the engine cannot start. Each text says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum OpenError {
+    #[error("REDIS_URL cannot be used: {0}; use redis://host:port")]
+    Url(String),
+    #[error("the server of REDIS_URL does not answer as it should: {0}")]
+    Connect(String),
+    #[error("the server of REDIS_URL is a replica; set REDIS_URL to its primary")]
+    Replica,
+}
+
+/// Lanes of appends. Each has a connection of its own.
+const LANES: usize = 2;
+/// How long a start waits for the server.
+const START_TIME: Duration = Duration::from_secs(10);
+/// Pause between two attempts of a start.
+const START_PAUSE: Duration = Duration::from_millis(250);
+/// Conversations that one pipeline of `mine` asks: bounds how long it keeps others waiting.
+const MINE_CHUNK: usize = 250;
+/// Entries of a user's index that `mine` looks at.
+const MINE_SCAN_MAX: usize = 4_000;
+
+/// The engine.
+pub struct RedisPersistence {
+    keys: Keys,
+    index: Arc<Index>,
+    lineage: Arc<Lineage>,
+    status: Arc<Status>,
+    reader: Reader,
+    lanes: RwLock<Option<Vec<Lane>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Ends the work also when nobody calls `close`.
+    _guard: DropGuard,
+}
+
+/// Connects, and learns which life the store is in.
+pub async fn open(settings: RedisSettings) -> Result<Arc<RedisPersistence>, OpenError> {
+    let (lineage, status) = (Arc::new(Lineage::default()), Arc::new(Status::default()));
+    let keys = Keys::new(&settings.prefix);
+    let dialer =
+        Dialer::new(&settings.url, keys.clone(), Arc::clone(&lineage), Arc::clone(&status))
+            // Its text is about the form, and never holds the URL.
+            .map_err(|error| OpenError::Url(error.to_string()))?;
+    let dialer = Arc::new(dialer);
+    let deadline = Instant::now() + START_TIME;
+    let first = loop {
+        match dialer.dial(None).await {
+            Ok(link) => break link,
+            Err(reason) if Instant::now() > deadline => return Err(OpenError::Connect(reason)),
+            // It may be starting, too.
+            Err(_) => tokio::time::sleep(START_PAUSE).await,
+        }
+    };
+    if status.facts().is_some_and(|facts| facts.is_replica) {
+        return Err(OpenError::Replica);
+    }
+    let index = Arc::new(Index::default());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let mut lanes = Vec::with_capacity(LANES);
+    for _ in 0..LANES {
+        let (lane, work) = Lane::new(Arc::clone(&dialer), Arc::clone(&index));
+        tasks.spawn(work);
+        lanes.push(lane);
+    }
+    let (reader, work) = Reader::new(dialer, first, stop.clone());
+    tasks.spawn(work);
+    Ok(Arc::new(RedisPersistence {
+        keys,
+        index,
+        lineage,
+        status,
+        reader,
+        lanes: RwLock::new(Some(lanes)),
+        tasks,
+        _guard: stop.clone().drop_guard(),
+        stop,
+    }))
+}
+
+impl RedisPersistence {
+    /// What to change on the server for a stronger durability class; empty where there is none.
+    pub fn advice(&self) -> String {
+        self.status.facts().map(|facts| facts.advice).unwrap_or_default()
+    }
+
+    async fn call(
+        &self,
+        script: &'static Script,
+        conv: ConvId,
+        arguments: Vec<String>,
+    ) -> Result<(Reply, Arc<Life>), EngineError> {
+        self.reader
+            .call(|life| {
+                let mut cmd = self.keys.call(script, conv, life);
+                cmd.arg(&arguments);
+                cmd
+            })
+            .await
+    }
+
+    fn life(&self) -> Option<Arc<Life>> {
+        self.lineage.known().map(|(life, _)| life)
+    }
+}
+
+/// A number as scripts take it: all that they store is below 2⁵³, so more is as good as that.
+fn number(number: u64) -> String {
+    number.min(INTEGER_MAX).to_string()
+}
+
+#[async_trait]
+impl Persistence for RedisPersistence {
+    fn name(&self) -> &'static str {
+        "REDIS"
+    }
+
+    fn durability(&self) -> Durability {
+        self.status.durability()
+    }
+
+    fn epoch(&self) -> Epoch {
+        // Known since `open`.
+        self.life().map_or_else(Epoch::generate, |life| life.epoch.clone())
+    }
+
+    fn renewals(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.lineage.renewals())
+    }
+
+    fn lost_data(&self) -> Option<Instant> {
+        self.lineage.lost()
+    }
+
+    fn health(&self) -> Result<(), EngineError> {
+        self.status.health()
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let sent = match lanes.as_deref() {
+            Some(lanes) => {
+                let stamp = self.index.stamp(self.status.ahead_ms());
+                lanes[lane_of(append.conv, lanes.len())].send(append, stamp)
+            }
+            None => Err(failure::closed()),
+        };
+        match sent {
+            Ok(receiver) => receiver
+                .map(|answer| {
+                    answer.unwrap_or_else(|_| {
+                        Err(EngineError::Internal("redis: a lane broke off".to_owned()))
+                    })
+                })
+                .boxed(),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError> {
+        let OpenQuery { conv, place, user, limit, resume } = &query;
+        let peer = place.peer_of(user).filter(|peer| *peer != user);
+        let stamp = self.index.stamp(self.status.ahead_ms());
+        let build = |life: &Life| {
+            let mut pipe = redis::pipe();
+            pipe.ignore_errors();
+            if self.index.is_missing(*conv, user, life) {
+                pipe.add_command(index::add(&self.keys, user, *conv, place, stamp));
+            }
+            let resume = resume.as_ref().filter(|(epoch, _)| *epoch == life.epoch);
+            let mut cmd = self.keys.call(&SCRIPTS.open, *conv, life);
+            cmd.arg(user.as_str())
+                .arg(u8::from(matches!(**place, Place::Direct(..))))
+                .arg(peer.map_or("", UserName::as_str))
+                .arg(*limit)
+                .arg(resume.map(|(_, seq)| number(seq.0)).unwrap_or_default());
+            pipe.add_command(cmd);
+            pipe
+        };
+        let (mut values, life) = self.reader.call_all(build).await?;
+        let mut reply = Reply::new(values.pop().ok_or_else(failure::unanswered)?)?;
+        reply.text()?;
+        let head = Seq(reply.count()?);
+        let (became, mutual) = (reply.flag()?, reply.flag()?);
+        let acked = reply.acked()?;
+        let unread = UnreadCounts {
+            unread: reply.capped()?,
+            late: reply.count()? as usize,
+            before: reply.count()? as usize,
+        };
+        let is_bridge = reply.text()? == "bridge";
+        let (older, late_next) = (reply.flag()?, reply.number()?.map(Seq));
+        let (items, late) = (reply.messages()?, reply.messages()?);
+        let view = if is_bridge {
+            OpenView::Recovered(items)
+        } else {
+            OpenView::Page { items, older, late, late_next }
+        };
+        if let Some(Value::Int(added)) = values.pop() {
+            self.index.note(*conv, user, &life);
+            if became && added == 0 {
+                // An earlier call that was refused had written the entry.
+                let raise = index::raise(&self.keys, user, *conv, place, stamp);
+                let build = |_: &Life| {
+                    let mut pipe = redis::pipe();
+                    pipe.ignore_errors().add_command(raise.clone());
+                    pipe
+                };
+                if let Err(error) = self.reader.call_all(build).await {
+                    tracing::debug!(%error, "redis: an entry of an index stays where it was");
+                }
+            }
+        }
+        Ok(Opened { epoch: life.epoch.clone(), head, acked, unread, view, became, mutual })
+    }
+
+    async fn range(&self, query: RangeQuery) -> Result<Page, EngineError> {
+        let (ts, seq) = match query.start {
+            Some((ts, seq)) => (number(ts), number(seq.0)),
+            None => Default::default(),
+        };
+        let order = match query.order {
+            Order::Asc => "asc",
+            Order::Desc => "desc",
+        };
+        let limit = query.limit.to_string();
+        let arguments =
+            vec![number(query.from), number(query.to), order.to_owned(), limit, ts, seq];
+        page(self.call(&SCRIPTS.range, query.conv, arguments).await?.0)
+    }
+
+    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
+        let arguments = vec![number(after.0), limit.to_string()];
+        page(self.call(&SCRIPTS.after, conv, arguments).await?.0)
+    }
+
+    async fn unread_late(
+        &self,
+        conv: ConvId,
+        user: &UserName,
+        after: Seq,
+        limit: usize,
+    ) -> Result<LatePage, EngineError> {
+        let arguments = vec![user.to_string(), number(after.0), limit.to_string()];
+        let (mut reply, _) = self.call(&SCRIPTS.unread_late, conv, arguments).await?;
+        reply.text()?;
+        let next = reply.number()?.map(Seq);
+        Ok(LatePage { items: reply.messages()?, next })
+    }
+
+    async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError> {
+        let mut arguments = vec![request.user.to_string(), number(request.up_to.0)];
+        for (lo, hi) in request.ranges {
+            arguments.extend([number(lo.0), number(hi.0)]);
+        }
+        let (mut reply, _) = self.call(&SCRIPTS.ack, request.conv, arguments).await?;
+        Ok(match reply.text()?.as_str() {
+            "above" => AckOutcome::AboveHead,
+            "many" => AckOutcome::TooManyRanges,
+            _ => AckOutcome::Merged { acked: reply.acked()?, unread: reply.capped()? },
+        })
+    }
+
+    async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {
+        let mut mine = Vec::new();
+        for first in (0..MINE_SCAN_MAX).step_by(MINE_CHUNK) {
+            let build = |_: &Life| {
+                let mut pipe = redis::pipe();
+                let last = first + MINE_CHUNK - 1;
+                pipe.ignore_errors().cmd("ZREVRANGE").arg(self.keys.index(user));
+                pipe.arg(first).arg(last);
+                pipe
+            };
+            let (mut values, _) = self.reader.call_all(build).await?;
+            let members = values.pop().ok_or_else(failure::unanswered)?;
+            let members: Vec<String> = redis::from_redis_value(members)
+                .map_err(|error| EngineError::Internal(format!("redis: an index: {error}")))?;
+            let was_last = members.len() < MINE_CHUNK;
+            let entries: Vec<_> =
+                members.iter().filter_map(|member| index::entry(member)).collect();
+            let build = |life: &Life| {
+                let mut pipe = redis::pipe();
+                pipe.ignore_errors();
+                for (conv, place) in &entries {
+                    let mut cmd = self.keys.call(&SCRIPTS.mine, *conv, life);
+                    cmd.arg(user.as_str()).arg(u8::from(matches!(**place, Place::Direct(..))));
+                    pipe.add_command(cmd);
+                }
+                pipe
+            };
+            if !entries.is_empty() {
+                let (values, _) = self.reader.call_all(build).await?;
+                for ((conv, place), value) in entries.into_iter().zip(values) {
+                    let mut reply = Reply::new(value)?;
+                    reply.text()?;
+                    if let Some(at) = reply.number()? {
+                        mine.push(Mine { conv, place, at });
+                    }
+                }
+            }
+            if was_last || mine.len() >= LIMITS.list_max {
+                break;
+            }
+        }
+        mine.truncate(LIMITS.list_max);
+        Ok(mine)
+    }
+
+    async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError> {
+        let (mut reply, _) = self.call(&SCRIPTS.summary, conv, vec![user.to_string()]).await?;
+        reply.text()?;
+        let unread = reply.capped()?;
+        Ok(Summary { newest: reply.messages()?.pop(), unread })
+    }
+
+    async fn close(&self) {
+        // A lane ends when its way in is gone and everything in it is answered.
+        drop(self.lanes.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn page(mut reply: Reply) -> Result<Page, EngineError> {
+    reply.text()?;
+    let more = reply.flag()?;
+    Ok(Page { items: reply.messages()?, more })
+}

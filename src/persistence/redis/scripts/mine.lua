@@ -1,0 +1,6 @@
+-- Whether the conversation is a user's and not empty: the commit time of its newest message, or -1.
+-- ARGV[2]: user  [3]: '1' in a direct chat
+if head == 0 then return { 'ok', -1 } end
+-- The first message of a direct chat made it both users'.
+if ARGV[3] ~= '1' and redis.call('HEXISTS', ACKS, ARGV[2]) == 0 then return { 'ok', -1 } end
+return { 'ok', tonumber(redis.call('HGET', META, 'at')) }
