@@ -4,11 +4,15 @@
 //! outlive us ([`NodeProcess`]); in docker mode a compose file runs them, in external mode somebody else does, and
 //! only what needs nothing but an address ([`Service::probe`], [`Service::provision`]) is used.
 
+mod artifacts;
+mod cassandra;
 mod error;
 mod folder;
+mod kafka;
 mod node;
 mod ports;
 mod progress;
+mod redis;
 mod versions;
 
 use std::fmt;
@@ -16,11 +20,15 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 
+pub use artifacts::Artifacts;
+pub use cassandra::{CassandraNode, CassandraService, CassandraSettings, CommitlogSync};
 pub use error::ServiceError;
 pub use folder::{Folder, FolderLock, Label};
+pub use kafka::{KafkaNode, KafkaService, KafkaSettings};
 pub use node::{NodeProcess, Recipe};
 pub use ports::free_port;
 pub use progress::Progress;
+pub use redis::RedisService;
 pub use versions::version;
 
 /// The services that engines need.
