@@ -10,7 +10,9 @@ use futures_util::future::try_join_all;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::ExecutionError;
 use scylla::policies::host_filter::AllowListHostFilter;
+use scylla::response::query_result::QueryResult;
 use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
 
@@ -90,7 +92,7 @@ impl CassandraClient {
                     "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
                      {{'class': 'SimpleStrategy', 'replication_factor': {replication}}} AND durable_writes = true"
                 );
-                session.query_unpaged(statement, ()).await.map_err(self.failed())?;
+                query(&session, statement).await.map_err(self.failed())?;
                 created.push(format!("keyspace {keyspace}"));
             }
             Some(found) if found == replication.to_string() => {}
@@ -102,7 +104,7 @@ impl CassandraClient {
             }
         }
         session.use_keyspace(keyspace, true).await.map_err(self.failed())?;
-        session.query_unpaged(SCHEMA_VERSION_TABLE, ()).await.map_err(self.failed())?;
+        query(&session, SCHEMA_VERSION_TABLE).await.map_err(self.failed())?;
         session.await_schema_agreement().await.map_err(self.failed())?;
         let applied = applied(&session).await.map_err(self.failed())?;
         let known = schema.iter().map(|file| file.version).max().unwrap_or(0);
@@ -120,14 +122,14 @@ impl CassandraClient {
                 continue;
             }
             for statement in statements(file.cql) {
-                session.query_unpaged(statement, ()).await.map_err(self.failed())?;
+                query(&session, statement).await.map_err(self.failed())?;
             }
             session.await_schema_agreement().await.map_err(self.failed())?;
             let mut record = Statement::new(format!(
                 "INSERT INTO schema_version (version, applied_at) VALUES ({version}, toTimestamp(now()))"
             ));
             record.set_consistency(Consistency::All);
-            session.query_unpaged(record, ()).await.map_err(self.failed())?;
+            query(&session, record).await.map_err(self.failed())?;
             if version > 0 {
                 created.push(format!("tables of {keyspace}, version {version}"));
             }
@@ -140,7 +142,7 @@ impl CassandraClient {
         self.check_name(keyspace)?;
         let session = self.session().await?;
         let statement = format!("DROP KEYSPACE IF EXISTS \"{keyspace}\"");
-        session.query_unpaged(statement, ()).await.map_err(self.failed())?;
+        query(&session, statement).await.map_err(self.failed())?;
         Ok(())
     }
 
@@ -188,9 +190,9 @@ pub(super) async fn ring_is_whole(address: &str, nodes: usize) -> Result<(), Str
 async fn describe(address: &str) -> Result<Node, String> {
     let session = connect(&[address.to_owned()]).await?;
     let ask = async {
-        let rows = session.query_unpaged("SELECT release_version FROM system.local", ()).await?;
+        let rows = query(&session, "SELECT release_version FROM system.local").await?;
         let (version,) = rows.into_rows_result()?.single_row::<(String,)>()?;
-        let settings = session.query_unpaged("SELECT name, value FROM system_views.settings", ());
+        let settings = query(&session, "SELECT name, value FROM system_views.settings");
         let settings = settings.await?.into_rows_result()?;
         let settings: BTreeMap<_, _> =
             settings.rows::<(String, Option<String>)>()?.collect::<Result<_, _>>()?;
@@ -207,10 +209,18 @@ async fn describe(address: &str) -> Result<Node, String> {
     ask.await.map_err(|error: Failure| error.to_string())
 }
 
+/// A request of the driver weighs kilobytes; boxed here, it does not weigh on everything that asks.
+async fn query(
+    session: &Session,
+    statement: impl Into<Statement>,
+) -> Result<QueryResult, ExecutionError> {
+    Box::pin(session.query_unpaged(statement, ())).await
+}
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn ring(session: &Session) -> Result<usize, Failure> {
-    let rows = session.query_unpaged("SELECT tokens FROM system.peers_v2", ()).await?;
+    let rows = query(session, "SELECT tokens FROM system.peers_v2").await?;
     let rows = rows.into_rows_result()?;
     let peers: Vec<_> = rows.rows::<(Option<Vec<String>>,)>()?.collect::<Result<_, _>>()?;
     let with_tokens = |(tokens,): &&(Option<Vec<String>>,)| {
@@ -224,7 +234,7 @@ async fn factor(session: &Session, keyspace: &str) -> Result<Option<String>, Fai
     let statement = format!(
         "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'"
     );
-    let rows = session.query_unpaged(statement, ()).await?.into_rows_result()?;
+    let rows = query(session, statement).await?.into_rows_result()?;
     let row = rows.maybe_first_row::<(HashMap<String, String>,)>()?;
     Ok(row.map(|(mut replication,)| {
         replication.remove("class");
@@ -237,7 +247,7 @@ async fn factor(session: &Session, keyspace: &str) -> Result<Option<String>, Fai
 }
 
 async fn applied(session: &Session) -> Result<Vec<i32>, Failure> {
-    let rows = session.query_unpaged("SELECT version FROM schema_version", ()).await?;
+    let rows = query(session, "SELECT version FROM schema_version").await?;
     let rows = rows.into_rows_result()?;
     Ok(rows.rows::<(i32,)>()?.map(|row| row.map(|(version,)| version)).collect::<Result<_, _>>()?)
 }
