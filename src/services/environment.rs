@@ -107,11 +107,11 @@ impl Environment {
         if self.plan.mode == Mode::Docker
             && let Err(error) = self.containers_up(progress).await
         {
-            let text = error.to_string();
-            let failed = |service: &Box<dyn Service>| {
-                report(&**service, Vec::new(), Err(ServiceError::Refused(text.clone())))
-            };
-            return self.services.iter().map(failed).collect();
+            let failed = |kind| Err(ServiceError::Refused(format!("{kind}: {error}")));
+            let each = self.services.iter();
+            return each
+                .map(|service| report(&**service, Vec::new(), failed(service.kind())))
+                .collect();
         }
         let up = self.services.iter().map(|service| self.bring_up(&**service, progress));
         let reports = join_all(up).await;
