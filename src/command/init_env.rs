@@ -79,7 +79,7 @@ pub async fn run(args: InitEnvArgs) -> anyhow::Result<Exit> {
     let progress = Progress::on_stderr();
     let environment = Environment::open(plan, &progress).await?;
     if args.reset {
-        for what in environment.wipes()? {
+        for what in environment.wipes().await? {
             progress.note(&format!("wipes {what}"));
         }
         environment.wipe(&progress).await?;

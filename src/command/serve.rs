@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::Exit;
+use super::{Exit, init_env};
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
     Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine, RedisConfig,
@@ -34,6 +34,7 @@ use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
 use crate::server::{self, Listeners, NodeInfo, ServerSettings};
+use crate::services::ServiceKind;
 
 /// What `serve` takes: every variable as a flag.
 #[derive(Debug, Args)]
@@ -41,6 +42,9 @@ pub struct ServeArgs {
     /// The flags, made from the table of variables.
     #[command(flatten)]
     pub variables: VariableArgs,
+    /// First bring up the services that the chosen engines need, as `init-env` does
+    #[arg(long)]
+    pub with_services: bool,
     /// Print `.env.example` and exit
     #[arg(long, hide = true)]
     pub print_env_example: bool,
@@ -52,7 +56,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         print_line(env_example().trim_end())?;
         return Ok(Exit::Pass);
     }
-    let sources = Sources::of_process(&args.variables)?;
+    let mut sources = Sources::of_process(&args.variables)?;
+    if args.with_services {
+        let needed = services_of(&Config::load(&sources)?);
+        init_env::bring_up_for(&needed, &mut sources).await?;
+    }
     let config = Config::load(&sources)?;
     start_log(&config, &sources)?;
     for warning in sources.warnings() {
@@ -124,6 +132,24 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         None => Ok(Exit::Pass),
         Some(reason) => Err(anyhow!("the message engine is broken: {reason}")),
     }
+}
+
+/// The services that the chosen engines need.
+fn services_of(config: &Config) -> Vec<ServiceKind> {
+    let mut needed = Vec::new();
+    match config.persistence {
+        PersistenceEngine::Local(_) => {}
+        PersistenceEngine::Redis(_) => needed.push(ServiceKind::Redis),
+    }
+    match config.distribution {
+        DistributionEngine::Local => {}
+    }
+    match config.registry {
+        RegistryEngine::Local => {}
+    }
+    needed.sort_unstable();
+    needed.dedup();
+    needed
 }
 
 /// The engines, opened.

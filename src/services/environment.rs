@@ -97,7 +97,7 @@ impl Environment {
             progress.note(&format!("waits for {holder}, which changes {}", plan.folder.display()));
         };
         let lock = folder.lock(LOCK_PATIENCE, told).await?;
-        let services = services(&plan, &folder, plan.ports)?;
+        let services = services(&plan, &folder, plan.ports).await?;
         Ok(Self { plan, folder, services, _lock: lock })
     }
 
@@ -125,7 +125,7 @@ impl Environment {
     pub async fn down(&self, progress: &Progress) -> Result<(), ServiceError> {
         match self.plan.mode {
             Mode::Native => {
-                let services = all_forms(&self.plan, &self.folder)?;
+                let services = all_forms(&self.plan, &self.folder).await?;
                 let stop = services.iter().map(|service| async {
                     if service.processes().iter().any(|node| node.running().is_some()) {
                         progress.say(service.kind(), "stops");
@@ -144,10 +144,10 @@ impl Environment {
     }
 
     /// What [`Environment::wipe`] would remove, for people.
-    pub fn wipes(&self) -> Result<Vec<String>, ServiceError> {
+    pub async fn wipes(&self) -> Result<Vec<String>, ServiceError> {
         match self.plan.mode {
             Mode::Native => {
-                let services = all_forms(&self.plan, &self.folder)?;
+                let services = all_forms(&self.plan, &self.folder).await?;
                 let folders = services.iter().flat_map(|service| service.processes());
                 let here = folders.map(|node| node.folder()).filter(|folder| folder.exists());
                 Ok(here.map(|folder| folder.display().to_string()).collect())
@@ -162,7 +162,7 @@ impl Environment {
         match self.plan.mode {
             Mode::Native => {
                 self.down(progress).await?;
-                for service in all_forms(&self.plan, &self.folder)? {
+                for service in all_forms(&self.plan, &self.folder).await? {
                     service.wipe().await?;
                 }
                 Ok(())
@@ -270,7 +270,7 @@ pub async fn check(plan: &Plan) -> Result<Vec<ServiceReport>, ServiceError> {
                 plan.folder.display()
             )));
         }
-        (Mode::Native, Some(folder)) => services(plan, &folder, Ports::Noted)?,
+        (Mode::Native, Some(folder)) => services(plan, &folder, Ports::Noted).await?,
         (Mode::Docker | Mode::External, _) => elsewhere(plan)?,
     };
     let look = services
@@ -309,7 +309,7 @@ fn report(
     }
 }
 
-fn services(
+async fn services(
     plan: &Plan,
     folder: &Folder,
     ports: Ports,
@@ -318,11 +318,10 @@ fn services(
         return elsewhere(plan);
     }
     let mut native = NativeServices::new(folder, artifacts(&plan.cache))?;
-    let made = plan
-        .kinds
-        .iter()
-        .map(|&kind| native.make(kind, plan.nodes, ports))
-        .collect::<Result<_, _>>()?;
+    let mut made = Vec::new();
+    for &kind in &plan.kinds {
+        made.push(native.make(kind, plan.nodes, ports).await?);
+    }
     if !matches!(ports, Ports::Noted) {
         native.note()?;
     }
@@ -330,13 +329,13 @@ fn services(
 }
 
 /// One node and three of each service of the plan, wherever they were last.
-fn all_forms(plan: &Plan, folder: &Folder) -> Result<Vec<Box<dyn Service>>, ServiceError> {
+async fn all_forms(plan: &Plan, folder: &Folder) -> Result<Vec<Box<dyn Service>>, ServiceError> {
     let mut native = NativeServices::new(folder, artifacts(&plan.cache))?;
     let mut made = Vec::new();
     for &kind in &plan.kinds {
-        made.push(native.make(kind, Nodes::One, Ports::Noted)?);
+        made.push(native.make(kind, Nodes::One, Ports::Noted).await?);
         if matches!(kind, ServiceKind::Kafka | ServiceKind::Cassandra) {
-            made.push(native.make(kind, Nodes::Three, Ports::Noted)?);
+            made.push(native.make(kind, Nodes::Three, Ports::Noted).await?);
         }
     }
     Ok(made)

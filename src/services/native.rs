@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{
     Artifacts, CassandraNode, CassandraService, CassandraSettings, CommitlogSync, Folder,
     KafkaNode, KafkaService, KafkaSettings, Nodes, RedisService, Service, ServiceError,
-    ServiceKind, free_port,
+    ServiceKind, free_port, ports::port_freed,
 };
 
 /// Java heap of a broker: it takes 200–245 MB of memory in all.
@@ -46,19 +46,19 @@ impl<'a> NativeServices<'a> {
     }
 
     /// One service. With [`Ports::Noted`] nothing is written; otherwise call [`NativeServices::note`] before it is started.
-    pub fn make(
+    pub async fn make(
         &mut self,
         kind: ServiceKind,
         nodes: Nodes,
         ports: Ports,
     ) -> Result<Box<dyn Service>, ServiceError> {
-        let noted = self.build(kind, nodes, Ports::Noted)?;
+        let noted = self.build(kind, nodes, Ports::Noted).await?;
         if matches!(ports, Ports::Noted)
             || noted.processes().iter().any(|node| node.running().is_some())
         {
             return Ok(noted);
         }
-        self.build(kind, nodes, ports)
+        self.build(kind, nodes, ports).await
     }
 
     /// Writes the chosen ports into the label. Only with the folder's lock in hand.
@@ -71,7 +71,7 @@ impl<'a> NativeServices<'a> {
         Ok(())
     }
 
-    fn build(
+    async fn build(
         &mut self,
         kind: ServiceKind,
         nodes: Nodes,
@@ -83,7 +83,7 @@ impl<'a> NativeServices<'a> {
         Ok(match kind {
             ServiceKind::Redis | ServiceKind::Valkey => {
                 let preferred = if kind == ServiceKind::Redis { 16_379 } else { 16_380 };
-                let port = self.port(kind.name().to_owned(), &local, preferred, ports)?;
+                let port = self.port(kind.name().to_owned(), &local, preferred, ports).await?;
                 Box::new(RedisService::native(kind, folder, port, artifacts)?)
             }
             ServiceKind::Kafka => {
@@ -93,8 +93,8 @@ impl<'a> NativeServices<'a> {
                     let name = format!("{}/{}", folder_name(kind, nodes), index + 1);
                     let controller = format!("{name}/controller");
                     chosen.push(KafkaNode {
-                        port: self.port(name, &local, base, ports)?,
-                        controller_port: self.port(controller, &local, base + 1, ports)?,
+                        port: self.port(name, &local, base, ports).await?,
+                        controller_port: self.port(controller, &local, base + 1, ports).await?,
                     });
                 }
                 let heap_mb = KAFKA_HEAP_MB;
@@ -112,8 +112,8 @@ impl<'a> NativeServices<'a> {
                 let listened: Vec<_> = hosts.iter().copied().map(IpAddr::V4).collect();
                 let name = folder_name(kind, nodes);
                 let storage = format!("{name}/storage");
-                let cql_port = self.port(name, &listened, 9042, ports)?;
-                let storage_port = self.port(storage, &listened, 7000, ports)?;
+                let cql_port = self.port(name, &listened, 9042, ports).await?;
+                let storage_port = self.port(storage, &listened, 7000, ports).await?;
                 let node = |host| CassandraNode { host, cql_port, storage_port };
                 let nodes = hosts.into_iter().map(node).collect();
                 Box::new(CassandraService::native(CassandraSettings {
@@ -127,7 +127,7 @@ impl<'a> NativeServices<'a> {
         })
     }
 
-    fn port(
+    async fn port(
         &mut self,
         listener: String,
         hosts: &[IpAddr],
@@ -140,6 +140,11 @@ impl<'a> NativeServices<'a> {
             Ports::Free => Some(noted.unwrap_or(preferred)),
             Ports::FreshFirst => noted,
         };
+        if let Some(port) = noted
+            && port_freed(hosts, port).await
+        {
+            return Ok(port);
+        }
         let port = free_port(hosts, wanted).map_err(|error| {
             ServiceError::Refused(format!("no free port for {listener} on {hosts:?}: {error}"))
         })?;

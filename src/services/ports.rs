@@ -3,12 +3,19 @@
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 /// Where a free one is looked for: below the range that systems take for outgoing connections.
 const SEARCHED: Range<u16> = 20_000..32_000;
 
 /// Tries before it is given up.
 const TRIES: u32 = 200;
+
+/// How often, and after what time, it is looked at whether a port was given back.
+const FREED_LOOKS: u32 = 30;
+const FREED_LOOK: Duration = Duration::from_millis(100);
 
 /// A port that is free on every one of `hosts`: `preferred` if it is, else another. It may be taken
 /// a moment later; whoever listens on it then says so.
@@ -28,6 +35,17 @@ pub fn free_port(hosts: &[IpAddr], preferred: Option<u16>) -> io::Result<u16> {
         }
     }
     Err(last)
+}
+
+/// Waits until a port is free on every one of `hosts`: a process that was killed holds its own for a moment longer.
+pub async fn port_freed(hosts: &[IpAddr], port: u16) -> bool {
+    for _ in 0..FREED_LOOKS {
+        if hosts.iter().all(|&host| TcpListener::bind((host, port)).is_ok()) {
+            return true;
+        }
+        sleep(FREED_LOOK).await;
+    }
+    false
 }
 
 #[cfg(test)]
