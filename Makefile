@@ -8,9 +8,18 @@ PROFILE := --release --locked
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Services of the tests: apart from those of `init-env` at this desk.
+TEST_SERVICES := $(abspath $(or $(CARGO_TARGET_DIR),target))/test-services
+
 test: export RUST_BACKTRACE ?= 0
-test: tools ## Build, then run every test.
-	$(CARGO) test $(PROFILE)
+test: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
+test: tools ## Build, then run every test, with real services; the last line says what was left out.
+	@rm -f $(TEST_SERVICES).left-out
+	@status=0; $(CARGO) test $(PROFILE) || status=$$?; \
+	$(CARGO) run $(PROFILE) --quiet -- init-env --mode native --down --services redis,valkey,kafka,cassandra --dir $(TEST_SERVICES); \
+	if [ -s $(TEST_SERVICES).left-out ]; then \
+	  echo "LEFT OUT: $$(wc -l < $(TEST_SERVICES).left-out) tests, for want of services: $$(cut -d: -f2- $(TEST_SERVICES).left-out | sort -u | tr '\n' ';' | cut -c1-300)"; \
+	fi; exit $$status
 
 check: tools ## Formatting and lints, as CI does.
 	$(CARGO) fmt --check

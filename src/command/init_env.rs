@@ -24,7 +24,7 @@ const CASSANDRA_SCHEMA: &[services::SchemaFile] = &[];
 pub struct InitEnvArgs {
     /// Who runs the services: child processes of ours (native), a container engine (docker), or somebody else
     /// (external: at REDIS_URL, KAFKA_BROKERS, CASSANDRA_HOSTS) [default: docker where an engine answers, else native]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, overrides_with = "mode")]
     mode: Option<ModeArg>,
     /// Which services, with commas between: redis, valkey, kafka, cassandra
     #[arg(long, value_delimiter = ',', default_value = "redis,kafka,cassandra")]

@@ -172,6 +172,11 @@ impl Environment {
         }
     }
 
+    /// The services, in the order of the plan.
+    pub fn services(&self) -> &[Box<dyn Service>] {
+        &self.services
+    }
+
     /// The variables that lead to these services.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         variables(&self.plan, &self.services)

@@ -12,6 +12,7 @@ mod check;
 mod compose;
 mod conversation;
 mod faults;
+mod init_env;
 mod limits;
 #[cfg(feature = "faults")]
 mod mutants;

@@ -2,6 +2,7 @@
 
 mod peer;
 mod server;
+pub mod services;
 
 pub use peer::{Peer, message};
 pub use server::{BINARY, Server};

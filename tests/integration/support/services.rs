@@ -1,0 +1,169 @@
+//! Real Redis, Kafka and Cassandra for the tests: shared ones that outlive a test, and ones of a single test that it may kill.
+//!
+//! Where a service cannot be had, CI fails; at a desk the test is left out, and `make test` says so at its end.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use chatctl::services::{
+    Environment, ExternalAddresses, Mode, NodeProcess, Nodes, Plan, Ports, Progress, Provision,
+    ServiceKind, ServiceReport,
+};
+use rustix::process::Signal;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use super::{BINARY, unique};
+
+/// The services that all tests share, on one node each. Tests take names of their own in them.
+pub struct SharedServices {
+    variables: BTreeMap<String, String>,
+}
+
+impl SharedServices {
+    /// Brings them up, once; `None` when the caller is to be left out.
+    pub async fn find() -> Option<&'static Self> {
+        static SHARED: OnceCell<Result<SharedServices, String>> = OnceCell::const_new();
+        match SHARED.get_or_init(Self::start).await {
+            Ok(shared) => Some(shared),
+            Err(reason) => leave_out(reason),
+        }
+    }
+
+    async fn start() -> Result<Self, String> {
+        let empty = tempfile::tempdir().unwrap();
+        let folder = shared_folder();
+        let output = init_env(empty.path())
+            .args(["--services", "redis,valkey,kafka,cassandra", "--print", "--fresh-ports"])
+            .arg("--dir")
+            .arg(&folder)
+            .output()
+            .await
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            return Err(format!("{stderr}{stdout}"));
+        }
+        let lines = dotenvy::from_read_iter(output.stdout.as_slice());
+        Ok(Self { variables: lines.collect::<Result<_, _>>().unwrap() })
+    }
+
+    /// `REDIS_URL`, `KAFKA_BROKERS`, `CASSANDRA_HOSTS`.
+    pub fn variable(&self, key: &str) -> &str {
+        &self.variables[key]
+    }
+
+    /// Where they live.
+    pub fn folder(&self) -> PathBuf {
+        shared_folder()
+    }
+}
+
+/// Services of one test, which may kill and pause them; ended by force when dropped.
+pub struct OwnServices {
+    environment: Environment,
+    _folder: tempfile::TempDir,
+}
+
+impl OwnServices {
+    /// Starts them on free ports in a folder of their own; `None` when the caller is to be left out.
+    pub async fn start(kinds: &[ServiceKind], nodes: Nodes) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let environment =
+            Environment::open(plan(folder.path().into(), kinds, nodes), &Progress::silent()).await;
+        let own = Self { environment: environment.unwrap(), _folder: folder };
+        for report in own.up().await {
+            if let Err(error) = report.health {
+                return leave_out(&error.to_string());
+            }
+        }
+        Some(own)
+    }
+
+    /// Brings up whatever is down.
+    pub async fn up(&self) -> Vec<ServiceReport> {
+        self.environment.up(&Progress::silent()).await
+    }
+
+    /// The nodes of all services.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeProcess> {
+        self.environment.services().iter().flat_map(|service| service.processes())
+    }
+
+    /// The variables that lead to them.
+    pub fn variable(&self, key: &str) -> String {
+        let found = self.environment.variables().into_iter().find(|(name, _)| *name == key);
+        found.expect("a service that was started").1
+    }
+}
+
+impl Drop for OwnServices {
+    fn drop(&mut self) {
+        for node in self.nodes() {
+            let _ = node.signal(Signal::KILL);
+        }
+    }
+}
+
+/// A plan of native services in a folder, with names that no other test uses.
+pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
+    let nowhere =
+        ExternalAddresses { redis_url: String::new(), kafka: Vec::new(), cassandra: Vec::new() };
+    Plan {
+        mode: Mode::Native,
+        kinds: kinds.to_vec(),
+        nodes,
+        folder,
+        cache: chatctl::config::cache_folder().expect("a home"),
+        external: nowhere,
+        ports: Ports::FreshFirst,
+        provision: Provision {
+            kafka_topic: unique("hints"),
+            kafka_partitions: 4,
+            cassandra_keyspace: unique("k").replace('-', "_"),
+            cassandra_replication: u32::try_from(nodes.count()).unwrap(),
+            cassandra_schema: &[],
+        },
+    }
+}
+
+/// `chatctl init-env --mode native` in a working folder, with no more of our environment than it needs.
+pub fn init_env(working_folder: &std::path::Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(["init-env", "--mode", "native"])
+        .current_dir(working_folder)
+        .stdin(Stdio::null())
+        .env_clear()
+        .kill_on_drop(true);
+    for key in ["PATH", "HOME", "USER", "JAVA_HOME", "XDG_CACHE_HOME", "LANG", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(key) {
+            command.env(key, value);
+        }
+    }
+    command
+}
+
+fn shared_folder() -> PathBuf {
+    match std::env::var_os("CHATCTL_TEST_SERVICES") {
+        Some(folder) => folder.into(),
+        None => PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("services"),
+    }
+}
+
+/// CI has every service; at a desk the run goes on, and its last line tells of this.
+fn leave_out<T>(reason: &str) -> Option<T> {
+    assert!(std::env::var_os("CI").is_none(), "a service cannot be had: {reason}");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let line = reason.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(reason);
+    let mut path = shared_folder().into_os_string();
+    path.push(".left-out");
+    if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path) {
+        let _ = writeln!(file, "{test}: {line}");
+    }
+    println!("LEFT OUT {test}: {reason}");
+    None
+}
