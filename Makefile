@@ -39,10 +39,10 @@ soak: tools ## The long forms of the tests that CI runs short (about half an hou
 tools:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "chatctl needs Rust 1.95 or newer: install it from https://rustup.rs, then run make again" >&2; exit 1; }
-	@command -v cc >/dev/null || { \
+	@command -v c++ >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -q && apt-get install -y -q gcc libc6-dev; \
-	  else echo "chatctl needs a C linker: install gcc (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; fi; }
+	    apt-get update -q && apt-get install -y -q g++ libc6-dev; \
+	  else echo "chatctl needs a C and C++ compiler: install g++ (Debian: apt-get install g++ libc6-dev)" >&2; exit 1; fi; }
 	@command -v docker-compose >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends docker-compose; \
