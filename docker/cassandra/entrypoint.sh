@@ -10,10 +10,15 @@ put() {
   printf '%s: %s\n' "$1" "$2" >>"$file"
 }
 
+# Removes a setting: a period beside batch mode is an error.
+without() {
+  sed -i -E "/^(# ?)?$1:/d" "$file"
+}
+
 put initial_token "\"$CHATCTL_INITIAL_TOKEN\""
 put auto_bootstrap false
-put commitlog_sync periodic
-put commitlog_sync_period 10000ms
+put commitlog_sync batch
+without commitlog_sync_period
 put commitlog_segment_size 16MiB
 put commitlog_total_space 256MiB
 put memtable_heap_space 96MiB

@@ -175,3 +175,10 @@ fn the_dashboard_asks_for_metrics_that_the_server_has() {
     let unknown: Vec<_> = asked.difference(&registered).collect();
     assert!(asked.len() > 10 && unknown.is_empty(), "{unknown:?}");
 }
+
+#[test]
+fn containers_sync_as_native_nodes_do() {
+    let entrypoint = FILES.iter().find(|(name, _)| *name == "cassandra/entrypoint.sh").unwrap().1;
+    assert_eq!(super::super::CommitlogSync::default(), super::super::CommitlogSync::Batch);
+    assert!(entrypoint.contains("put commitlog_sync batch\nwithout commitlog_sync_period\n"));
+}
