@@ -17,4 +17,5 @@ mod limits;
 mod mutants;
 mod operations;
 mod realtime;
+mod redis_engine;
 mod support;

@@ -213,6 +213,10 @@ impl Persistence for RedisPersistence {
         self.lineage.lost()
     }
 
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.status.clock_skew_ms()
+    }
+
     fn health(&self) -> Result<(), EngineError> {
         self.status.health()
     }
