@@ -85,6 +85,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         distribution: engines.distribution.name(),
         registry: engines.registry.name(),
         lost_data: engines.lost_data,
+        required_durability: config.require_durability,
     };
     let chat = ChatService::start(
         engines.persistence,

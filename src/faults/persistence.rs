@@ -50,6 +50,10 @@ impl Persistence for FaultyPersistence {
         self.shared.engine.lost_data()
     }
 
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.shared.engine.clock_skew_ms()
+    }
+
     fn health(&self) -> Result<(), EngineError> {
         self.shared.engine.health()
     }

@@ -3,7 +3,7 @@
 
 pub mod content;
 mod error;
-mod host;
+pub(crate) mod host;
 mod metrics_scrape;
 mod result_folder;
 mod server_process;

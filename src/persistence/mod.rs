@@ -58,6 +58,12 @@ pub trait Persistence: Send + Sync + 'static {
         None
     }
 
+    /// How far the store's clock is ahead of this node's, negative for behind, where that is more than the engine can do with:
+    /// the store stamps messages, and the node judges times. `None` otherwise.
+    fn clock_skew_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// `Err` with the reason when the engine cannot take writes now; for readiness.
     fn health(&self) -> Result<(), EngineError>;
 

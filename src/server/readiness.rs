@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::chat::ChatService;
-use crate::model::NodeId;
+use crate::model::{Durability, NodeId};
 use crate::persistence::EngineError;
 use crate::protocol::EngineInfo;
 
@@ -26,6 +26,8 @@ pub struct NodeInfo {
     pub registry: &'static str,
     /// The message engine came back with less than it had acknowledged.
     pub lost_data: bool,
+    /// The durability class below which this node is of no use.
+    pub required_durability: Option<Durability>,
 }
 
 /// Judges readiness anew whenever it is asked.
@@ -82,6 +84,22 @@ impl Readiness {
         if let Err(error) = engine.health() {
             reasons.push(Reason { code: code(&error), message: error.to_string() });
         }
+        if let Some(skew_ms) = engine.clock_skew_ms() {
+            let message = format!(
+                "the clock of the store is {skew_ms} ms ahead of this node's; set both by NTP"
+            );
+            reasons.push(Reason { code: "clock_skew", message });
+        }
+        // It was enough at the start, but a service can be told otherwise while it runs.
+        let durability = engine.durability();
+        if let Some(required) = self.info.required_durability
+            && !durability.satisfies(required)
+        {
+            let message = format!(
+                "the durability class is {durability} now, below CHATCTL_REQUIRE_DURABILITY={required}"
+            );
+            reasons.push(Reason { code: "durability", message });
+        }
         let ready = reasons.is_empty();
         let lost_at_start = self.info.lost_data.then_some(self.started);
         let lost = engine.lost_data().or(lost_at_start);
@@ -95,7 +113,7 @@ impl Readiness {
         Report {
             ready,
             node: self.info.node.clone(),
-            engine: EngineInfo { name: engine.name().to_owned(), durability: engine.durability() },
+            engine: EngineInfo { name: engine.name().to_owned(), durability },
             distribution: Named { name: self.info.distribution },
             registry: Named { name: self.info.registry },
             reasons,

@@ -31,7 +31,10 @@ use crate::registry::local::LocalRegistry;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An engine that refuses everything.
-struct NoEngine;
+#[derive(Default)]
+struct NoEngine {
+    clock_skew_ms: Option<i64>,
+}
 
 fn refuse<T>() -> Result<T, EngineError> {
     Err(EngineError::Unavailable("a fake".to_owned()))
@@ -47,6 +50,9 @@ impl Persistence for NoEngine {
     }
     fn epoch(&self) -> Epoch {
         Epoch::new("e").unwrap()
+    }
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.clock_skew_ms
     }
     fn health(&self) -> Result<(), EngineError> {
         Ok(())
@@ -93,6 +99,14 @@ struct TestServer {
 
 impl TestServer {
     async fn start(settings: ServerSettings) -> Self {
+        Self::start_on(NoEngine::default(), None, settings).await
+    }
+
+    async fn start_on(
+        engine: NoEngine,
+        required_durability: Option<Durability>,
+        settings: ServerSettings,
+    ) -> Self {
         let bind = || bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listeners = Listeners { public: bind(), admin: bind() };
         let public = listeners.public.local_addr().unwrap();
@@ -103,9 +117,10 @@ impl TestServer {
             distribution: "LOCAL",
             registry: "LOCAL",
             lost_data: false,
+            required_durability,
         };
         let chat = ChatService::start(
-            Arc::new(NoEngine),
+            Arc::new(engine),
             Arc::new(LocalDistribution::default()),
             Arc::new(LocalRegistry::default()),
             ChatSettings { node, ping: settings.ping },
@@ -203,6 +218,19 @@ async fn health_and_readiness_are_told() {
         \"distribution\":{\"name\":\"LOCAL\"},\"registry\":{\"name\":\"LOCAL\"},\"reasons\":[]}";
     assert!(admin.ends_with(body), "{admin}");
     assert!(get(server.public, "/metrics", "").await.starts_with("HTTP/1.1 404 "));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_and_a_class_that_fell_are_reasons_against_a_node() {
+    let engine = NoEngine { clock_skew_ms: Some(-5_000) };
+    let server = TestServer::start_on(engine, Some(Durability::DISK), settings()).await;
+    let admin = get(server.admin, "/readyz", "").await;
+    assert!(admin.starts_with("HTTP/1.1 503 ") && admin.contains("-5000 ms"), "{admin}");
+    for code in ["clock_skew", "durability"] {
+        assert!(admin.contains(&format!("\"code\":\"{code}\"")), "{admin}");
+    }
+    assert!(get(server.public, "/readyz", "").await.starts_with("HTTP/1.1 503 "));
     server.stop().await;
 }
 

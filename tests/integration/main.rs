@@ -18,4 +18,5 @@ mod limits;
 mod mutants;
 mod operations;
 mod realtime;
+mod redis_engine;
 mod support;

@@ -9,20 +9,20 @@
 mod ack;
 mod append;
 mod bytes;
-mod dedupe;
-mod join;
+pub(super) mod dedupe;
+pub(super) mod join;
 mod judge;
-mod late;
-mod list;
+pub(super) mod late;
+pub(super) mod list;
 mod local;
 mod model;
-mod open;
-mod paging;
-mod player;
+pub(super) mod open;
+pub(super) mod paging;
+pub(super) mod player;
 mod proof;
 pub(super) mod redis;
 mod reference;
-mod reopen;
+pub(super) mod reopen;
 mod resume;
 mod schedule;
 pub(super) mod subject;
@@ -61,10 +61,22 @@ macro_rules! conformance_suite {
                 /// Enough to shrink a schedule of 50 calls to the few that matter.
                 const SHRINKS: u32 = 400;
                 let schedules = conformance::player::schedules_asked();
-                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &rand::random::<[u8; 32]>());
-                let outcome = conformance::player::play_many($factory, schedules, SHRINKS, rng);
-                if let Err(failure) = outcome {
-                    panic!("{failure}");
+                let outcomes: Vec<_> = std::thread::scope(|scope| {
+                    let players: Vec<_> = conformance::player::shares(schedules)
+                        .map(|share| {
+                            scope.spawn(move || {
+                                let seed = rand::random::<[u8; 32]>();
+                                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+                                conformance::player::play_many($factory, share, SHRINKS, rng)
+                            })
+                        })
+                        .collect();
+                    players.into_iter().map(|player| player.join().expect("it ends")).collect()
+                });
+                for outcome in outcomes {
+                    if let Err(failure) = outcome {
+                        panic!("{failure}");
+                    }
                 }
             }
 

@@ -68,6 +68,15 @@ pub fn schedules_asked() -> u32 {
     std::env::var("CHATCTL_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(QUICK)
 }
 
+/// Shares of so many schedules for players at work at once: the engines wait more than they work.
+pub fn shares(schedules: u32) -> impl Iterator<Item = u32> {
+    const PLAYERS_MAX: u32 = 32;
+    /// Below it a player costs more than it saves.
+    const SHARE_MIN: u32 = 30;
+    let players = (schedules / SHARE_MIN).clamp(1, PLAYERS_MAX);
+    (0..players).map(move |player| (schedules + player) / players)
+}
+
 struct Player {
     subject: Option<Subject>,
     model: Model,

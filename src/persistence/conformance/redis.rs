@@ -10,10 +10,12 @@ use tempfile::TempDir;
 
 use super::local::LocalFactory;
 use super::subject::{Ending, Factory};
+use crate::config;
 use crate::model::Epoch;
 use crate::persistence::Persistence;
 use crate::persistence::local::SyncPolicy;
 use crate::persistence::redis::{RedisSettings, open};
+use crate::services::{Artifacts, Progress, ServiceKind};
 
 /// A server of our own: on loopback, in a folder of its own, ended when it is dropped.
 pub struct Server {
@@ -50,9 +52,24 @@ impl Server {
         self.process.wait().expect("it ends");
     }
 
+    /// Its data and its log of writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the next start is told besides.
+    pub fn add_options(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(|&option| option.to_owned()));
+    }
+
     /// Starts it again on the same data.
     pub fn restart(&mut self) {
         self.process = spawn(&self.program, self.port, self.folder.path(), &self.options);
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The process.
@@ -93,20 +110,40 @@ fn spawn(program: &Path, port: u16, folder: &Path, options: &[String]) -> Child 
         .expect("the program starts")
 }
 
-/// Where a server program is; `None`: not installed, which CI does not accept.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-pub fn program(variable: &str, names: &[&str]) -> Option<PathBuf> {
-    let asked = std::env::var_os(variable).map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
-        .find(|file| file.is_file());
-    let found = asked.or(found);
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "none of {names:?} is installed; set {variable}");
-        eprintln!("SKIPPED: none of {names:?} is installed; set {variable} to the program");
+/// The program of a service: the one that its variable names, or else what [`Artifacts`] finds or fetches. `None`: there is
+/// none and none can be had, which CI does not accept.
+#[expect(clippy::disallowed_methods, reason = "settings of the test, not of the program")]
+pub fn program(service: ServiceKind) -> Option<PathBuf> {
+    let variable = match service {
+        ServiceKind::Valkey => "CHATCTL_TEST_VALKEY_SERVER",
+        _ => "CHATCTL_TEST_REDIS_SERVER",
+    };
+    if let Some(asked) = std::env::var_os(variable) {
+        return Some(asked.into());
     }
-    found
+    let find = move || {
+        let folder = config::cache_folder().ok_or("there is no home folder to keep programs in")?;
+        let artifacts = Artifacts::new(folder);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| error.to_string())?.block_on(async {
+            let progress = Progress::silent();
+            let found = match service {
+                ServiceKind::Valkey => artifacts.valkey(&progress).await,
+                _ => artifacts.redis(&progress).await,
+            };
+            found.map_err(|error| error.to_string())
+        })
+    };
+    // In a thread of its own, because a runtime may be at work in this one.
+    let found: Result<PathBuf, String> = std::thread::spawn(find).join().expect("it ends");
+    match found {
+        Ok(program) => Some(program),
+        Err(reason) => {
+            assert!(std::env::var_os("CI").is_none(), "{service}: {reason}");
+            eprintln!("LEFT OUT: everything on {service}, for {reason}; or set {variable}");
+            None
+        }
+    }
 }
 
 /// A fast one for many cases.
@@ -145,13 +182,13 @@ impl RedisFactory {
     /// On Redis.
     pub fn redis() -> Self {
         static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
-        Self::over(&SHARED, || program("CHATCTL_TEST_REDIS_SERVER", &["redis-server"]))
+        Self::over(&SHARED, || program(ServiceKind::Redis))
     }
 
     /// On Valkey.
     pub fn valkey() -> Self {
         static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
-        Self::over(&SHARED, || program("CHATCTL_TEST_VALKEY_SERVER", &["valkey-server"]))
+        Self::over(&SHARED, || program(ServiceKind::Valkey))
     }
 
     fn over(

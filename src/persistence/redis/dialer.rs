@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::facts::Facts;
 use super::keys::Keys;
 use super::lineage::{Life, Lineage};
-use super::scripts::SCRIPTS;
+use super::scripts::Scripts;
 use super::status::Status;
 use crate::model::{Durability, Epoch};
 
@@ -28,6 +28,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Makes connections to one server.
 pub struct Dialer {
     client: Client,
+    /// What is called.
+    pub scripts: &'static Scripts,
     /// The names of keys.
     pub keys: Keys,
     /// Which life the store is in.
@@ -58,6 +60,7 @@ impl Dialer {
     /// For one server. The error never holds the URL: it may have a password.
     pub fn new(
         url: &str,
+        scripts: &'static Scripts,
         keys: Keys,
         lineage: Arc<Lineage>,
         status: Arc<Status>,
@@ -68,7 +71,7 @@ impl Dialer {
             .set_keepalive(keepalive)
             .set_user_timeout(USER_TIMEOUT);
         let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
-        Ok(Self { client, keys, lineage, status })
+        Ok(Self { client, scripts, keys, lineage, status })
     }
 
     /// Connects, loads the scripts and learns the life of the store. `previous`: a connection that this one
@@ -88,7 +91,7 @@ impl Dialer {
         let mut connection =
             self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let client_id: u64 = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await?;
-        load(&mut connection).await?;
+        load(&mut connection, self.scripts).await?;
         let facts = ask(&mut connection).await?;
         if let Some(previous) = previous.filter(|previous| previous.run_id == facts.run_id) {
             let kill =
@@ -114,7 +117,7 @@ impl Dialer {
             None => Default::default(),
         };
         let (generation, epoch, lost): (u64, String, u64) = redis::cmd("EVALSHA")
-            .arg(&SCRIPTS.lineage.sha)
+            .arg(&self.scripts.lineage.sha)
             .arg(1)
             .arg(self.keys.lineage())
             .arg(&facts.run_id)
@@ -135,13 +138,13 @@ impl Dialer {
 }
 
 /// Loads every script.
-pub async fn load(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+pub async fn load(connection: &mut MultiplexedConnection, scripts: &Scripts) -> RedisResult<()> {
     let mut pipe = redis::pipe();
-    for script in SCRIPTS.all() {
+    for script in scripts.all() {
         pipe.cmd("SCRIPT").arg("LOAD").arg(&script.text);
     }
     let shas: Vec<String> = pipe.query_async(connection).await?;
-    debug_assert!(shas.iter().zip(SCRIPTS.all()).all(|(sha, script)| *sha == script.sha));
+    debug_assert!(shas.iter().zip(scripts.all()).all(|(sha, script)| *sha == script.sha));
     Ok(())
 }
 

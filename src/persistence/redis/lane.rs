@@ -17,7 +17,6 @@ use super::dialer::{Dialer, Identity, Link, load};
 use super::failure::{self, Failure};
 use super::index::{self, Index};
 use super::lineage::Life;
-use super::scripts::SCRIPTS;
 use crate::model::{ConvId, Message, Place, Seq, UserName};
 use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
 
@@ -333,7 +332,7 @@ impl Worker {
             redial |= !matches!(sent, Ok(Ok(())));
         }
         if reload && !redial {
-            let loaded = timeout(SENT_TIME, load(&mut link.connection)).await;
+            let loaded = timeout(SENT_TIME, load(&mut link.connection, self.dialer.scripts)).await;
             redial |= !matches!(loaded, Ok(Ok(())));
         }
         if redial {
@@ -381,7 +380,7 @@ impl Call {
 
     fn command(&self, dialer: &Dialer, life: &Life) -> Cmd {
         let Append { conv, place, sender, cid, ts, future_skew_ms_max, .. } = &self.queued.append;
-        let mut cmd = dialer.keys.call(&SCRIPTS.append, *conv, life);
+        let mut cmd = dialer.keys.call(&dialer.scripts.append, *conv, life);
         cmd.arg(format!("{sender} {cid}"))
             .arg(self.message.wire_bytes())
             .arg(given_text(&self.message))

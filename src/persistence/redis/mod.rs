@@ -43,7 +43,7 @@ use self::keys::Keys;
 use self::lane::{Lane, lane_of};
 use self::lineage::{Life, Lineage};
 use self::reader::Reader;
-use self::scripts::{SCRIPTS, Script};
+use self::scripts::{SCRIPTS, Script, Scripts};
 use self::status::Status;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery,
@@ -87,6 +87,7 @@ const MINE_SCAN_MAX: usize = 4_000;
 
 /// The engine.
 pub struct RedisPersistence {
+    scripts: &'static Scripts,
     keys: Keys,
     index: Arc<Index>,
     lineage: Arc<Lineage>,
@@ -101,12 +102,26 @@ pub struct RedisPersistence {
 
 /// Connects, and learns which life the store is in.
 pub async fn open(settings: RedisSettings) -> Result<Arc<RedisPersistence>, OpenError> {
+    open_with(settings, &SCRIPTS, LANES).await
+}
+
+/// The same with other scripts, and another number of lanes, which only tests have.
+async fn open_with(
+    settings: RedisSettings,
+    scripts: &'static Scripts,
+    lanes_wanted: usize,
+) -> Result<Arc<RedisPersistence>, OpenError> {
     let (lineage, status) = (Arc::new(Lineage::default()), Arc::new(Status::default()));
     let keys = Keys::new(&settings.prefix);
-    let dialer =
-        Dialer::new(&settings.url, keys.clone(), Arc::clone(&lineage), Arc::clone(&status))
-            // Its text is about the form, and never holds the URL.
-            .map_err(|error| OpenError::Url(error.to_string()))?;
+    let dialer = Dialer::new(
+        &settings.url,
+        scripts,
+        keys.clone(),
+        Arc::clone(&lineage),
+        Arc::clone(&status),
+    )
+    // Its text is about the form, and never holds the URL.
+    .map_err(|error| OpenError::Url(error.to_string()))?;
     let dialer = Arc::new(dialer);
     let deadline = Instant::now() + START_TIME;
     let first = loop {
@@ -122,8 +137,8 @@ pub async fn open(settings: RedisSettings) -> Result<Arc<RedisPersistence>, Open
     }
     let index = Arc::new(Index::default());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let mut lanes = Vec::with_capacity(LANES);
-    for _ in 0..LANES {
+    let mut lanes = Vec::with_capacity(lanes_wanted);
+    for _ in 0..lanes_wanted {
         let (lane, work) = Lane::new(Arc::clone(&dialer), Arc::clone(&index));
         tasks.spawn(work);
         lanes.push(lane);
@@ -131,6 +146,7 @@ pub async fn open(settings: RedisSettings) -> Result<Arc<RedisPersistence>, Open
     let (reader, work) = Reader::new(dialer, first, stop.clone());
     tasks.spawn(work);
     Ok(Arc::new(RedisPersistence {
+        scripts,
         keys,
         index,
         lineage,
@@ -151,7 +167,7 @@ impl RedisPersistence {
 
     async fn call(
         &self,
-        script: &'static Script,
+        script: &Script,
         conv: ConvId,
         arguments: Vec<String>,
     ) -> Result<(Reply, Arc<Life>), EngineError> {
@@ -197,6 +213,10 @@ impl Persistence for RedisPersistence {
         self.lineage.lost()
     }
 
+    fn clock_skew_ms(&self) -> Option<i64> {
+        self.status.clock_skew_ms()
+    }
+
     fn health(&self) -> Result<(), EngineError> {
         self.status.health()
     }
@@ -233,7 +253,7 @@ impl Persistence for RedisPersistence {
                 pipe.add_command(index::add(&self.keys, user, *conv, place, stamp));
             }
             let resume = resume.as_ref().filter(|(epoch, _)| *epoch == life.epoch);
-            let mut cmd = self.keys.call(&SCRIPTS.open, *conv, life);
+            let mut cmd = self.keys.call(&self.scripts.open, *conv, life);
             cmd.arg(user.as_str())
                 .arg(u8::from(matches!(**place, Place::Direct(..))))
                 .arg(peer.map_or("", UserName::as_str))
@@ -291,12 +311,12 @@ impl Persistence for RedisPersistence {
         let limit = query.limit.to_string();
         let arguments =
             vec![number(query.from), number(query.to), order.to_owned(), limit, ts, seq];
-        page(self.call(&SCRIPTS.range, query.conv, arguments).await?.0)
+        page(self.call(&self.scripts.range, query.conv, arguments).await?.0)
     }
 
     async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
         let arguments = vec![number(after.0), limit.to_string()];
-        page(self.call(&SCRIPTS.after, conv, arguments).await?.0)
+        page(self.call(&self.scripts.after, conv, arguments).await?.0)
     }
 
     async fn unread_late(
@@ -307,7 +327,7 @@ impl Persistence for RedisPersistence {
         limit: usize,
     ) -> Result<LatePage, EngineError> {
         let arguments = vec![user.to_string(), number(after.0), limit.to_string()];
-        let (mut reply, _) = self.call(&SCRIPTS.unread_late, conv, arguments).await?;
+        let (mut reply, _) = self.call(&self.scripts.unread_late, conv, arguments).await?;
         reply.text()?;
         let next = reply.number()?.map(Seq);
         Ok(LatePage { items: reply.messages()?, next })
@@ -318,7 +338,7 @@ impl Persistence for RedisPersistence {
         for (lo, hi) in request.ranges {
             arguments.extend([number(lo.0), number(hi.0)]);
         }
-        let (mut reply, _) = self.call(&SCRIPTS.ack, request.conv, arguments).await?;
+        let (mut reply, _) = self.call(&self.scripts.ack, request.conv, arguments).await?;
         Ok(match reply.text()?.as_str() {
             "above" => AckOutcome::AboveHead,
             "many" => AckOutcome::TooManyRanges,
@@ -347,7 +367,7 @@ impl Persistence for RedisPersistence {
                 let mut pipe = redis::pipe();
                 pipe.ignore_errors();
                 for (conv, place) in &entries {
-                    let mut cmd = self.keys.call(&SCRIPTS.mine, *conv, life);
+                    let mut cmd = self.keys.call(&self.scripts.mine, *conv, life);
                     cmd.arg(user.as_str()).arg(u8::from(matches!(**place, Place::Direct(..))));
                     pipe.add_command(cmd);
                 }
@@ -372,7 +392,7 @@ impl Persistence for RedisPersistence {
     }
 
     async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError> {
-        let (mut reply, _) = self.call(&SCRIPTS.summary, conv, vec![user.to_string()]).await?;
+        let (mut reply, _) = self.call(&self.scripts.summary, conv, vec![user.to_string()]).await?;
         reply.text()?;
         let unread = reply.capped()?;
         Ok(Summary { newest: reply.messages()?.pop(), unread })

@@ -12,6 +12,7 @@ use super::codec::Reply;
 use super::dialer::{Dialer, Identity, Link, ask, load};
 use super::failure::{self, Failure};
 use super::lineage::Life;
+use super::scripts::Scripts;
 use crate::clock;
 use crate::persistence::EngineError;
 
@@ -32,6 +33,7 @@ const SENDS_MAX: u8 = 3;
 
 /// The way to the shared connection.
 pub struct Reader {
+    scripts: &'static Scripts,
     links: watch::Receiver<Option<Link>>,
     broken: mpsc::Sender<Identity>,
 }
@@ -46,12 +48,13 @@ impl Reader {
         let (publish, links) = watch::channel(Some(first));
         // One report is enough; more of the same connection are dropped.
         let (broken, reports) = mpsc::channel(1);
+        let scripts = dialer.scripts;
         let keeper = Keeper { dialer, publish, reports };
         let work = async move {
             // Boxed: it holds whole connections.
             stop.run_until_cancelled(Box::pin(keeper.run())).await;
         };
-        (Self { links, broken }, work)
+        (Self { scripts, links, broken }, work)
     }
 
     /// Calls one script.
@@ -125,7 +128,7 @@ impl Reader {
                 self.report(&link);
                 self.next_link(&link, deadline).await;
             } else {
-                let _ = timeout_at(deadline, load(&mut link.connection)).await;
+                let _ = timeout_at(deadline, load(&mut link.connection, self.scripts)).await;
             }
         }
     }

@@ -4,6 +4,10 @@ use std::sync::LazyLock;
 
 use crate::model::{LIMITS, Limits};
 
+/// What stands in a script between a line that has an effect and the name of the effect.
+#[cfg(test)]
+const EFFECT: &str = " -- effect: ";
+
 /// A script as the server knows it.
 #[derive(Debug)]
 pub struct Script {
@@ -44,10 +48,28 @@ pub struct Scripts {
     pub lineage: Script,
 }
 
+/// The files: what each is called, and what it says.
+const FILES: [(&str, &str); 11] = [
+    ("conversation", include_str!("scripts/conversation.lua")),
+    ("reading", include_str!("scripts/reading.lua")),
+    ("append", include_str!("scripts/append.lua")),
+    ("open", include_str!("scripts/open.lua")),
+    ("range", include_str!("scripts/range.lua")),
+    ("after", include_str!("scripts/after.lua")),
+    ("unread_late", include_str!("scripts/unread_late.lua")),
+    ("ack", include_str!("scripts/ack.lua")),
+    ("summary", include_str!("scripts/summary.lua")),
+    ("mine", include_str!("scripts/mine.lua")),
+    ("lineage", include_str!("scripts/lineage.lua")),
+];
+
 impl Scripts {
-    fn new() -> Self {
-        const CONVERSATION: &str = include_str!("scripts/conversation.lua");
-        const READING: &str = include_str!("scripts/reading.lua");
+    fn new(files: &[(&str, String)]) -> Self {
+        let file = |name: &str| {
+            let found = files.iter().find(|(file, _)| *file == name);
+            found.map_or("", |(_, text)| text.as_str())
+        };
+        let conversation = file("conversation");
         let limits = format!(
             "local PAGE_BYTES_MAX, LATE_MAX, RESUME_MAX = {}, {}, {}\n\
              local UNREAD_MAX, SCAN_MAX, ACKED_RANGES_MAX = {}, {}, {}\n",
@@ -58,18 +80,40 @@ impl Scripts {
             Limits::SCAN_MAX,
             LIMITS.acked_ranges_max,
         );
-        let reading = |text| Script::new(&[&limits, CONVERSATION, READING, text]);
+        let reading = |name| Script::new(&[&limits, conversation, file("reading"), file(name)]);
         Self {
-            append: Script::new(&[CONVERSATION, include_str!("scripts/append.lua")]),
-            open: reading(include_str!("scripts/open.lua")),
-            range: reading(include_str!("scripts/range.lua")),
-            after: reading(include_str!("scripts/after.lua")),
-            unread_late: reading(include_str!("scripts/unread_late.lua")),
-            ack: reading(include_str!("scripts/ack.lua")),
-            summary: reading(include_str!("scripts/summary.lua")),
-            mine: Script::new(&[CONVERSATION, include_str!("scripts/mine.lua")]),
-            lineage: Script::new(&[include_str!("scripts/lineage.lua")]),
+            append: Script::new(&[conversation, file("append")]),
+            open: reading("open"),
+            range: reading("range"),
+            after: reading("after"),
+            unread_late: reading("unread_late"),
+            ack: reading("ack"),
+            summary: reading("summary"),
+            mine: Script::new(&[conversation, file("mine")]),
+            lineage: Script::new(&[file("lineage")]),
         }
+    }
+
+    /// Every line that has an effect: its file, and the name that its comment gives it.
+    #[cfg(test)]
+    pub fn effects() -> Vec<(&'static str, &'static str)> {
+        let of_file = |(file, text): (&'static str, &'static str)| {
+            let names = text.lines().filter_map(|line| line.split_once(EFFECT));
+            names.map(move |(_, name)| (file, name))
+        };
+        FILES.into_iter().flat_map(of_file).collect()
+    }
+
+    /// All scripts, but one line has no effect.
+    #[cfg(test)]
+    pub fn without(file: &str, effect: &str) -> Self {
+        let has_effect =
+            |line: &&str| line.split_once(EFFECT).is_some_and(|(_, name)| name == effect);
+        let files = FILES.map(|(name, text)| {
+            let kept = text.lines().filter(|line| name != file || !has_effect(line));
+            (name, kept.collect::<Vec<_>>().join("\n") + "\n")
+        });
+        Self::new(&files)
     }
 
     /// All of them, to load.
@@ -89,4 +133,5 @@ impl Scripts {
 }
 
 /// The scripts of this version.
-pub static SCRIPTS: LazyLock<Scripts> = LazyLock::new(Scripts::new);
+pub static SCRIPTS: LazyLock<Scripts> =
+    LazyLock::new(|| Scripts::new(&FILES.map(|(name, text)| (name, text.to_owned()))));

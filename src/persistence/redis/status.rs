@@ -83,6 +83,12 @@ impl Status {
         self.state().ahead_ms
     }
 
+    /// The same where it is too much.
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        let ahead_ms = self.ahead_ms();
+        (u128::from(ahead_ms.unsigned_abs()) > SKEW_MAX.as_millis()).then_some(ahead_ms)
+    }
+
     /// `Err` with the reason when writes cannot be taken now.
     pub fn health(&self) -> Result<(), EngineError> {
         let state = self.state();
@@ -94,12 +100,21 @@ impl Status {
                 "redis: the server is a replica; set REDIS_URL to its primary".to_owned(),
             ));
         }
-        if state.ahead_ms.unsigned_abs() > SKEW_MAX.as_millis() as u64 {
-            return Err(EngineError::Unavailable(format!(
-                "clock_skew: the clock of this node is {} ms off the server's; set both by NTP",
-                state.ahead_ms
-            )));
-        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_off_beyond_the_bound_in_both_directions() {
+        let status = Status::default();
+        for (ahead_ms, is_off) in [(0, false), (2_000, false), (2_001, true), (-2_001, true)] {
+            status.saw_clock(ahead_ms);
+            assert_eq!(status.clock_skew_ms(), is_off.then_some(ahead_ms));
+        }
+        assert!(status.health().is_ok(), "it takes writes all the same");
     }
 }

@@ -22,10 +22,10 @@ if not generation or not epoch or lost then
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   generation = math.max(now, (generation or 0) + 1, known_generation + 1)
   epoch = ARGV[2]
-  redis.call('HSET', KEYS[1], 'generation', string.format('%.0f', generation), 'epoch', epoch,
-    'run_id', ARGV[1], 'beat', 0)
-  if lost then redis.call('HSET', KEYS[1], 'lost_at_ms', string.format('%.0f', now)) end
-elseif run_id ~= ARGV[1] then
-  redis.call('HSET', KEYS[1], 'run_id', ARGV[1])
+  local life = { 'generation', string.format('%.0f', generation), 'epoch', epoch, 'beat', 0 }
+  redis.call('HSET', KEYS[1], unpack(life)) -- effect: life
+end
+if run_id ~= ARGV[1] then
+  redis.call('HSET', KEYS[1], 'run_id', ARGV[1]) -- effect: run_id
 end
 return { string.format('%.0f', generation), epoch, lost and 1 or 0 }

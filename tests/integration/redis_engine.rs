@@ -1,0 +1,129 @@
+//! The REDIS engine from outside, over a Redis of the test's own.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use chatctl::services::{Artifacts, Progress, free_port};
+use serde_json::{Value, json};
+
+use crate::support::{Server, unique};
+
+/// A node asks its server again what it is every 10 s.
+const ASKED_AGAIN: Duration = Duration::from_secs(15);
+
+/// A Redis that syncs each write; killed when dropped.
+struct Redis {
+    process: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Redis {
+    /// `None`: there is none on this machine, which CI does not accept.
+    async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let program =
+            match Artifacts::new(folder.path().join("cache")).redis(&Progress::silent()).await {
+                Ok(program) => program,
+                Err(error) => {
+                    assert!(std::env::var_os("CI").is_none(), "{error}");
+                    println!("LEFT OUT: the REDIS engine, for {error}");
+                    return None;
+                }
+            };
+        let port = free_port(&[std::net::Ipv4Addr::LOCALHOST.into()], None).unwrap();
+        let process = Command::new(program)
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Some(Self { process, port, _folder: folder })
+    }
+
+    /// What servers are told to use it.
+    fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS".to_owned()),
+            ("REDIS_URL", format!("redis://127.0.0.1:{}", self.port)),
+            ("CHATCTL_REQUIRE_DURABILITY", "disk".to_owned()),
+        ]
+    }
+
+    fn command(&self, words: &[&str]) {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+        redis::cmd(words[0]).arg(&words[1..]).exec(&mut connection).unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Until `/readyz` names a reason; the status that it came with.
+async fn reason(server: &Server, code: &str) -> u16 {
+    let begun = Instant::now();
+    loop {
+        let (status, body) = server.admin_get("/readyz").await;
+        if body.contains(&format!("\"code\":\"{code}\"")) {
+            return status;
+        }
+        assert!(begun.elapsed() < ASKED_AGAIN, "{code} is not told: {body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_store_resets_open_conversations_and_continues_none() {
+    let Some(redis) = Redis::start().await else { return };
+    let variables = redis.variables();
+    let variables = variables.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let server = Server::start_with(&variables).await;
+    let (ann_name, room) = (unique("ann"), unique("room"));
+    let mut ann = server.connect(&ann_name).await;
+    let mut bob = server.connect(&unique("bob")).await;
+    let opened = ann.open_channel(&room).await;
+    let conv = opened["conv"].clone();
+    bob.open_channel(&room).await;
+    for cid in ["c1", "c2", "c3"] {
+        ann.send(&conv, cid, None).await;
+    }
+    redis.command(&["FLUSHALL"]);
+    // Nobody sends anything: the heartbeat finds it.
+    for peer in [&mut ann, &mut bob] {
+        let reset = peer.push("reset").await;
+        assert_eq!(reset["conv"], conv);
+        assert_ne!(reset["epoch"], opened["epoch"]);
+    }
+    assert_eq!(reason(&server, "engine_lost_data").await, 200, "it works, but it is said");
+    let old = json!({"epoch": opened["epoch"], "seq": 2});
+    let again = ann.ok("open", json!({"to": {"channel": room}, "resume": old})).await;
+    assert_eq!(again["recovered"], json!(false), "no stream goes on under the old epoch: {again}");
+    assert_eq!(again["head"], 0);
+    bob.open_channel(&room).await;
+    assert_eq!(ann.send(&conv, "c4", None).await["seq"], 1, "numbers begin anew");
+    let pushed: Value = bob.push("msg").await;
+    assert_eq!(pushed["seq"], 1);
+}
+
+#[tokio::test]
+async fn a_class_that_falls_while_a_node_runs_makes_it_not_ready() {
+    let Some(redis) = Redis::start().await else { return };
+    let variables = redis.variables();
+    let variables = variables.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let server = Server::start_with(&variables).await;
+    assert_eq!(server.admin_get("/readyz").await.0, 200);
+    redis.command(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    assert_eq!(reason(&server, "durability").await, 503);
+    redis.command(&["CONFIG", "SET", "appendfsync", "always"]);
+    let begun = Instant::now();
+    while server.admin_get("/readyz").await.0 != 200 {
+        assert!(begun.elapsed() < ASKED_AGAIN, "ready again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
