@@ -20,7 +20,7 @@ mod open;
 mod paging;
 mod player;
 mod proof;
-pub(super) mod redis;
+pub(crate) mod redis;
 mod reference;
 mod reopen;
 mod resume;
