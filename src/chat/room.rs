@@ -35,6 +35,8 @@ struct State {
     ahead: BTreeMap<Seq, Arc<Message>>,
     /// The highest number heard of, held or not.
     highest_heard: Seq,
+    /// Hints may have been missed: the engine must be asked whether there is more.
+    in_doubt: bool,
     filling: bool,
     members: Vec<Member>,
     mutual: bool,
@@ -73,8 +75,19 @@ enum Position {
 pub enum Need {
     /// Nothing.
     Nothing,
-    /// Something is missing: call [`Room::missing_after`] in a while, read, and [`Room::fill`]. Said once until filled.
+    /// Something is missing, or may be: call [`Room::missing_after`] in a while, read, and [`Room::fill`]. Said once until filled.
     Fill,
+}
+
+/// What a room asks the engine for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The life of the store.
+    pub epoch: Epoch,
+    /// What comes after this number.
+    pub after: Seq,
+    /// There is something, for certain.
+    pub is_known: bool,
 }
 
 /// Whether an `open` took effect.
@@ -230,20 +243,38 @@ impl Room {
         state.need_fill()
     }
 
+    /// Takes the news that messages were stored up to `head`, without the messages.
+    pub fn heard(&self, epoch: &Epoch, head: Seq) -> Need {
+        let mut state = self.state();
+        if state.stream.as_ref().is_some_and(|stream| stream.epoch != *epoch) {
+            return Need::Nothing;
+        }
+        state.highest_heard = state.highest_heard.max(head);
+        state.need_fill()
+    }
+
+    /// Hints may have been missed. While the first `open` is being answered, its end asks for the fill.
+    pub fn doubt(&self) -> Need {
+        let mut state = self.state();
+        state.in_doubt = true;
+        state.need_fill()
+    }
+
     /// Whether something is missing that nobody fills yet.
     pub fn need(&self) -> Need {
         self.state().need_fill()
     }
 
-    /// The number after which messages are missing; `None` when none are, and the next gap asks anew.
-    pub fn missing_after(&self) -> Option<(Epoch, Seq)> {
+    /// What is missing; `None` when nothing is, and the next gap asks anew. A doubt is settled by this: whoever takes it
+    /// either fills the room or doubts again.
+    pub fn missing_after(&self) -> Option<Missing> {
         let mut state = self.state();
-        let missing = match &state.stream {
-            Some(stream) if state.highest_heard > stream.head => {
-                Some((stream.epoch.clone(), stream.head))
-            }
-            _ => None,
-        };
+        let missing = state.stream.as_ref().and_then(|stream| {
+            let is_known = state.highest_heard > stream.head;
+            let (epoch, after) = (stream.epoch.clone(), stream.head);
+            (is_known || state.in_doubt).then_some(Missing { epoch, after, is_known })
+        });
+        state.in_doubt &= missing.is_none();
         state.filling = missing.is_some();
         missing
     }
@@ -388,7 +419,10 @@ impl State {
     }
 
     fn need_fill(&mut self) -> Need {
-        let missing = self.stream.as_ref().is_some_and(|stream| self.highest_heard > stream.head);
+        let missing = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| self.in_doubt || self.highest_heard > stream.head);
         if missing && !self.filling {
             self.filling = true;
             return Need::Fill;

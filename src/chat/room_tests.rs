@@ -70,7 +70,7 @@ fn open(room: &Room, subscription: &Arc<Subscription>, committed: u64, stale: u6
 
 /// Fills as the service does.
 fn repair(room: &Room, committed: u64) {
-    while let Some((epoch, after)) = room.missing_after() {
+    while let Some(Missing { epoch, after, .. }) = room.missing_after() {
         room.fill(&epoch, (after.0 + 1..=committed).map(|seq| message(seq, "ann")).collect());
     }
 }
@@ -252,4 +252,29 @@ fn without_echo_a_refused_conflict_changes_nothing() {
     room.take(&epoch(), message(2, "ann"));
     quiet.send_ends(unanswered, None);
     assert_eq!(pushed(&quiet), vec![2]);
+}
+
+#[test]
+fn a_doubt_is_settled_by_asking_the_engine_once() {
+    let (room, ann) = (room(), subscriber("ann", true));
+    room.join(Arc::clone(&ann));
+    // While the first open is being answered nothing is known to ask after.
+    assert_eq!(room.doubt(), Need::Nothing);
+    open(&room, &ann, 2, 2);
+    assert_eq!(room.need(), Need::Fill);
+    repair(&room, 4);
+    assert_eq!(pushed(&ann), [3, 4]);
+    assert_eq!((room.need(), room.missing_after()), (Need::Nothing, None));
+
+    assert_eq!(room.doubt(), Need::Fill);
+    assert_eq!(room.doubt(), Need::Nothing, "somebody is at it");
+    let missing = Missing { epoch: epoch(), after: Seq(4), is_known: false };
+    assert_eq!(room.missing_after(), Some(missing));
+    assert_eq!(room.missing_after(), None, "the engine has no more");
+
+    assert_eq!(room.heard(&epoch(), Seq(4)), Need::Nothing);
+    assert_eq!(room.heard(&Epoch::new("another").unwrap(), Seq(9)), Need::Nothing);
+    assert_eq!(room.heard(&epoch(), Seq(6)), Need::Fill);
+    repair(&room, 6);
+    assert_eq!(pushed(&ann), [5, 6]);
 }

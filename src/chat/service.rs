@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use futures_util::StreamExt as _;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::directory::Directory;
 use super::encode;
-use super::room::{Need, Room};
+use super::room::{Missing, Need, Room};
 use super::rooms::Rooms;
-use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
+use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
 use crate::model::{ConvId, NodeId, Place, UserName};
 use crate::persistence::Persistence;
 use crate::protocol::{NoticePush, Push};
@@ -28,6 +29,8 @@ const REPAIR_LIMIT: usize = 200;
 const REPAIR_ATTEMPTS: u32 = 50;
 /// Between two attempts.
 const REPAIR_PAUSE: Duration = Duration::from_millis(100);
+/// Rooms that are compared with the engine at the same time after the bus was away.
+const CHECKS_MAX: usize = 32;
 /// How often `listed` pushes that had to wait are looked at.
 const LISTED_TICK: Duration = Duration::from_millis(250);
 
@@ -49,19 +52,21 @@ pub struct ChatService {
     pub(super) rooms: Rooms,
     pub(super) directory: Directory,
     draining: AtomicBool,
+    /// The bus was away: every room is to be compared with the engine.
+    gap: Notify,
     /// Everything that was begun and must end before the engine does.
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl ChatService {
-    /// Joins the engines to a node and begins to take hints.
+    /// Joins the engines to a node and begins to take hints. An error: the bus cannot be reached.
     pub async fn start(
         persistence: Arc<dyn Persistence>,
         distribution: Arc<dyn Distribution>,
         registry: Arc<dyn Registry>,
         settings: ChatSettings,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, StartError> {
         let service = Arc::new(Self {
             persistence,
             distribution,
@@ -70,16 +75,18 @@ impl ChatService {
             rooms: Rooms::default(),
             directory: Directory::default(),
             draining: AtomicBool::new(false),
+            gap: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
         let sink = Arc::new(Sink(Arc::downgrade(&service)));
-        service.distribution.start(sink).await;
+        service.distribution.start(sink).await?;
+        service.tasks.spawn(follow_gaps(Arc::clone(&service)));
         service.tasks.spawn(flush_listed(Arc::clone(&service)));
         if let Some(renewals) = service.persistence.renewals() {
             service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
         }
-        service
+        Ok(service)
     }
 
     /// The message engine.
@@ -106,6 +113,7 @@ impl ChatService {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.distribution.close().await;
         self.persistence.close().await;
     }
 
@@ -133,41 +141,74 @@ impl ChatService {
         let service = Arc::clone(self);
         self.spawn(async move {
             tokio::time::sleep(REORDER_WAIT).await;
-            let mut attempts = 0;
-            while let Some((epoch, after)) = room.missing_after() {
-                if room.is_empty() || service.stop.is_cancelled() {
-                    return;
-                }
-                match service.persistence.after(conv, after, REPAIR_LIMIT).await {
-                    Ok(page) if !page.items.is_empty() => {
-                        attempts = 0;
-                        metrics::counter!("chatctl_repaired_messages_total")
-                            .increment(page.items.len() as u64);
-                        room.fill(&epoch, page.items);
-                        continue;
-                    }
-                    Ok(_) => tracing::warn!(%conv, "a hint named a message that the engine does not show"),
-                    Err(error) => tracing::warn!(%conv, %error, "a stream could not be filled"),
-                }
-                let now = service.persistence.epoch();
-                if now != epoch {
-                    room.reset(&now);
-                    service.rooms.sweep(conv);
-                    return;
-                }
-                attempts += 1;
-                if attempts == REPAIR_ATTEMPTS {
-                    room.give_up();
-                    return;
-                }
-                tokio::time::sleep(REPAIR_PAUSE).await;
-            }
+            service.fill(conv, room).await;
         });
+    }
+
+    /// Reads from the engine until nothing is missing in a room that is as far as it is known.
+    async fn fill(&self, conv: ConvId, room: Arc<Room>) {
+        let mut attempts = 0;
+        while let Some(Missing { epoch, after, is_known }) = room.missing_after() {
+            if room.is_empty() || self.stop.is_cancelled() {
+                return;
+            }
+            match self.persistence.after(conv, after, REPAIR_LIMIT).await {
+                Ok(page) if !page.items.is_empty() => {
+                    attempts = 0;
+                    metrics::counter!("chatctl_repaired_messages_total")
+                        .increment(page.items.len() as u64);
+                    room.fill(&epoch, page.items);
+                    if page.more {
+                        // The need is this task's own: it asks at the head of the loop.
+                        let _ = room.doubt();
+                    }
+                    continue;
+                }
+                Ok(_) if !is_known => continue,
+                Ok(_) => {
+                    tracing::warn!(%conv, "a hint named a message that the engine does not show");
+                }
+                Err(error) => {
+                    tracing::warn!(%conv, %error, "a stream could not be filled");
+                    let _ = room.doubt();
+                }
+            }
+            let now = self.persistence.epoch();
+            if now != epoch {
+                room.reset(&now);
+                self.rooms.sweep(conv);
+                return;
+            }
+            attempts += 1;
+            if attempts == REPAIR_ATTEMPTS {
+                room.give_up();
+                return;
+            }
+            tokio::time::sleep(REPAIR_PAUSE).await;
+        }
+    }
+
+    /// Compares every room with the engine. Rooms that come later read after the gap anyway.
+    async fn check_rooms(&self) {
+        let check = |(conv, room): (ConvId, Arc<Room>)| async move {
+            if room.doubt() == Need::Fill {
+                self.fill(conv, room).await;
+            }
+        };
+        futures_util::stream::iter(self.rooms.all()).for_each_concurrent(CHECKS_MAX, check).await;
     }
 
     fn deliver(self: &Arc<Self>, hint: Hint) {
         match hint {
             Hint::Message(hint) => self.deliver_message(hint),
+            Hint::Head { conv, place, epoch, head } => {
+                if let Some(room) = self.rooms.get(conv)
+                    && room.heard(&epoch, head) == Need::Fill
+                {
+                    self.repair(conv, room);
+                }
+                self.directory.mention(conv, &place, head);
+            }
             Hint::Acked { conv, user, acked, session } => {
                 if let Some(room) = self.rooms.get(conv) {
                     room.acked(&user, &acked, &session);
@@ -203,6 +244,23 @@ impl HintSink for Sink {
     fn deliver(&self, hint: Hint) {
         if let Some(service) = self.0.upgrade() {
             service.deliver(hint);
+        }
+    }
+
+    fn gap(&self) {
+        if let Some(service) = self.0.upgrade() {
+            service.gap.notify_one();
+        }
+    }
+}
+
+/// Compares the rooms with the engine whenever the bus was away; what comes meanwhile is one more time.
+async fn follow_gaps(service: Arc<ChatService>) {
+    while service.stop.run_until_cancelled(service.gap.notified()).await.is_some() {
+        metrics::counter!("chatctl_hint_gaps_total").increment(1);
+        // Boxed: it holds many reads at once.
+        if service.stop.run_until_cancelled(Box::pin(service.check_rooms())).await.is_none() {
+            return;
         }
     }
 }

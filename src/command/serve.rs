@@ -24,6 +24,7 @@ use crate::config::{
 };
 use crate::distribution::Distribution;
 use crate::distribution::local::LocalDistribution;
+use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 #[cfg(feature = "faults")]
 use crate::faults::{self, Fault, FaultyDistribution, FaultyPersistence};
 use crate::model::NodeId;
@@ -74,12 +75,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     };
     // Before the engine opens: a signal while it recovers must not be lost.
     let mut signals = Signals::listen()?;
-    let engines = open_engines(&config).await?;
+    let node = NodeId::generate();
+    let engines = open_engines(&config, &node).await?;
     #[cfg(feature = "faults")]
     let engines = break_engines(engines, config.fault);
     check_durability(&config, &*engines.persistence, &engines.advice)?;
 
-    let node = NodeId::generate();
     let info = NodeInfo {
         node: node.clone(),
         distribution: engines.distribution.name(),
@@ -93,7 +94,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         engines.registry,
         ChatSettings { node, ping: config.ping },
     )
-    .await;
+    .await
+    .context("the distribution engine cannot start")?;
 
     let public_address = listeners.public.local_addr()?;
     let admin_address = listeners.admin.local_addr()?;
@@ -167,9 +169,14 @@ struct Engines {
 }
 
 /// The one place that knows which engines there are.
-async fn open_engines(config: &Config) -> anyhow::Result<Engines> {
-    let distribution: Arc<dyn Distribution> = match config.distribution {
+async fn open_engines(config: &Config, node: &NodeId) -> anyhow::Result<Engines> {
+    let distribution: Arc<dyn Distribution> = match &config.distribution {
         DistributionEngine::Local => Arc::new(LocalDistribution::default()),
+        DistributionEngine::Redis(RedisConfig { url, prefix }) => {
+            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+            let settings = redis_bus::RedisSettings { url, prefix, node: node.clone() };
+            Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
+        }
     };
     let registry: Arc<dyn Registry> = match config.registry {
         RegistryEngine::Local => Arc::new(LocalRegistry::default()),

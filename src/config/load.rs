@@ -32,20 +32,27 @@ impl Config {
         };
         let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
             "LOCAL" => PersistenceEngine::Local(local),
-            "REDIS" => PersistenceEngine::Redis(redis),
+            "REDIS" => PersistenceEngine::Redis(redis.clone()),
             other => {
                 let variable = variable("WS_MESSAGE_PERSISTENCE_ENGINE");
                 return Err(ConfigError::not_built(variable, other, "LOCAL or REDIS"));
             }
         };
-        reader.only_local("WS_MESSAGE_DISTRIBUTION_ENGINE")?;
+        let distribution = match reader.choice("WS_MESSAGE_DISTRIBUTION_ENGINE")? {
+            "LOCAL" => DistributionEngine::Local,
+            "REDIS" => DistributionEngine::Redis(redis),
+            other => {
+                let variable = variable("WS_MESSAGE_DISTRIBUTION_ENGINE");
+                return Err(ConfigError::not_built(variable, other, "LOCAL or REDIS"));
+            }
+        };
         reader.only_local("WS_CONN_PERSISTENCE_ENGINE")?;
         Ok(Self {
             listen: reader.address("CHATCTL_LISTEN")?,
             admin_listen: reader.address("CHATCTL_ADMIN_LISTEN")?,
             admin_address_file: reader.optional("CHATCTL_ADMIN_ADDRESS_FILE")?.map(PathBuf::from),
             persistence,
-            distribution: DistributionEngine::Local,
+            distribution,
             registry: RegistryEngine::Local,
             require_durability: reader
                 .parsed("CHATCTL_REQUIRE_DURABILITY", |text| text.parse().ok())?,
@@ -249,6 +256,11 @@ mod tests {
         "not built yet in this version; use LOCAL or REDIS"
     )]
     #[case("CHATCTL_REDIS_PREFIX", "a{b}", "visible ASCII")]
+    #[case(
+        "WS_MESSAGE_DISTRIBUTION_ENGINE",
+        "KAFKA",
+        "not built yet in this version; use LOCAL or REDIS"
+    )]
     #[case("WS_CONN_PERSISTENCE_ENGINE", "REDIS", "not built yet in this version; use LOCAL")]
     fn an_error_names_the_variable_the_value_and_what_is_allowed(
         #[case] key: &str,

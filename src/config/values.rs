@@ -94,6 +94,8 @@ pub enum LocalSync {
 pub enum DistributionEngine {
     /// Function calls: one node.
     Local,
+    /// Pub/sub of a Redis or Valkey server.
+    Redis(RedisConfig),
 }
 
 /// The registry with its settings.

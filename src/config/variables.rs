@@ -112,7 +112,7 @@ pub const VARIABLES: &[Variable] = &[
         "distribution-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS", "KAFKA"]),
-        "How messages become known to other nodes. This version has LOCAL: one node",
+        "How messages become known to other nodes. This version has LOCAL: one node; and REDIS: pub/sub of a Redis or Valkey server",
     ),
     variable(
         "WS_CONN_PERSISTENCE_ENGINE",

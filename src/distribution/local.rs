@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
-use super::{Distribution, Hint, HintSink};
+use super::{Distribution, Hint, HintSink, StartError};
 
 /// Hands each hint straight to the node's own sink.
 #[derive(Default)]
@@ -19,9 +19,10 @@ impl Distribution for LocalDistribution {
         "LOCAL"
     }
 
-    async fn start(&self, sink: Arc<dyn HintSink>) {
+    async fn start(&self, sink: Arc<dyn HintSink>) -> Result<(), StartError> {
         // A second start would be a mistake of our own; the first sink stays.
         let _ = self.sink.set(sink);
+        Ok(())
     }
 
     fn publish(&self, hint: Hint) {

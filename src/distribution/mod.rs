@@ -1,10 +1,15 @@
 //! How a stored message becomes known to the other nodes: the contract of every bus, and the buses.
 
+#[cfg(test)]
+mod conformance;
 pub mod local;
+pub mod redis;
+mod wire;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, Seq, SessionId, UserName};
 
@@ -23,24 +28,49 @@ pub trait Distribution: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Begins to hand every hint published from now on to `sink`. Called once, before the node
-    /// takes sessions; returns when nothing published afterwards can be missed by position.
-    async fn start(&self, sink: Arc<dyn HintSink>);
+    /// takes sessions; returns when nothing published afterwards can be missed by position. An error: the bus
+    /// cannot be reached, and the node must not start.
+    async fn start(&self, sink: Arc<dyn HintSink>) -> Result<(), StartError>;
 
     /// Tells all nodes. Order between calls is not kept.
     fn publish(&self, hint: Hint);
+
+    /// Tells what is still queued, if that is soon done, and ends the work behind the bus. Hints published afterwards may be lost.
+    async fn close(&self) {}
 }
+
+/// Why a bus cannot start. The text says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
 
 /// Where a node takes hints.
 pub trait HintSink: Send + Sync + 'static {
     /// Takes one hint; must not block.
     fn deliver(&self, hint: Hint);
+
+    /// Hints may have been missed until now: the bus was away, or somebody could not tell what was stored. What is open must be
+    /// compared with the engine. Must not block; calls that come close together may be answered as one.
+    fn gap(&self);
 }
 
 /// Something that the engine or a registry already holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hint {
     /// A message was stored.
     Message(MessageHint),
+    /// Messages were stored up to a number, and their own hints were lost on the way.
+    Head {
+        /// The conversation.
+        conv: ConvId,
+        /// What it is.
+        place: Arc<Place>,
+        /// The life of the store that `head` belongs to.
+        epoch: Epoch,
+        /// The highest number.
+        head: Seq,
+    },
     /// A user acknowledged; best effort, newest wins.
     Acked {
         /// The conversation.
@@ -73,7 +103,7 @@ pub enum Hint {
 }
 
 /// A stored message, for those who have its conversation open.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageHint {
     /// The conversation.
     pub conv: ConvId,

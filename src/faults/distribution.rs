@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::Fault;
 use super::pages::astray;
-use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
+use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
 use crate::model::{ConvId, Message};
 
 /// Long after rooms have given up waiting for it.
@@ -55,8 +55,12 @@ impl Distribution for FaultyDistribution {
         self.bus.name()
     }
 
-    async fn start(&self, sink: Arc<dyn HintSink>) {
-        self.bus.start(sink).await;
+    async fn start(&self, sink: Arc<dyn HintSink>) -> Result<(), StartError> {
+        self.bus.start(sink).await
+    }
+
+    async fn close(&self) {
+        self.bus.close().await;
     }
 
     fn publish(&self, hint: Hint) {

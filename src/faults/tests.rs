@@ -55,6 +55,8 @@ impl HintSink for Heard {
         let heard = (hint.conv, hint.message.seq.0, hint.message.cid.as_str().to_owned());
         self.0.lock().unwrap().push(heard);
     }
+
+    fn gap(&self) {}
 }
 
 #[rstest]
@@ -69,7 +71,7 @@ async fn hints_are_doubled_delayed_and_misrouted(
 ) {
     let bus = FaultyDistribution::new(Arc::new(LocalDistribution::default()), fault, 2);
     let heard = Arc::new(Heard::default());
-    bus.start(heard.clone()).await;
+    bus.start(heard.clone()).await.unwrap();
     for (name, seq) in [("a", 1), ("b", 2), ("a", 3), ("b", 4)] {
         bus.publish(Hint::Message(MessageHint {
             conv: place(name).conv_id(),

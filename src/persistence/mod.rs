@@ -4,7 +4,7 @@
 //! embedded engine is its reference. Engines know nothing of sessions, frames or rooms.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod local;
 pub mod redis;
 

@@ -125,7 +125,8 @@ impl TestServer {
             Arc::new(LocalRegistry::default()),
             ChatSettings { node, ping: settings.ping },
         )
-        .await;
+        .await
+        .unwrap();
         let stop = CancellationToken::new();
         let metrics = install_metrics().unwrap();
         let running = tokio::spawn(run(listeners, chat, info, settings, metrics, stop.clone()));

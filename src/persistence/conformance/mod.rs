@@ -20,7 +20,7 @@ pub(super) mod open;
 pub(super) mod paging;
 pub(super) mod player;
 mod proof;
-pub(super) mod redis;
+pub(crate) mod redis;
 mod reference;
 pub(super) mod reopen;
 mod resume;

@@ -1,0 +1,98 @@
+//! The REDIS bus against servers that fail, on real servers of our own.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::started;
+use super::subject::{Factory as _, Heard, RedisFactory, message, place};
+use crate::distribution::redis::{RedisDistribution, RedisSettings};
+use crate::model::NodeId;
+
+/// Silence of the server is noticed, and healed, within this after it is over or instead of it.
+const NOTICED_MAX: Duration = Duration::from_secs(5);
+/// More than the queue holds.
+const MANY: u64 = 20_000;
+
+fn command(factory: &RedisFactory, words: &[&str]) -> redis::Value {
+    let mut connection =
+        redis::Client::open(factory.server.url()).unwrap().get_connection().unwrap();
+    redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).unwrap()
+}
+
+fn signal(factory: &RedisFactory, signal: Signal) {
+    let pid = Pid::from_raw(factory.server.pid() as i32).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_cut_of_the_subscription_the_gap_is_told_and_hints_come_again() {
+    let Some(factory) = RedisFactory::redis() else { return };
+    let (here, heard_here) = started(&factory).await;
+    let (_there, heard) = started(&factory).await;
+    command(&factory, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+    assert!(heard.until_gap().await < Duration::from_secs(2));
+    heard_here.until_gap().await;
+    here.publish(message(&place(), 1, "x"));
+    heard.until("another node", |hints| Heard::highest(hints) == 1).await;
+    assert_eq!(heard_here.numbers(), [1], "the own node hears it once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_to_a_paused_server_does_not_block_and_the_head_is_told_afterwards() {
+    let Some(factory) = RedisFactory::redis() else { return };
+    let (here, own) = started(&factory).await;
+    let (_there, heard) = started(&factory).await;
+    signal(&factory, Signal::STOP);
+    let (begun, place) = (Instant::now(), place());
+    for seq in 1..=MANY {
+        here.publish(message(&place, seq, "x"));
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    own.until("the own node", |hints| hints.len() as u64 == MANY).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    signal(&factory, Signal::CONT);
+    let healed = Instant::now();
+    heard.until_gap().await;
+    heard.until("another node", |hints| Heard::highest(hints) == MANY).await;
+    here.publish(message(&place, MANY + 1, "x"));
+    heard.until("another node", |hints| Heard::highest(hints) == MANY + 1).await;
+    assert!(healed.elapsed() < NOTICED_MAX, "{:?}", healed.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_and_restarted_server_carries_hints_again() {
+    let Some(mut factory) = RedisFactory::redis() else { return };
+    let (here, _own) = started(&factory).await;
+    let (_there, heard) = started(&factory).await;
+    factory.server.kill();
+    let place = place();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for seq in 1..=10 {
+        here.publish(message(&place, seq, "x"));
+    }
+    factory.server.restart();
+    factory.server.wait();
+    heard.until_gap().await;
+    // Told before the other node was back, it is lost: that is what the gap is for.
+    here.publish(message(&place, 11, "x"));
+    heard.until("another node", |hints| Heard::highest(hints) == 11).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_server_the_start_fails_with_a_reason() {
+    let Some(mut factory) = RedisFactory::redis() else { return };
+    factory.server.kill();
+    let bus = factory.node();
+    let error = bus.start(std::sync::Arc::<Heard>::default()).await.unwrap_err().to_string();
+    assert!(error.contains("REDIS_URL"), "{error}");
+    let settings = RedisSettings {
+        url: "redis://:secret@".to_owned(),
+        prefix: String::new(),
+        node: NodeId::generate(),
+    };
+    let error = RedisDistribution::new(settings).err().unwrap().to_string();
+    assert!(error.contains("REDIS_URL") && !error.contains("secret"), "{error}");
+    bus.close().await;
+}

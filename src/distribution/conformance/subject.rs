@@ -1,0 +1,154 @@
+//! What the cases work with: buses, what was heard of them, and hints.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::distribution::local::LocalDistribution;
+use crate::distribution::redis::{RedisDistribution, RedisSettings};
+use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
+use crate::model::{ChannelName, Cid, Epoch, Message, MessageType, NodeId, Place, Seq, UserName};
+use crate::persistence::conformance::redis::{Server, program};
+
+/// Nothing that is waited for takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the suite gets nodes from: one bus.
+pub trait Factory: Send + Sync + 'static {
+    /// One more node.
+    fn node(&self) -> Arc<dyn Distribution>;
+
+    /// Whether nodes hear each other.
+    fn has_many_nodes(&self) -> bool;
+}
+
+/// The bus of one node.
+pub struct LocalFactory;
+
+impl Factory for LocalFactory {
+    fn node(&self) -> Arc<dyn Distribution> {
+        Arc::new(LocalDistribution::default())
+    }
+
+    fn has_many_nodes(&self) -> bool {
+        false
+    }
+}
+
+/// A bus on a server of its own.
+pub struct RedisFactory {
+    /// The server.
+    pub server: Server,
+}
+
+impl RedisFactory {
+    /// On Redis; `None` where it is not installed.
+    pub fn redis() -> Option<Self> {
+        let program = program("CHATCTL_TEST_REDIS_SERVER", &["redis-server"])?;
+        Some(Self { server: Server::start(&program, &[]) })
+    }
+
+    /// On Valkey; `None` where it is not installed.
+    pub fn valkey() -> Option<Self> {
+        let program = program("CHATCTL_TEST_VALKEY_SERVER", &["valkey-server"])?;
+        Some(Self { server: Server::start(&program, &[]) })
+    }
+}
+
+impl Factory for RedisFactory {
+    fn node(&self) -> Arc<dyn Distribution> {
+        let (url, prefix) = (self.server.url(), "test:".to_owned());
+        let settings = RedisSettings { url, prefix, node: NodeId::generate() };
+        Arc::new(RedisDistribution::new(settings).unwrap())
+    }
+
+    fn has_many_nodes(&self) -> bool {
+        true
+    }
+}
+
+/// What one node heard.
+#[derive(Default)]
+pub struct Heard(Mutex<(Vec<Hint>, usize)>);
+
+impl HintSink for Heard {
+    fn deliver(&self, hint: Hint) {
+        self.0.lock().unwrap().0.push(hint);
+    }
+
+    fn gap(&self) {
+        self.0.lock().unwrap().1 += 1;
+    }
+}
+
+impl Heard {
+    /// Waits until what was heard is enough.
+    pub async fn until(&self, who: &str, is_enough: impl Fn(&[Hint]) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_enough(&self.0.lock().unwrap().0) {
+            let heard = self.0.lock().unwrap().0.len();
+            assert!(Instant::now() < deadline, "{who} heard {heard} hints, and not what it should");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits for a gap; how long it took.
+    pub async fn until_gap(&self) -> Duration {
+        let started = Instant::now();
+        while self.gaps() == 0 {
+            assert!(started.elapsed() < PATIENCE, "no gap was told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        started.elapsed()
+    }
+
+    /// How often a gap was told.
+    pub fn gaps(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+
+    /// The numbers of messages, in the order of their coming.
+    pub fn numbers(&self) -> Vec<u64> {
+        let number = |hint: &Hint| match hint {
+            Hint::Message(hint) => Some(hint.message.seq.0),
+            _ => None,
+        };
+        self.0.lock().unwrap().0.iter().filter_map(number).collect()
+    }
+
+    /// The highest number heard of, with or without its message.
+    pub fn highest(hints: &[Hint]) -> u64 {
+        let number = |hint: &Hint| match hint {
+            Hint::Message(hint) => Some(hint.message.seq.0),
+            Hint::Head { head, .. } => Some(head.0),
+            _ => None,
+        };
+        hints.iter().filter_map(number).max().unwrap_or_default()
+    }
+}
+
+/// Some conversation.
+pub fn place() -> Arc<Place> {
+    Arc::new(Place::Channel(ChannelName::new("general").unwrap()))
+}
+
+/// A message that was stored there.
+pub fn message(place: &Arc<Place>, seq: u64, content: &str) -> Hint {
+    let ann = UserName::new("ann").unwrap();
+    Hint::Message(MessageHint {
+        conv: place.conv_id(),
+        place: Arc::clone(place),
+        epoch: Epoch::new("e").unwrap(),
+        node: NodeId::new("n").unwrap(),
+        message: Arc::new(Message {
+            seq: Seq(seq),
+            from: ann.clone(),
+            cid: Cid::new(&format!("c{seq}")).unwrap(),
+            kind: MessageType::new("text").unwrap(),
+            content: content.to_owned(),
+            ts: 1,
+            at: 2,
+            late: seq.is_multiple_of(2),
+        }),
+        became: vec![ann],
+    })
+}
