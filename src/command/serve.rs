@@ -146,6 +146,7 @@ fn services_of(config: &Config) -> Vec<ServiceKind> {
     }
     match config.distribution {
         DistributionEngine::Local => {}
+        DistributionEngine::Redis(_) => needed.push(ServiceKind::Redis),
     }
     match config.registry {
         RegistryEngine::Local => {}

@@ -8,6 +8,7 @@ use crate::distribution::redis::{RedisDistribution, RedisSettings};
 use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
 use crate::model::{ChannelName, Cid, Epoch, Message, MessageType, NodeId, Place, Seq, UserName};
 use crate::persistence::conformance::redis::{Server, program};
+use crate::services::ServiceKind;
 
 /// Nothing that is waited for takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,13 +44,13 @@ pub struct RedisFactory {
 impl RedisFactory {
     /// On Redis; `None` where it is not installed.
     pub fn redis() -> Option<Self> {
-        let program = program("CHATCTL_TEST_REDIS_SERVER", &["redis-server"])?;
+        let program = program(ServiceKind::Redis)?;
         Some(Self { server: Server::start(&program, &[]) })
     }
 
     /// On Valkey; `None` where it is not installed.
     pub fn valkey() -> Option<Self> {
-        let program = program("CHATCTL_TEST_VALKEY_SERVER", &["valkey-server"])?;
+        let program = program(ServiceKind::Valkey)?;
         Some(Self { server: Server::start(&program, &[]) })
     }
 }
