@@ -15,6 +15,7 @@ mod faults;
 mod limits;
 #[cfg(feature = "faults")]
 mod mutants;
+mod nodes;
 mod operations;
 mod realtime;
 mod support;
