@@ -16,6 +16,7 @@ mod init_env;
 mod limits;
 #[cfg(feature = "faults")]
 mod mutants;
+mod nodes;
 mod operations;
 mod realtime;
 mod redis_engine;
