@@ -34,13 +34,24 @@ async fn fill(engine: &RedisPersistence, rooms: &[Room], each: u64) {
     let mut calls = Vec::new();
     for (room, number) in all {
         let cid = format!("{number:036}");
-        calls.push(engine.append(room.named(&ann(), &cid, &content, PAST + number * 1_000)));
+        calls.push(store(engine, room.named(&ann(), &cid, &content, PAST + number * 1_000)));
         if calls.len() == IN_FLIGHT {
-            let outcomes = join_all(std::mem::take(&mut calls)).await;
-            assert!(outcomes.iter().all(Result::is_ok));
+            join_all(std::mem::take(&mut calls)).await;
         }
     }
-    assert!(join_all(calls).await.iter().all(Result::is_ok));
+    join_all(calls).await;
+}
+
+/// Stores a message; again, under its name, where a busy machine made it wait too long.
+async fn store(engine: &RedisPersistence, message: Append) {
+    const ATTEMPTS_MAX: u32 = 50;
+    for _ in 0..ATTEMPTS_MAX {
+        match engine.append(message.clone()).await {
+            Ok(_) => return,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    panic!("{:?} is not stored", message.cid);
 }
 
 fn used_memory(server: &Server) -> u64 {
@@ -175,7 +186,7 @@ async fn writes() {
             .arg(LIMITS.future_skew_ms_max)
             .arg("ann");
         let requests = if sync == "no" { 100_000 } else { 30_000 };
-        let base = benchmark(&server, &cmd, requests);
+        let mut before = benchmark(&server, &cmd, requests);
         for lanes in [1, 2, 4] {
             for rooms in [1, CONCURRENCY] {
                 let engine = open_with(settings.clone(), &SCRIPTS, lanes).await.expect("it runs");
@@ -188,17 +199,17 @@ async fn writes() {
                 });
                 let rate = rate.await;
                 engine.close().await;
+                // Beside it, because a machine is not equally fast for long.
+                let after = benchmark(&server, &cmd, requests);
+                let base = f64::midpoint(before, after);
+                before = after;
                 println!(
                     "appendfsync {sync}, {lanes} lanes, {rooms} conversations: {rate:.0}/s ÷ {base:.0}/s = {:.2}",
                     rate / base
                 );
             }
         }
-        println!(
-            "appendfsync {sync}: redis-benchmark again {:.0}/s; load {}",
-            benchmark(&server, &cmd, requests),
-            machine_load()
-        );
+        println!("load {}", machine_load());
     }
 }
 

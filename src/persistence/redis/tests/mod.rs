@@ -21,7 +21,7 @@ use super::{LANES, OpenError, RedisPersistence, RedisSettings, open, open_with};
 use crate::model::{Durability, LIMITS, Order, Seq, UserName};
 use crate::persistence::conformance::redis::{Server, fresh_settings, program};
 use crate::persistence::conformance::subject::{PAST, Room, everything};
-use crate::persistence::{AppendOutcome, EngineError, Persistence, RangeQuery};
+use crate::persistence::{Append, AppendOutcome, EngineError, Persistence, RangeQuery};
 use crate::services::ServiceKind;
 
 /// Every call is answered within this.
