@@ -1,13 +1,12 @@
 //! `chatctl init-env`: real services for the engines, from nothing.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
-use super::Exit;
+use super::{Exit, print_out};
 use crate::config::{
     DotenvMerge, KeptPlace, ServicesConfig, Sources, VariableArgs, cache_folder, state_folder,
 };
@@ -224,14 +223,6 @@ fn verdict(reports: &[ServiceReport]) -> Exit {
     if reports.iter().all(|report| report.health.is_ok()) { Exit::Pass } else { Exit::ToolError }
 }
 
-fn print_out(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .context("cannot write to stdout")
-}
-
 /// One line a service, and the reason beneath where one is not healthy.
 fn table(reports: &[ServiceReport]) -> String {
     let head =
@@ -278,7 +269,6 @@ mod tests {
     fn the_table_says_what_is_healthy_and_why_not() {
         let report = |kind, address: &str, resident_bytes, health| ServiceReport {
             kind,
-            nodes: 1,
             addresses: vec![address.to_owned()],
             resident_bytes,
             created: Vec::new(),

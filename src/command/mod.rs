@@ -6,7 +6,10 @@ pub mod check;
 pub mod init_env;
 pub mod serve;
 
+use std::io::Write as _;
 use std::process::ExitCode;
+
+use anyhow::Context as _;
 
 use crate::cli::Command;
 
@@ -43,4 +46,13 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
         Command::Check(args) => Box::pin(check::run(*args)).await,
     }
+}
+
+/// Writes to stdout at once, also where it is a pipe: somebody may be waiting for the line.
+fn print_out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")
 }

@@ -1,7 +1,7 @@
 //! `chatctl serve`: settings to engines to a server, until it is told to stop.
 
 use std::future::pending;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, init_env};
+use super::{Exit, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
     Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine, RedisConfig,
@@ -54,7 +54,7 @@ pub struct ServeArgs {
 /// Runs a server until a signal stops it (`Pass`) or its engine breaks (`ToolError`).
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if args.print_env_example {
-        print_line(env_example().trim_end())?;
+        print_out(&env_example())?;
         return Ok(Exit::Pass);
     }
     let mut sources = Sources::of_process(&args.variables)?;
@@ -109,7 +109,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         );
     }
     tracing::info!(%public_address, %admin_address, "serving");
-    print_line(&format!("ready ws://{public_address}{WEBSOCKET_PATH}"))?;
+    print_out(&format!("ready ws://{public_address}{WEBSOCKET_PATH}\n"))?;
 
     let stop = CancellationToken::new();
     let server = server::run(listeners, chat, info, settings(config), metrics, stop.clone());
@@ -333,11 +333,6 @@ fn write_address(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
                 path.display()
             )
         })
-}
-
-fn print_line(line: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
 }
 
 /// The signals that stop a server.

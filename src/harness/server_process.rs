@@ -1,7 +1,6 @@
 //! A server of our own: `chatctl serve` as a child process on free ports with fresh data.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,18 +12,13 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::error::HarnessError;
 use crate::client::Address;
+use crate::services::log_tail;
 
 /// How long a server may take until it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a server may take to drain after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(20);
-
-/// Lines of the log that a failed start shows.
-const LOG_TAIL_LINES: usize = 12;
-
-/// Bytes from the end of the log that those lines are looked for in.
-const LOG_TAIL_BYTES: u64 = 8 << 10;
 
 /// A running `chatctl serve`. Dropping it kills it, waits, and removes its data; [`ServerProcess::stop`]
 /// lets it drain first.
@@ -60,7 +54,7 @@ impl ServerProcess {
         let failed = |reason: String| HarnessError::Server {
             program: program.to_owned(),
             reason,
-            log_tail: log_tail(&data.log()).unwrap_or_default(),
+            log_tail: log_tail(&data.log()),
         };
         let mut child = Command::new(program)
             .args(arguments)
@@ -123,7 +117,7 @@ impl ServerProcess {
 
     /// The last lines of its log.
     pub fn log_tail(&self) -> Vec<String> {
-        log_tail(&self.data.log()).unwrap_or_default()
+        log_tail(&self.data.log())
     }
 
     /// Stops it with SIGTERM and waits; after the grace period it is killed. The text says what was
@@ -193,17 +187,6 @@ impl Drop for DataFolder {
     }
 }
 
-fn log_tail(path: &Path) -> io::Result<Vec<String>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    Ok(lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].to_vec())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +224,6 @@ mod tests {
         let (pid, data) = (server.pid().unwrap(), server.data_folder().to_owned());
         drop(server);
         assert!(!data.exists());
-        assert_eq!(crate::harness::host::resident_bytes(pid), None);
+        assert_eq!(crate::services::resident_bytes(pid), None);
     }
 }

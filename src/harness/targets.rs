@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::HarnessError;
-use super::host::{filesystem, resident_bytes};
+use super::host::filesystem;
 use super::metrics_scrape::Metrics;
 use super::server_process::ServerProcess;
 use crate::client::{Address, Client, ClientOptions};
 use crate::model::UserName;
+use crate::services::resident_bytes;
 
 /// Which servers to run against.
 #[derive(Debug, Clone, Default)]

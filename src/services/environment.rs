@@ -67,8 +67,6 @@ pub struct Plan {
 pub struct ServiceReport {
     /// Which.
     pub kind: ServiceKind,
-    /// Its nodes.
-    pub nodes: usize,
     /// `host:port` of each.
     pub addresses: Vec<String>,
     /// Memory of its processes where we run them.
@@ -306,7 +304,6 @@ fn report(
     let resident = service.processes().iter().map(|node| node.resident_bytes());
     ServiceReport {
         kind: service.kind(),
-        nodes: addresses.len(),
         addresses,
         resident_bytes: resident.fold(None, |sum, bytes| Some(sum.unwrap_or(0) + bytes?)),
         created,

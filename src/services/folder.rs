@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::ServiceError;
+use super::files::replace;
 
 /// What we made carries this file; nothing else is ever wiped.
 const LABEL: &str = "chatctl-services.json";
@@ -83,11 +84,8 @@ impl Folder {
 
     /// Replaces the label. Only with the lock in hand.
     pub fn write_label(&self, label: &Label) -> Result<(), ServiceError> {
-        let (path, beside) = (self.path.join(LABEL), self.path.join(LABEL_BESIDE));
         let text = serde_json::to_string_pretty(label).unwrap_or_default();
-        fs::write(&beside, text + "\n")
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(ServiceError::file(path))
+        replace(&self.path.join(LABEL), &(text + "\n"))
     }
 
     /// Waits for the right to change it, for `patience`; `on_wait` hears once who has it.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use super::files::{remove_file, replace};
+use super::log::log_tail;
 use super::{ServiceError, ServiceKind};
 
 /// Tells a process of ours from everybody else's even when its record was never written: its value
@@ -21,9 +22,6 @@ const MARK: &str = "CHATCTL_SERVICE_NODE";
 
 /// A log longer than this is begun anew at the next start.
 const LOG_BYTES_MAX: u64 = 16 << 20;
-
-/// Bytes from the end of the log, and lines of those, that an error shows.
-const LOG_TAIL: (u64, usize) = (8 << 10, 12);
 
 /// Time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(50);
@@ -181,27 +179,12 @@ impl NodeProcess {
 
     /// Bytes of memory that it holds; `None` when it does not run.
     pub fn resident_bytes(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.running()?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-        Some(kibibytes << 10)
+        resident_bytes(self.running()?)
     }
 
     /// The last lines of its log.
     pub fn log_tail(&self) -> Vec<String> {
-        let (bytes_max, lines_max) = LOG_TAIL;
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = File::open(self.log())?;
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(bytes_max)))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines[lines.len().saturating_sub(lines_max)..].to_vec()
+        log_tail(&self.log())
     }
 
     /// An error of this node, with the end of its log.
@@ -236,20 +219,12 @@ impl NodeProcess {
     }
 
     fn write(&self, record: &Record) -> Result<(), ServiceError> {
-        let (path, beside) = (self.record_path(), self.folder.join("process.json.new"));
         let text = serde_json::to_string(record).unwrap_or_default();
-        fs::write(&beside, text)
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(ServiceError::file(path))
+        replace(&self.record_path(), &text)
     }
 
     fn forget(&self) -> Result<(), ServiceError> {
-        match fs::remove_file(self.record_path()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(ServiceError::File { path: self.record_path(), source: error })
-            }
-            _ => Ok(()),
-        }
+        remove_file(&self.record_path())
     }
 
     fn find_marked(&self) -> Option<Record> {
@@ -287,6 +262,14 @@ impl Record {
     }
 }
 
+/// Resident memory of a process, bytes; `None` when it is gone or the system does not say.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
 fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     text.trim().to_owned()
@@ -310,6 +293,11 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             environment: Vec::new(),
         }
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        assert!(resident_bytes(std::process::id()).is_some_and(|bytes| bytes > 100_000));
     }
 
     #[tokio::test]

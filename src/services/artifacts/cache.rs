@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::super::{Progress, ServiceError, ServiceKind};
+use crate::services::files::remove_folder;
 
 /// Written last, into the folder it describes.
 const MANIFEST: &str = "chatctl-manifest.json";
@@ -85,7 +86,7 @@ impl Cache {
             sleep(LOOK).await;
         }
         let (beside, entry) = (self.folder.join(format!("{name}.part")), self.folder.join(name));
-        remove(&beside)?;
+        remove_folder(&beside)?;
         fs::create_dir(&beside).map_err(ServiceError::file(&beside))?;
         Ok(Vacancy { beside, entry, _lock: lock })
     }
@@ -104,7 +105,7 @@ impl Vacancy {
         manifest.add(&self.beside, "").map_err(at_fault())?;
         let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
         fs::write(self.beside.join(MANIFEST), text).map_err(at_fault())?;
-        remove(&self.entry)?;
+        remove_folder(&self.entry)?;
         fs::rename(&self.beside, &self.entry).map_err(ServiceError::file(&self.entry))?;
         Ok(self.entry.clone())
     }
@@ -113,7 +114,7 @@ impl Vacancy {
 impl Drop for Vacancy {
     fn drop(&mut self) {
         // The next one that fills it takes away what cannot be taken away now.
-        let _ = remove(&self.beside);
+        let _ = remove_folder(&self.beside);
     }
 }
 
@@ -129,15 +130,5 @@ impl Manifest {
             }
         }
         Ok(())
-    }
-}
-
-/// Removes a folder that may be there.
-fn remove(path: &Path) -> Result<(), ServiceError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ServiceError::File { path: path.to_owned(), source: error })
-        }
-        _ => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
+use super::files::remove_folder;
 use super::{
     Artifacts, Health, NodeProcess, Progress, Provision, Service, ServiceError, ServiceKind,
     version,
@@ -188,6 +189,6 @@ impl Service for CassandraService {
                 "cassandra still runs on the data that is to be wiped; stop it first: chatctl init-env --down".to_owned(),
             ));
         }
-        recipe::wipe(&native.settings.folder)
+        remove_folder(&native.settings.folder)
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::CassandraSettings;
+use crate::services::files::replace;
 use crate::services::{Recipe, ServiceError};
 
 const CONFIGURATION: &str = include_str!("cassandra.yaml");
@@ -156,21 +157,4 @@ fn joined(option: &str, path: &Path) -> OsString {
     let mut argument: OsString = option.into();
     argument.push(path);
     argument
-}
-
-/// Writes a file so that it is never there in part.
-fn replace(path: &Path, text: &str) -> Result<(), ServiceError> {
-    let beside = path.with_extension("new");
-    fs::write(&beside, text)
-        .and_then(|()| fs::rename(&beside, path))
-        .map_err(ServiceError::file(path))
-}
-
-pub(super) fn wipe(folder: &Path) -> Result<(), ServiceError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ServiceError::File { path: folder.to_owned(), source: error })
-        }
-        _ => Ok(()),
-    }
 }

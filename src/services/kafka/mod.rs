@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 
+use super::files::remove_folder;
 use super::{
     Artifacts, Health, NodeProcess, Progress, Provision, Service, ServiceError, ServiceKind,
     version,
@@ -177,6 +178,6 @@ impl Service for KafkaService {
                 "kafka still runs on the data that is to be wiped; stop it first: chatctl init-env --down".to_owned(),
             ));
         }
-        recipe::wipe(&native.settings.folder)
+        remove_folder(&native.settings.folder)
     }
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::process::Command;
 
 use super::{KafkaNode, KafkaSettings};
+use crate::services::files::replace;
 use crate::services::{NodeProcess, Recipe, ServiceError};
 
 const PROPERTIES: &str = include_str!("server.properties");
@@ -148,21 +149,4 @@ fn cluster_id(folder: &Path) -> Result<String, ServiceError> {
     let id = URL_SAFE_NO_PAD.encode(bytes);
     replace(&path, &id)?;
     Ok(id)
-}
-
-/// Writes a file so that it is never there in part.
-fn replace(path: &Path, text: &str) -> Result<(), ServiceError> {
-    let beside = path.with_extension("new");
-    fs::write(&beside, text)
-        .and_then(|()| fs::rename(&beside, path))
-        .map_err(ServiceError::file(path))
-}
-
-pub(super) fn wipe(folder: &Path) -> Result<(), ServiceError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ServiceError::File { path: folder.to_owned(), source: error })
-        }
-        _ => Ok(()),
-    }
 }

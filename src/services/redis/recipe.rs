@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::{Recipe, ServiceError};
+use crate::services::files::{remove_file, remove_folder};
 
 /// The same for both: no setting in it is younger than Redis 7.
 const TEMPLATE: &str = include_str!("redis.conf");
@@ -26,18 +27,8 @@ pub(super) fn prepare(program: PathBuf, folder: &Path, port: u16) -> Result<Reci
 
 /// Removes what [`prepare`] and the server made.
 pub(super) fn wipe(folder: &Path) -> Result<(), ServiceError> {
-    let (data, configuration) = (folder.join(DATA), folder.join(CONFIGURATION));
-    let removed =
-        [(fs::remove_dir_all(&data), data), (fs::remove_file(&configuration), configuration)];
-    for (result, path) in removed {
-        match result {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ServiceError::File { path, source: error });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    remove_folder(&folder.join(DATA))?;
+    remove_file(&folder.join(CONFIGURATION))
 }
 
 fn configuration(port: u16) -> String {

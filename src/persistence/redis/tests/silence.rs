@@ -2,7 +2,7 @@
 
 use super::proxy::Proxy;
 use super::*;
-use crate::harness::host::resident_bytes;
+use crate::services::resident_bytes;
 
 /// A dead server is noticed within this.
 const NOTICED_MAX: Duration = Duration::from_secs(5);
