@@ -2,7 +2,7 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry} → model`, `{bench, check} → harness → client → protocol → model`.
+//! `chat → {persistence, distribution, registry} → {redis_link, model}`, `{bench, check} → harness → client → protocol → model`.
 
 pub mod bench;
 pub mod chat;
@@ -19,6 +19,7 @@ pub mod harness;
 pub mod model;
 pub mod persistence;
 pub mod protocol;
+pub mod redis_link;
 pub mod registry;
 pub mod server;
 pub mod services;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Told};
@@ -14,6 +14,7 @@ use super::dialer::{Dialer, REDIAL_PAUSE};
 use crate::distribution::Hint;
 use crate::distribution::wire::{Note, encode};
 use crate::model::NodeId;
+use crate::redis_link::in_time;
 
 /// Hints that may wait; beyond, they are dropped.
 const QUEUE_HINTS_MAX: usize = 8_192;
@@ -124,7 +125,7 @@ impl Worker {
                 Ok(false) => match self.next_batch().await {
                     Some(batch) => self.send(connection, batch).await,
                     None if self.stop.is_cancelled() => return,
-                    None => in_time(redis::cmd("PING").exec_async(connection)).await,
+                    None => in_time(SENT_TIME, redis::cmd("PING").exec_async(connection)).await,
                 },
                 Err(reason) => Err(reason),
             };
@@ -163,7 +164,7 @@ impl Worker {
         for queued in &batch {
             pipe.cmd("PUBLISH").arg(&self.dialer.channel).arg(&queued.bytes).ignore();
         }
-        let sent = in_time(pipe.exec_async(connection)).await;
+        let sent = in_time(SENT_TIME, pipe.exec_async(connection)).await;
         if sent.is_err() {
             // Perhaps told, perhaps not: telling it again does no harm.
             for queued in batch {
@@ -183,7 +184,7 @@ impl Worker {
         for bytes in notes.iter().filter_map(|note| encode(&self.node, note)) {
             pipe.cmd("PUBLISH").arg(&self.dialer.channel).arg(bytes).ignore();
         }
-        let sent = in_time(pipe.exec_async(connection)).await;
+        let sent = in_time(SENT_TIME, pipe.exec_async(connection)).await;
         if sent.is_err() {
             self.shared.backlog.put_back(notes);
         }
@@ -196,13 +197,5 @@ impl Worker {
             self.shared.bytes.fetch_sub(queued.bytes.len(), Ordering::Relaxed);
             self.shared.lose(queued.told);
         }
-    }
-}
-
-async fn in_time(work: impl Future<Output = redis::RedisResult<()>> + Send) -> Result<(), String> {
-    match timeout(SENT_TIME, work).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer in {} ms", SENT_TIME.as_millis())),
     }
 }

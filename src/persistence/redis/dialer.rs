@@ -2,14 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError, RedisResult, Value,
-};
-use tokio::time::timeout;
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisError, RedisResult, Value};
 
 use super::facts::Facts;
 use super::keys::Keys;
@@ -17,13 +12,7 @@ use super::lineage::{Life, Lineage};
 use super::scripts::Scripts;
 use super::status::Status;
 use crate::model::{Durability, Epoch};
-
-/// A connection that is not ready in this time will not be.
-const DIAL_TIME: Duration = Duration::from_secs(1);
-/// Idle time after which the kernel asks whether the peer is there, and time between two such questions.
-const KEEPALIVE: Duration = Duration::from_secs(2);
-/// Sent bytes that the peer's kernel has not confirmed for this long end the connection.
-const USER_TIMEOUT: Duration = Duration::from_secs(4);
+use crate::redis_link::{self, DIAL_TIME, in_time};
 
 /// Makes connections to one server.
 pub struct Dialer {
@@ -65,12 +54,7 @@ impl Dialer {
         lineage: Arc<Lineage>,
         status: Arc<Status>,
     ) -> RedisResult<Self> {
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(keepalive)
-            .set_user_timeout(USER_TIMEOUT);
-        let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
+        let client = redis_link::client(url, ProtocolVersion::RESP2)?;
         Ok(Self { client, scripts, keys, lineage, status })
     }
 
@@ -78,18 +62,12 @@ impl Dialer {
     /// replaces; the server forgets what it has of it, so that calls that wait there unread cannot
     /// be done after those of the new one.
     pub async fn dial(&self, previous: Option<&Identity>) -> Result<Link, String> {
-        match timeout(DIAL_TIME, self.dial_patiently(previous)).await {
-            Ok(Ok(link)) => Ok(link),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer in {} ms", DIAL_TIME.as_millis())),
-        }
+        in_time(DIAL_TIME, Box::pin(self.dial_patiently(previous))).await
     }
 
     async fn dial_patiently(&self, previous: Option<&Identity>) -> Result<Link, RedisError> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            redis_link::connect(&self.client, AsyncConnectionConfig::new()).await?;
         let client_id: u64 = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await?;
         load(&mut connection, self.scripts).await?;
         let facts = ask(&mut connection).await?;
