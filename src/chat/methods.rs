@@ -108,9 +108,7 @@ impl Greeted {
             self.service.rooms.leave(*conv, &self.handle.id);
         }
         self.service.directory.remove(&self.handle);
-        if self.service.registry.disconnect(&self.handle.user, &self.handle.id).await {
-            self.service.publish_presence(&self.handle.user, false);
-        }
+        self.service.registry.disconnect(&self.handle.user, &self.handle.id).await;
     }
 
     fn answer(&self, id: u64, outcome: Outcome) {

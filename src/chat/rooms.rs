@@ -19,7 +19,15 @@ pub struct Rooms {
     shards: Vec<Shard>,
     hasher: RandomState,
     /// The open direct chats of each user, for presence.
-    direct: Mutex<HashMap<UserName, HashSet<ConvId>>>,
+    direct: Mutex<HashMap<UserName, Direct>>,
+}
+
+/// What is open of one user.
+#[derive(Debug, Default)]
+struct Direct {
+    convs: HashSet<ConvId>,
+    /// Of the newest change of presence that was told here.
+    version: u64,
 }
 
 impl Default for Rooms {
@@ -36,7 +44,7 @@ impl Rooms {
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn direct(&self) -> MutexGuard<'_, HashMap<UserName, HashSet<ConvId>>> {
+    fn direct(&self) -> MutexGuard<'_, HashMap<UserName, Direct>> {
         self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,7 +74,7 @@ impl Rooms {
         let room = shard.entry(conv).or_insert_with(|| {
             let mut direct = self.direct();
             for user in place.participants() {
-                direct.entry(user.clone()).or_default().insert(conv);
+                direct.entry(user.clone()).or_default().convs.insert(conv);
             }
             Arc::new(Room::new(conv, Arc::clone(place)))
         });
@@ -96,22 +104,25 @@ impl Rooms {
         let Some(room) = shard.remove(&conv) else { return };
         let mut direct = self.direct();
         for user in room.place().participants() {
-            if let Some(convs) = direct.get_mut(user) {
-                convs.remove(&conv);
-                if convs.is_empty() {
+            if let Some(of_user) = direct.get_mut(user) {
+                of_user.convs.remove(&conv);
+                if of_user.convs.is_empty() {
                     direct.remove(user);
                 }
             }
         }
     }
 
-    /// The open direct chats of a user.
-    pub fn direct_rooms_of(&self, user: &UserName) -> Vec<Arc<Room>> {
-        let convs: Vec<ConvId> = self
-            .direct()
-            .get(user)
-            .map(|convs| convs.iter().copied().collect())
-            .unwrap_or_default();
+    /// The open direct chats of a user that are to be told of a change of presence; none when a newer one was told. 0 is a
+    /// guess: it is told, and what comes is newer.
+    pub fn told_of(&self, user: &UserName, version: u64) -> Vec<Arc<Room>> {
+        let convs: Vec<ConvId> = match self.direct().get_mut(user) {
+            Some(of_user) if version == 0 || version > of_user.version => {
+                of_user.version = of_user.version.max(version);
+                of_user.convs.iter().copied().collect()
+            }
+            _ => Vec::new(),
+        };
         convs.into_iter().filter_map(|conv| self.get(conv)).collect()
     }
 }

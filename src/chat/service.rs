@@ -14,11 +14,11 @@ use super::directory::Directory;
 use super::encode;
 use super::room::{Missing, Need, Room};
 use super::rooms::Rooms;
-use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
+use crate::distribution::{self, Distribution, Hint, HintSink, MessageHint};
 use crate::model::{ConvId, NodeId, Place, UserName};
 use crate::persistence::Persistence;
 use crate::protocol::{NoticePush, Push};
-use crate::registry::Registry;
+use crate::registry::{self, Change, PresenceSink, Registry};
 
 /// How long a hint that is ahead waits for an earlier one before the engine is asked. Concurrent
 /// sends overtake each other by far less.
@@ -43,6 +43,17 @@ pub struct ChatSettings {
     pub ping: Duration,
 }
 
+/// Why a node's chat cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nothing can be heard from other nodes.
+    #[error("the distribution engine cannot start: {0}")]
+    Distribution(#[from] distribution::StartError),
+    /// Nobody could tell who is here.
+    #[error("the registry cannot start: {0}")]
+    Registry(#[from] registry::StartError),
+}
+
 /// One node's chat. Sessions come and go; the service lives as long as the process.
 pub struct ChatService {
     pub(super) persistence: Arc<dyn Persistence>,
@@ -60,7 +71,7 @@ pub struct ChatService {
 }
 
 impl ChatService {
-    /// Joins the engines to a node and begins to take hints. An error: the bus cannot be reached.
+    /// Joins the engines to a node and begins to take hints. An error: the bus or the registry cannot be reached.
     pub async fn start(
         persistence: Arc<dyn Persistence>,
         distribution: Arc<dyn Distribution>,
@@ -80,13 +91,23 @@ impl ChatService {
             stop: CancellationToken::new(),
         });
         let sink = Arc::new(Sink(Arc::downgrade(&service)));
-        service.distribution.start(sink).await?;
+        service.distribution.start(sink.clone()).await?;
+        // Second: what it tells travels over the bus.
+        if let Err(error) = service.registry.start(sink).await {
+            service.distribution.close().await;
+            return Err(error.into());
+        }
         service.tasks.spawn(follow_gaps(Arc::clone(&service)));
         service.tasks.spawn(flush_listed(Arc::clone(&service)));
         if let Some(renewals) = service.persistence.renewals() {
             service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
         }
         Ok(service)
+    }
+
+    /// Who is connected.
+    pub fn registry(&self) -> &dyn Registry {
+        &*self.registry
     }
 
     /// The message engine.
@@ -113,6 +134,8 @@ impl ChatService {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        // Before the bus: it tells who went.
+        self.registry.close().await;
         self.distribution.close().await;
         self.persistence.close().await;
     }
@@ -214,8 +237,8 @@ impl ChatService {
                     room.acked(&user, &acked, &session);
                 }
             }
-            Hint::Presence { user, online } => {
-                for room in self.rooms.direct_rooms_of(&user) {
+            Hint::Presence { user, online, version } => {
+                for room in self.rooms.told_of(&user, version) {
                     room.presence(&user, online);
                 }
             }
@@ -225,11 +248,6 @@ impl ChatService {
         }
     }
 
-    /// Tells the other nodes, and this one, whether a user is here.
-    pub(super) fn publish_presence(&self, user: &UserName, online: bool) {
-        self.distribution.publish(Hint::Presence { user: user.clone(), online });
-    }
-
     /// Whether `open` in a direct chat may tell that the other user is connected.
     pub(super) async fn online(&self, place: &Place, user: &UserName) -> Option<bool> {
         let peer = place.peer_of(user)?;
@@ -237,7 +255,7 @@ impl ChatService {
     }
 }
 
-/// The bus holds the service weakly: it must not keep it alive.
+/// The bus and the registry hold the service weakly: they must not keep it alive.
 struct Sink(std::sync::Weak<ChatService>);
 
 impl HintSink for Sink {
@@ -250,6 +268,15 @@ impl HintSink for Sink {
     fn gap(&self) {
         if let Some(service) = self.0.upgrade() {
             service.gap.notify_one();
+        }
+    }
+}
+
+impl PresenceSink for Sink {
+    fn changed(&self, change: Change) {
+        let Change { user, online, version } = change;
+        if let Some(service) = self.0.upgrade() {
+            service.distribution.publish(Hint::Presence { user, online, version });
         }
     }
 }

@@ -110,9 +110,7 @@ impl Session {
         };
         self.outbox.push(encode::reply(id, Ok(Reply::Hello(Box::new(reply)))));
         service.directory.add(handle);
-        if service.registry.connect(&hello.user, &session).await {
-            service.publish_presence(&hello.user, true);
-        }
+        service.registry.connect(&hello.user, &session).await;
     }
 
     /// Ends the session: no more pushes, no longer online. Commands in flight still take effect.

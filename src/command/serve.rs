@@ -34,6 +34,7 @@ use crate::persistence::redis::{self, RedisSettings};
 use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
+use crate::registry::redis::{self as redis_registry, RedisRegistry};
 use crate::server::{self, Listeners, NodeInfo, ServerSettings};
 use crate::services::ServiceKind;
 
@@ -76,7 +77,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     // Before the engine opens: a signal while it recovers must not be lost.
     let mut signals = Signals::listen()?;
     let node = NodeId::generate();
-    let engines = open_engines(&config, &node).await?;
+    let name = node_name(&config, listeners.public.local_addr()?);
+    let engines = open_engines(&config, &node, &name).await?;
     #[cfg(feature = "faults")]
     let engines = break_engines(engines, config.fault);
     check_durability(&config, &*engines.persistence, &engines.advice)?;
@@ -94,8 +96,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         engines.registry,
         ChatSettings { node, ping: config.ping },
     )
-    .await
-    .context("the distribution engine cannot start")?;
+    .await?;
 
     let public_address = listeners.public.local_addr()?;
     let admin_address = listeners.admin.local_addr()?;
@@ -137,6 +138,13 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     }
 }
 
+/// What this node is known by after a restart. An address is bound once on a host.
+fn node_name(config: &Config, address: SocketAddr) -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    config.node.clone().unwrap_or_else(|| format!("{host}/{address}"))
+}
+
 /// The services that the chosen engines need.
 fn services_of(config: &Config) -> Vec<ServiceKind> {
     let mut needed = Vec::new();
@@ -150,6 +158,7 @@ fn services_of(config: &Config) -> Vec<ServiceKind> {
     }
     match config.registry {
         RegistryEngine::Local => {}
+        RegistryEngine::Redis(_) => needed.push(ServiceKind::Redis),
     }
     needed.sort_unstable();
     needed.dedup();
@@ -170,7 +179,7 @@ struct Engines {
 }
 
 /// The one place that knows which engines there are.
-async fn open_engines(config: &Config, node: &NodeId) -> anyhow::Result<Engines> {
+async fn open_engines(config: &Config, node: &NodeId, name: &str) -> anyhow::Result<Engines> {
     let distribution: Arc<dyn Distribution> = match &config.distribution {
         DistributionEngine::Local => Arc::new(LocalDistribution::default()),
         DistributionEngine::Redis(RedisConfig { url, prefix }) => {
@@ -179,8 +188,14 @@ async fn open_engines(config: &Config, node: &NodeId) -> anyhow::Result<Engines>
             Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
         }
     };
-    let registry: Arc<dyn Registry> = match config.registry {
+    let registry: Arc<dyn Registry> = match &config.registry {
         RegistryEngine::Local => Arc::new(LocalRegistry::default()),
+        RegistryEngine::Redis(RedisConfig { url, prefix }) => {
+            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+            let (name, node, lease) = (name.to_owned(), node.clone(), config.lease);
+            let settings = redis_registry::RedisSettings { url, prefix, name, node, lease };
+            Arc::new(RedisRegistry::new(settings).context("the REDIS registry cannot start")?)
+        }
     };
     match &config.persistence {
         PersistenceEngine::Local(settings) => {

@@ -40,20 +40,25 @@ impl Config {
         };
         let distribution = match reader.choice("WS_MESSAGE_DISTRIBUTION_ENGINE")? {
             "LOCAL" => DistributionEngine::Local,
-            "REDIS" => DistributionEngine::Redis(redis),
+            "REDIS" => DistributionEngine::Redis(redis.clone()),
             other => {
                 let variable = variable("WS_MESSAGE_DISTRIBUTION_ENGINE");
                 return Err(ConfigError::not_built(variable, other, "LOCAL or REDIS"));
             }
         };
-        reader.only_local("WS_CONN_PERSISTENCE_ENGINE")?;
+        let registry = match reader.choice("WS_CONN_PERSISTENCE_ENGINE")? {
+            "REDIS" => RegistryEngine::Redis(redis),
+            _ => RegistryEngine::Local,
+        };
         Ok(Self {
             listen: reader.address("CHATCTL_LISTEN")?,
             admin_listen: reader.address("CHATCTL_ADMIN_LISTEN")?,
             admin_address_file: reader.optional("CHATCTL_ADMIN_ADDRESS_FILE")?.map(PathBuf::from),
             persistence,
             distribution,
-            registry: RegistryEngine::Local,
+            registry,
+            node: reader.parsed("CHATCTL_NODE", node_name)?,
+            lease: reader.duration("CHATCTL_LEASE_MS")?,
             require_durability: reader
                 .parsed("CHATCTL_REQUIRE_DURABILITY", |text| text.parse().ok())?,
             ping: reader.duration("CHATCTL_PING_MS")?,
@@ -84,6 +89,11 @@ impl Config {
 fn redis_prefix(text: &str) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
     text.bytes().all(allowed).then(|| text.to_owned())
+}
+
+fn node_name(text: &str) -> Option<String> {
+    let is_short = (1..=200).contains(&text.len());
+    (is_short && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
 }
 
 fn parse_origins(text: &str) -> Option<Vec<Origin>> {
@@ -171,13 +181,6 @@ impl Reader<'_> {
     fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {
         self.required(key, |value| value.parse().ok())
     }
-
-    fn only_local(&self, key: &'static str) -> Result<(), ConfigError> {
-        match self.choice(key)? {
-            "LOCAL" => Ok(()),
-            other => Err(ConfigError::not_built(variable(key), other, "LOCAL")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -261,7 +264,9 @@ mod tests {
         "KAFKA",
         "not built yet in this version; use LOCAL or REDIS"
     )]
-    #[case("WS_CONN_PERSISTENCE_ENGINE", "REDIS", "not built yet in this version; use LOCAL")]
+    #[case("WS_CONN_PERSISTENCE_ENGINE", "KAFKA", "LOCAL, REDIS")]
+    #[case("CHATCTL_NODE", "two words", "visible ASCII")]
+    #[case("CHATCTL_LEASE_MS", "499", "an integer from 500")]
     fn an_error_names_the_variable_the_value_and_what_is_allowed(
         #[case] key: &str,
         #[case] value: &str,

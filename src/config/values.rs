@@ -22,6 +22,10 @@ pub struct Config {
     pub distribution: DistributionEngine,
     /// Where it is kept who is connected.
     pub registry: RegistryEngine,
+    /// What this node is known by after a restart; `None`: by its host and its address.
+    pub node: Option<String>,
+    /// How long a node that ends without a goodbye counts as running.
+    pub lease: Duration,
     /// Refuse to start below this class.
     pub require_durability: Option<Durability>,
     /// Time between two pings.
@@ -103,6 +107,8 @@ pub enum DistributionEngine {
 pub enum RegistryEngine {
     /// A map in memory: one node.
     Local,
+    /// A Redis or Valkey server.
+    Redis(RedisConfig),
 }
 
 /// How it is logged.

@@ -119,7 +119,21 @@ pub const VARIABLES: &[Variable] = &[
         "registry-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS"]),
-        "Where it is kept who is connected. This version has LOCAL: one node",
+        "Where it is kept who is connected: LOCAL: one node; REDIS: a Redis or Valkey server",
+    ),
+    variable(
+        "CHATCTL_NODE",
+        "node",
+        None,
+        Kind::Text { name: "NAME", allowed: "1 to 200 visible ASCII characters" },
+        "What this node is known by after a restart, unlike every other node: what its last start left is then taken over at once. Host name and listening address where it is not set",
+    ),
+    variable(
+        "CHATCTL_LEASE_MS",
+        "lease-ms",
+        Some("10000"),
+        milliseconds(500),
+        "How long a node that ends without a goodbye counts as running: its users stay online so long",
     ),
     Variable {
         secret: true,

@@ -21,8 +21,8 @@ fn one_of_each() -> Vec<Hint> {
         message(&place, 7, "\" \\ \n \u{0} é 🦀"),
         Hint::Head { conv, place: Arc::clone(&place), epoch: Epoch::generate(), head: Seq(8) },
         Hint::Acked { conv, user: user.clone(), acked, session: SessionId::generate() },
-        Hint::Presence { user: user.clone(), online: true },
-        Hint::Presence { user: user.clone(), online: false },
+        Hint::Presence { user: user.clone(), online: true, version: 0 },
+        Hint::Presence { user: user.clone(), online: false, version: u64::MAX },
         Hint::Became { conv, place, user, head: Seq(8) },
     ]
 }

@@ -88,6 +88,9 @@ pub enum Hint {
         user: UserName,
         /// Has a session anywhere.
         online: bool,
+        /// Of two changes of a user the higher one is the newer; 0: unknown.
+        #[serde(default)]
+        version: u64,
     },
     /// A conversation became a user's by opening it; best effort.
     Became {

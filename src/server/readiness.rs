@@ -110,6 +110,10 @@ impl Readiness {
             );
             reasons.push(Reason { code: "engine_lost_data", message });
         }
+        if let Err(message) = self.chat.registry().health() {
+            // Still ready: chat goes on, only who is online is not known well.
+            reasons.push(Reason { code: "registry_away", message });
+        }
         Report {
             ready,
             node: self.info.node.clone(),
