@@ -35,6 +35,8 @@ use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
+use crate::registry::tenancy::redis::{self as redis_tenancy, RedisTenancy};
+use crate::registry::tenancy::{Company, Tenancy};
 use crate::server::{self, Listeners, NodeInfo, ServerSettings};
 use crate::services::ServiceKind;
 
@@ -90,13 +92,26 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         lost_data: engines.lost_data,
         required_durability: config.require_durability,
     };
+    let tenancy = tenancy_of(&config, &node, &name)?;
+    let crowded = match &tenancy {
+        Some(tenancy) => Some(tenancy.claim().await.context("this node cannot run here")?),
+        None => None,
+    };
     let chat = ChatService::start(
         engines.persistence,
         engines.distribution,
         engines.registry,
         ChatSettings { node, ping: config.ping },
     )
-    .await?;
+    .await;
+    let chat = match (chat, &tenancy) {
+        (Ok(chat), _) => chat,
+        (Err(error), None) => return Err(error.into()),
+        (Err(error), Some(tenancy)) => {
+            tenancy.close().await;
+            return Err(error.into());
+        }
+    };
 
     let public_address = listeners.public.local_addr()?;
     let admin_address = listeners.admin.local_addr()?;
@@ -120,7 +135,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
                 tracing::info!("{name}: draining; a second signal ends at once");
                 None
             }
-            broken = until_broken(engines.broken) => Some(broken),
+            broken = until_broken(engines.broken) => {
+                Some(anyhow!("the message engine is broken: {broken}"))
+            }
+            reason = until_broken(crowded) => Some(anyhow!("this node must not run on: {reason}")),
         };
         stop.cancel();
         broken
@@ -132,10 +150,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
             () = second_signal(&stop) => bail!("ended by a second signal before the drain was over"),
         }
     };
-    match broken {
-        None => Ok(Exit::Pass),
-        Some(reason) => Err(anyhow!("the message engine is broken: {reason}")),
+    if let Some(tenancy) = &tenancy {
+        tenancy.close().await;
     }
+    broken.map_or(Ok(Exit::Pass), Err)
 }
 
 /// What this node is known by after a restart. An address is bound once on a host.
@@ -143,6 +161,45 @@ fn node_name(config: &Config, address: SocketAddr) -> String {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
     config.node.clone().unwrap_or_else(|| format!("{host}/{address}"))
+}
+
+/// Whether the chosen engines serve more than one node.
+fn company(config: &Config) -> Company {
+    let mut single = Vec::new();
+    if matches!(config.persistence, PersistenceEngine::Local(_)) {
+        single.push("WS_MESSAGE_PERSISTENCE_ENGINE=LOCAL");
+    }
+    if matches!(config.distribution, DistributionEngine::Local) {
+        single.push("WS_MESSAGE_DISTRIBUTION_ENGINE=LOCAL");
+    }
+    if matches!(config.registry, RegistryEngine::Local) {
+        single.push("WS_CONN_PERSISTENCE_ENGINE=LOCAL");
+    }
+    if single.is_empty() { Company::Many } else { Company::Nobody(single.join(" and ")) }
+}
+
+/// Where nodes meet that use the same engines; `None`: what they use can have only one at a time anyway.
+fn tenancy_of(
+    config: &Config,
+    node: &NodeId,
+    name: &str,
+) -> anyhow::Result<Option<Box<dyn Tenancy>>> {
+    let redis = match (&config.persistence, &config.distribution, &config.registry) {
+        (PersistenceEngine::Redis(redis), _, _)
+        | (_, DistributionEngine::Redis(redis), _)
+        | (_, _, RegistryEngine::Redis(redis)) => redis.clone(),
+        _ => return Ok(None),
+    };
+    let settings = redis_tenancy::RedisSettings {
+        url: redis.url.expose().to_owned(),
+        prefix: redis.prefix,
+        name: name.to_owned(),
+        node: node.clone(),
+        company: company(config),
+        lease: config.lease,
+    };
+    let tenancy = RedisTenancy::new(settings).context("this node cannot run here")?;
+    Ok(Some(Box::new(tenancy)))
 }
 
 /// The services that the chosen engines need.

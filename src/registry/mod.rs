@@ -4,6 +4,7 @@
 mod conformance;
 pub mod local;
 pub mod redis;
+pub mod tenancy;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, Server, unique};
+use crate::support::{PATIENCE, Peer, Server, unique};
 
 /// A Redis of our own, ended with the test.
 struct Redis {
@@ -56,14 +56,30 @@ impl Redis {
 
     /// A node whose engines are all here that can be.
     async fn node(&self) -> Server {
-        Server::start_with(&[
-            ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
-            ("WS_MESSAGE_DISTRIBUTION_ENGINE", "REDIS"),
-            ("REDIS_URL", &self.url()),
-        ])
-        .await
+        self.node_with(&[]).await
+    }
+
+    /// The same, told otherwise.
+    async fn node_with(&self, variables: &[(&str, &str)]) -> Server {
+        let url = self.url();
+        Server::start_with(&[&engines(&url)[..], variables].concat()).await
     }
 }
+
+/// All on Redis, and quick to notice an end.
+fn engines(url: &str) -> [(&str, &str); 5] {
+    [
+        ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
+        ("WS_MESSAGE_DISTRIBUTION_ENGINE", "REDIS"),
+        ("WS_CONN_PERSISTENCE_ENGINE", "REDIS"),
+        ("CHATCTL_LEASE_MS", "2000"),
+        ("REDIS_URL", url),
+    ]
+}
+
+/// Ends of nodes are noticed, and told, within this beyond a lease.
+const NOTICED_MAX: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_millis(2_000);
 
 impl Drop for Redis {
     fn drop(&mut self) {
@@ -139,6 +155,121 @@ async fn a_bus_that_is_cut_again_and_again_hides_no_message() {
     assert!(other.counter("chatctl_hint_gaps_total").await >= 1.0);
 }
 
+/// A direct chat that both have opened, ann on one node and bob on the other; its id.
+async fn mutual(ann: &mut Peer, ann_name: &str, bob: &mut Peer, bob_name: &str) -> Value {
+    bob.open_user(ann_name).await;
+    let opened = ann.open_user(bob_name).await;
+    let conv = opened["conv"].clone();
+    ann.send(&conv, "m", None).await;
+    bob.push("msg").await;
+    bob.send(&conv, "n", None).await;
+    while ann.push("msg").await["seq"] != 2 {}
+    conv
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_is_told_on_other_nodes() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (redis.node().await, redis.node().await);
+    let (ann_name, bob_name) = (unique("ann"), unique("bob"));
+    let mut ann = one.connect(&ann_name).await;
+    let mut bob = other.connect(&bob_name).await;
+    let conv = mutual(&mut ann, &ann_name, &mut bob, &bob_name).await;
+    assert_eq!(ann.open_user(&bob_name).await["online"], true);
+    let online = json!({"conv": conv, "user": bob_name, "online": true});
+    let offline = json!({"conv": conv, "user": bob_name, "online": false});
+
+    // A second device on the node of the first peer: nothing changes while one is left.
+    let second = one.connect(&bob_name).await;
+    bob.cut().await;
+    let third = other.connect(&bob_name).await;
+    second.cut().await;
+    third.cut().await;
+    assert_eq!(ann.push("presence").await, offline, "and nothing before");
+    assert_eq!(ann.open_user(&bob_name).await["online"], false);
+    let _bob = other.connect(&bob_name).await;
+    assert_eq!(ann.push("presence").await, online);
+}
+
+#[tokio::test]
+async fn users_of_a_killed_node_go_within_its_lease_and_of_a_restarted_one_at_once() {
+    let Some(redis) = Redis::start() else { return };
+    let one = redis.node().await;
+    // Long, so that only the restart can be what ends it.
+    let mut slow = redis.node_with(&[("CHATCTL_LEASE_MS", "60000")]).await;
+    let mut quick = redis.node().await;
+    let (ann_name, bob_name, cat_name) = (unique("ann"), unique("bob"), unique("cat"));
+    let mut ann = one.connect(&ann_name).await;
+    let mut bob = slow.connect(&bob_name).await;
+    let mut cat = quick.connect(&cat_name).await;
+    let of_bob = mutual(&mut ann, &ann_name, &mut bob, &bob_name).await;
+    let of_cat = mutual(&mut ann, &ann_name, &mut cat, &cat_name).await;
+
+    quick.kill().await;
+    let killed = Instant::now();
+    let offline = json!({"conv": of_cat, "user": cat_name, "online": false});
+    assert_eq!(ann.push("presence").await, offline);
+    assert!(killed.elapsed() < LEASE + NOTICED_MAX, "{:?}", killed.elapsed());
+    assert_eq!(ann.open_user(&cat_name).await["online"], false);
+
+    slow.kill().await;
+    slow.restart().await;
+    let restarted = Instant::now();
+    let offline = json!({"conv": of_bob, "user": bob_name, "online": false});
+    assert_eq!(ann.push("presence").await, offline);
+    assert!(restarted.elapsed() < NOTICED_MAX, "{:?}", restarted.elapsed());
+    let _bob = slow.connect(&bob_name).await;
+    let online = json!({"conv": of_bob, "user": bob_name, "online": true});
+    assert_eq!(ann.push("presence").await, online);
+}
+
+#[tokio::test]
+async fn engines_of_one_node_run_on_one_node() {
+    let Some(redis) = Redis::start() else { return };
+    let url = redis.url();
+    let alone = ("WS_CONN_PERSISTENCE_ENGINE", "LOCAL");
+    let mut first = redis.node_with(&[alone]).await;
+    let with = |more: &[(&'static str, &'static str)]| [&engines(&url)[..], more].concat();
+    let text = Server::refused(&with(&[alone])).await;
+    assert!(
+        text.contains("WS_CONN_PERSISTENCE_ENGINE=LOCAL") && text.contains("only one"),
+        "{text}"
+    );
+    let text = Server::refused(&with(&[])).await;
+    assert!(text.contains("WS_CONN_PERSISTENCE_ENGINE=LOCAL"), "one of many, too: {text}");
+
+    // Killed and started again it is not in its own way, however long its lease.
+    first.kill().await;
+    let begun = Instant::now();
+    first.restart().await;
+    assert!(begun.elapsed() < LEASE, "{:?}", begun.elapsed());
+    first.kill().await;
+
+    // Another one waits for the lease.
+    let many = redis.node().await;
+    let bus = ("WS_MESSAGE_DISTRIBUTION_ENGINE", "LOCAL");
+    let text = Server::refused(&with(&[bus])).await;
+    assert!(text.contains("WS_MESSAGE_DISTRIBUTION_ENGINE=LOCAL"), "{text}");
+    let messages = ("WS_MESSAGE_PERSISTENCE_ENGINE", "LOCAL");
+    let text = Server::refused(&with(&[messages])).await;
+    assert!(text.contains("WS_MESSAGE_PERSISTENCE_ENGINE=LOCAL"), "{text}");
+    drop(many);
+    let elsewhere = redis.node_with(&[alone, ("CHATCTL_REDIS_PREFIX", "another:")]).await;
+    elsewhere.connect(&unique("ann")).await;
+}
+
+#[tokio::test]
+async fn the_only_node_ends_when_another_came_in_while_it_was_away() {
+    let Some(redis) = Redis::start() else { return };
+    let alone = [("WS_CONN_PERSISTENCE_ENGINE", "LOCAL")];
+    let mut first = redis.node_with(&alone).await;
+    first.signal(rustix::process::Signal::STOP);
+    let second = redis.node_with(&alone).await;
+    first.signal(rustix::process::Signal::CONT);
+    assert_eq!(first.terminate_wait().await, Some(1));
+    second.connect(&unique("ann")).await;
+}
+
 #[tokio::test]
 async fn a_node_without_its_bus_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,6 +284,6 @@ async fn a_node_without_its_bus_does_not_start() {
     let output = tokio::time::timeout(PATIENCE, output).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && output.stdout.is_empty());
-    assert!(text.contains("distribution engine") && text.contains("REDIS_URL"), "{text}");
+    assert!(text.contains("REDIS_URL"), "{text}");
     assert!(!text.contains("hidden"), "{text}");
 }

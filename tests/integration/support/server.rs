@@ -48,6 +48,8 @@ impl Server {
             .env("CHATCTL_LISTEN", "127.0.0.1:0")
             .env("CHATCTL_ADMIN_LISTEN", "127.0.0.1:0")
             .env("CHATCTL_DATA_DIR", data_dir)
+            // Ports change from start to start.
+            .env("CHATCTL_NODE", data_dir)
             .env("CHATCTL_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -87,6 +89,20 @@ impl Server {
         let id = self.child.id().expect("still running");
         let pid = rustix::process::Pid::from_raw(id as i32).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// What has not come to `ready` within the time of a test, or ended: why.
+    pub async fn refused(variables: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Self::command(&folder.path().join("data"))
+            .envs(variables.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output();
+        let output = timeout(PATIENCE, output).await.expect("ends in time").unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Starts again on the same folder, after a kill or an end.
