@@ -126,3 +126,26 @@ impl Rooms {
         convs.into_iter().filter_map(|conv| self.get(conv)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Outbox;
+    use crate::chat::directory::SessionHandle;
+
+    #[test]
+    fn of_two_changes_of_presence_the_newer_one_is_the_last_that_is_told() {
+        let name = |name| UserName::new(name).unwrap();
+        let (ann, bob) = (name("ann"), name("bob"));
+        let place = Arc::new(Place::direct(ann.clone(), bob.clone()));
+        let rooms = Rooms::default();
+        let outbox = Arc::new(Outbox::new(1 << 20));
+        let session = Arc::new(SessionHandle::new(SessionId::generate(), ann, outbox));
+        let subscription = Arc::new(Subscription::new(session, true, true, None));
+        rooms.join(place.conv_id(), &place, subscription);
+        let told: Vec<usize> =
+            [5, 4, 5, 0, 4, 6].iter().map(|&version| rooms.told_of(&bob, version).len()).collect();
+        assert_eq!(told, [1, 0, 0, 1, 0, 1]);
+        assert!(rooms.told_of(&name("cat"), 1).is_empty());
+    }
+}

@@ -119,7 +119,7 @@ pub const VARIABLES: &[Variable] = &[
         "registry-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS"]),
-        "Where it is kept who is connected: LOCAL: one node; REDIS: a Redis or Valkey server",
+        "Where it is kept who is connected: LOCAL, one node; or REDIS, a Redis or Valkey server. A LOCAL engine anywhere makes the server the only one on its Redis",
     ),
     variable(
         "CHATCTL_NODE",

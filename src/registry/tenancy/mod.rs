@@ -1,6 +1,8 @@
 //! Which nodes run on the same engines: a combination of engines that cannot keep its promises for more than one node runs as one.
 
 pub mod redis;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
