@@ -33,7 +33,7 @@ pub trait Registry: Send + Sync + 'static {
     async fn start(&self, sink: Arc<dyn PresenceSink>) -> Result<(), StartError>;
 
     /// Adds a session of this node; a session that is there already is not added again. When it returns, every node's
-    /// [`online`](Registry::online) knows, unless the registry is away. Dropping the call adds the session or not:
+    /// [`online`](Registry::online) knows, and the change is told, unless the registry is away. Dropping the call adds the session or not:
     /// [`disconnect`](Registry::disconnect) it either way.
     async fn connect(&self, user: &UserName, session: &SessionId);
 

@@ -212,8 +212,9 @@ impl Keeper {
     fn is_away(&mut self, reason: String) {
         self.steady_since = None;
         *lock(&self.shared.connection) = None;
+        let before = lock(&self.shared.reason).replace(reason.clone());
         self.shared.table().is_gone();
-        if lock(&self.shared.reason).replace(reason.clone()).is_none() {
+        if before.is_none() {
             tracing::warn!(%reason, "redis: the registry is away: others may see the users of this node offline");
         }
     }
@@ -274,20 +275,21 @@ impl Keeper {
             return Ok(());
         }
         let answer = self.write(connection, &told).await;
+        let done = answer.map(|changes| {
+            // Before whoever waits goes on.
+            for change in changes {
+                self.sink.changed(change);
+            }
+        });
         let mut table = self.shared.table();
-        if answer.is_err() {
-            table.lost(&told);
-        } else {
-            table.answered(&told);
+        match &done {
+            Ok(()) => table.answered(&told),
+            Err(_) => table.lost(&told),
         }
         if !table.is_quiet() {
             self.shared.wake.notify_one();
         }
-        drop(table);
-        for change in answer? {
-            self.sink.changed(change);
-        }
-        Ok(())
+        done
     }
 
     async fn write(
