@@ -180,9 +180,12 @@ async fn who_comes_and_goes_is_told_on_other_nodes() {
     let offline = json!({"conv": conv, "user": bob_name, "online": false});
 
     // A second device on the node of the first peer: nothing changes while one is left.
-    let second = one.connect(&bob_name).await;
+    let mut second = one.connect(&bob_name).await;
+    // Answered after the hello has taken effect.
+    second.ok("ping", json!({})).await;
     bob.cut().await;
-    let third = other.connect(&bob_name).await;
+    let mut third = other.connect(&bob_name).await;
+    third.ok("ping", json!({})).await;
     second.cut().await;
     third.cut().await;
     assert_eq!(ann.push("presence").await, offline, "and nothing before");
