@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "its only purpose")]
 
 mod pages;
+mod plot;
 mod reads;
 mod storage;
 mod writes;
