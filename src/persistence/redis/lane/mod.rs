@@ -1,43 +1,28 @@
 //! Lanes of appends: order fixed by the call, one pipeline at a time.
 //!
 //! All appends of a conversation go through one lane. A lane takes what waits (no timer), sends it as one pipeline, and answers
-//! all of it; meanwhile the next batch gathers.
+//! all of it; meanwhile the next batch gathers. A second pipeline in flight could commit what was called later before the first is
+//! sent again (`NOSCRIPT`, a newer life), and one already stores as many a second as a connection per caller does (`figures::writes`).
 
-use std::collections::{HashSet, VecDeque};
+mod call;
+mod worker;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use redis::{Cmd, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
 
-use super::codec::{Reply, given_text, unnumbered};
-use super::dialer::{Dialer, Identity, Link, load};
-use super::failure::{self, Failure};
-use super::index::{self, Index};
-use super::lineage::Life;
-use crate::model::{ConvId, Message, Place, Seq, UserName};
-use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
+use self::worker::Worker;
+use super::dialer::Dialer;
+use super::index::Index;
+use crate::model::ConvId;
+use crate::persistence::{Append, AppendOutcome, EngineError};
 
-/// Requests in one pipeline: bounds how long the first waits for the last.
-const BATCH_REQUESTS_MAX: usize = 256;
-/// Content bytes after which a pipeline takes no more.
-const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Requests that may wait in one lane; above: `overloaded`.
 const QUEUE_REQUESTS_MAX: usize = 8_192;
 /// Content bytes that may wait in one lane; above: `overloaded`.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
-/// How long a request may wait to be sent. With [`SENT_TIME`] it stays below `answer_ms_max`.
-const QUEUED_TIME: Duration = Duration::from_secs(1);
-/// How long an answer is waited for.
-const SENT_TIME: Duration = Duration::from_secs(3);
-/// Pause between two attempts to connect.
-const REDIAL_PAUSE: Duration = Duration::from_millis(100);
-/// An idle connection is asked this often whether it lives.
-const IDLE_BEAT: Duration = Duration::from_secs(1);
-/// How often a call is sent that the server certainly did not do.
-const SENDS_MAX: u8 = 3;
 
 type Answer = oneshot::Sender<Result<AppendOutcome, EngineError>>;
 
@@ -76,15 +61,7 @@ impl Lane {
     /// A lane and the work behind it; the work ends when the lane is dropped and everything in it answered.
     pub fn new(dialer: Arc<Dialer>, index: Arc<Index>) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS_MAX);
-        let worker = Worker {
-            dialer,
-            index,
-            receiver,
-            waiting: VecDeque::new(),
-            link: None,
-            previous: None,
-        };
-        (Self { sender, waiting: Arc::default() }, worker.run())
+        (Self { sender, waiting: Arc::default() }, Worker::new(dialer, index, receiver).run())
     }
 
     /// Queues an append. The order of calls is the order of effects. `stamp`: see [`Index::stamp`].
@@ -115,330 +92,6 @@ impl Lane {
         });
         Ok(receiver)
     }
-}
-
-struct Worker {
-    dialer: Arc<Dialer>,
-    index: Arc<Index>,
-    receiver: mpsc::Receiver<Queued>,
-    waiting: VecDeque<Queued>,
-    link: Option<Link>,
-    previous: Option<Identity>,
-}
-
-impl Worker {
-    async fn run(mut self) {
-        while self.gather().await {
-            self.expire();
-            if self.waiting.is_empty() {
-                continue;
-            }
-            match self.link.take() {
-                Some(link) => {
-                    let batch = self.take_batch();
-                    self.link = self.send(link, batch).await;
-                }
-                None => self.connect().await,
-            }
-        }
-    }
-
-    /// Takes what waits; `false` when there will be nothing more.
-    async fn gather(&mut self) -> bool {
-        while self.waiting.is_empty() {
-            match timeout(IDLE_BEAT, self.receiver.recv()).await {
-                Ok(Some(queued)) => self.waiting.push_back(queued),
-                Ok(None) => return false,
-                Err(_) => self.check_idle().await,
-            }
-        }
-        while let Ok(queued) = self.receiver.try_recv() {
-            self.waiting.push_back(queued);
-        }
-        true
-    }
-
-    /// So that a dead connection is found before a message is lost on it.
-    async fn check_idle(&mut self) {
-        let Some(mut link) = self.link.take() else { return };
-        let ping = redis::cmd("PING");
-        let alive = timeout(IDLE_BEAT, link.connection.send_packed_command(&ping)).await;
-        match alive {
-            Ok(Ok(_)) => self.link = Some(link),
-            _ => self.previous = Some(link.identity),
-        }
-    }
-
-    /// Refuses what has waited too long: it was never sent.
-    fn expire(&mut self) {
-        // In order of arrival, so the oldest are in front.
-        while self.waiting.front().is_some_and(|queued| queued.since.elapsed() > QUEUED_TIME) {
-            let Some(queued) = self.waiting.pop_front() else { return };
-            let error = match self.dialer.status.down_reason() {
-                Some(reason) => failure::down(&reason),
-                None if self.link.is_none() => failure::down("it was lost"),
-                None => EngineError::Overloaded("redis: too many messages wait".to_owned()),
-            };
-            queued.answer(Err(error));
-        }
-    }
-
-    async fn connect(&mut self) {
-        match self.dialer.dial(self.previous.as_ref()).await {
-            Ok(link) => {
-                self.previous = None;
-                self.link = Some(link);
-            }
-            Err(reason) => {
-                tracing::debug!(%reason, "redis: a lane cannot connect");
-                sleep(REDIAL_PAUSE).await;
-            }
-        }
-    }
-
-    fn take_batch(&mut self) -> Vec<Queued> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < BATCH_REQUESTS_MAX && bytes < BATCH_BYTES_MAX {
-            let Some(mut queued) = self.waiting.pop_front() else { break };
-            bytes += queued.append.content.len();
-            queued.sends += 1;
-            batch.push(queued);
-        }
-        batch
-    }
-
-    /// Sends a batch and answers it; gives the connection back if it can be used again.
-    async fn send(&mut self, mut link: Link, batch: Vec<Queued>) -> Option<Link> {
-        let started = Instant::now();
-        let mut pipe = redis::pipe();
-        pipe.ignore_errors();
-        let mut calls = Vec::with_capacity(batch.len());
-        for queued in batch {
-            let call = Call::new(queued, &self.index, &link.life);
-            for user in &call.hints {
-                let Append { conv, place, .. } = &call.queued.append;
-                let stamp = call.queued.stamp;
-                pipe.add_command(index::add(&self.dialer.keys, user, *conv, place, stamp));
-            }
-            pipe.add_command(call.command(&self.dialer, &link.life));
-            calls.push(call);
-        }
-        let lineage = self.dialer.keys.lineage();
-        pipe.cmd("HINCRBY").arg(&lineage).arg("beat").arg(1);
-        pipe.cmd("HMGET").arg(&lineage).arg("generation").arg("epoch");
-        let sent: Result<RedisResult<Vec<RedisResult<Value>>>, _> =
-            timeout(SENT_TIME, pipe.query_async(&mut link.connection)).await;
-        let results = match sent {
-            Ok(Ok(results)) => results,
-            Ok(Err(error)) => {
-                let text = format!("redis: the connection broke off: {error}");
-                refuse_all(calls, &EngineError::Timeout(text));
-                self.previous = Some(link.identity);
-                return None;
-            }
-            Err(_) => {
-                refuse_all(calls, &failure::unanswered());
-                self.previous = Some(link.identity);
-                return None;
-            }
-        };
-        metrics::counter!("chatctl_commits_total").increment(1);
-        metrics::histogram!("chatctl_commit_seconds").record(started.elapsed().as_secs_f64());
-        self.settle(link, calls, results).await
-    }
-
-    /// Answers each call as the server answered it.
-    async fn settle(
-        &mut self,
-        mut link: Link,
-        calls: Vec<Call>,
-        results: Vec<RedisResult<Value>>,
-    ) -> Option<Link> {
-        let mut results = results.into_iter();
-        let mut outcomes = Vec::with_capacity(calls.len());
-        for mut call in calls {
-            for user in std::mem::take(&mut call.hints) {
-                match results.next() {
-                    Some(Ok(Value::Int(1))) => {
-                        self.index.note(call.queued.append.conv, &user, &link.life)
-                    }
-                    Some(Ok(_)) => {
-                        self.index.note(call.queued.append.conv, &user, &link.life);
-                        call.hints.push(user);
-                    }
-                    _ => {}
-                }
-            }
-            let outcome = match results.next() {
-                Some(Ok(value)) => call.outcome(value, &link.life),
-                Some(Err(error)) => Done::from(failure::of(&error)),
-                None => Done::Answer(Err(failure::unanswered())),
-            };
-            outcomes.push((call, outcome));
-        }
-        let beat = results.next();
-        let same_life = is_same_life(results.next(), &link.life);
-        if let Some(Ok(Value::Int(beat))) = beat {
-            self.dialer.lineage.acknowledge(&link.life, beat.unsigned_abs());
-        }
-        let mut redial = !same_life;
-        let mut reload = false;
-        // From the last to the first: a call is only sent again when nothing of its conversation came after it.
-        let (mut done_after, mut again) = (HashSet::new(), Vec::new());
-        let mut raises = Vec::new();
-        for (call, outcome) in outcomes.into_iter().rev() {
-            let conv = call.queued.append.conv;
-            let outcome = match outcome {
-                Done::NoScript | Done::Stale => {
-                    redial |= matches!(outcome, Done::Stale);
-                    reload |= matches!(outcome, Done::NoScript);
-                    if call.queued.sends < SENDS_MAX && !done_after.contains(&conv) {
-                        again.push(call.queued);
-                        continue;
-                    }
-                    Err(failure::down("the server did not have the script, or a newer life"))
-                }
-                Done::Answer(outcome) => outcome,
-            };
-            if !matches!(&outcome, Err(error) if error.is_definite()) {
-                done_after.insert(conv);
-            }
-            let outcome = match outcome {
-                // Whatever was stored may be in a store that has since been emptied.
-                Ok(AppendOutcome::Stored(_)) if !same_life => {
-                    Err(EngineError::Timeout("redis: the store was replaced meanwhile".to_owned()))
-                }
-                other => other,
-            };
-            if let Ok(AppendOutcome::Stored(stored)) = &outcome {
-                raises.extend(call.raises(&self.dialer, stored));
-            }
-            if matches!(&outcome, Ok(AppendOutcome::Stored(stored)) if !stored.dup) {
-                metrics::counter!("chatctl_messages_appended_total").increment(1);
-            }
-            call.queued.answer(outcome);
-        }
-        for queued in again {
-            self.waiting.push_front(queued);
-        }
-        if !raises.is_empty() {
-            let mut pipe = redis::pipe();
-            pipe.ignore_errors();
-            for raise in raises {
-                pipe.add_command(raise);
-            }
-            // Best effort: it only moves entries within the list.
-            let sent = timeout(SENT_TIME, pipe.exec_async(&mut link.connection)).await;
-            redial |= !matches!(sent, Ok(Ok(())));
-        }
-        if reload && !redial {
-            let loaded = timeout(SENT_TIME, load(&mut link.connection, self.dialer.scripts)).await;
-            redial |= !matches!(loaded, Ok(Ok(())));
-        }
-        if redial {
-            self.previous = Some(link.identity);
-            return None;
-        }
-        Some(link)
-    }
-}
-
-/// What became of one call.
-enum Done {
-    NoScript,
-    Stale,
-    Answer(Result<AppendOutcome, EngineError>),
-}
-
-impl From<Failure> for Done {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NoScript => Self::NoScript,
-            Failure::Answer(error) => Self::Answer(Err(error)),
-        }
-    }
-}
-
-/// An append on its way.
-struct Call {
-    queued: Queued,
-    message: Message,
-    /// Before the answer: users whose index is written first. After it: those whose entry was there.
-    hints: Vec<UserName>,
-}
-
-impl Call {
-    fn new(queued: Queued, index: &Index, life: &Life) -> Self {
-        let Append { conv, place, .. } = &queued.append;
-        let hints = place
-            .participants()
-            .filter(|user| index.is_missing(*conv, user, life))
-            .cloned()
-            .collect();
-        Self { message: unnumbered(&queued.append), queued, hints }
-    }
-
-    fn command(&self, dialer: &Dialer, life: &Life) -> Cmd {
-        let Append { conv, place, sender, cid, ts, future_skew_ms_max, .. } = &self.queued.append;
-        let mut cmd = dialer.keys.call(&dialer.scripts.append, *conv, life);
-        cmd.arg(format!("{sender} {cid}"))
-            .arg(self.message.wire_bytes())
-            .arg(given_text(&self.message))
-            .arg(ts.map(|ts| ts.to_string()).unwrap_or_default())
-            .arg(*future_skew_ms_max)
-            .arg(sender.as_str());
-        if matches!(**place, Place::Direct(..)) {
-            for user in place.participants() {
-                cmd.arg(user.as_str());
-            }
-        }
-        cmd
-    }
-
-    fn outcome(&self, value: Value, life: &Life) -> Done {
-        let read = || -> Result<Done, EngineError> {
-            let mut reply = Reply::new(value)?;
-            let word = reply.text()?;
-            let dup = match word.as_str() {
-                "stale" => return Ok(Done::Stale),
-                "conflict" => return Ok(Done::Answer(Ok(AppendOutcome::Conflict))),
-                "future" => return Ok(Done::Answer(Ok(AppendOutcome::TsInFuture))),
-                word => word == "dup",
-            };
-            let mut message = self.message.clone();
-            message.seq = Seq(reply.count()?);
-            (message.ts, message.at, message.late) =
-                (reply.count()?, reply.count()?, reply.flag()?);
-            let mut became = Vec::new();
-            while let Ok(user) = reply.text() {
-                became.extend(UserName::new(&user).ok());
-            }
-            let (message, epoch) = (Arc::new(message), life.epoch.clone());
-            Ok(Done::Answer(Ok(AppendOutcome::Stored(Stored { message, dup, epoch, became }))))
-        };
-        read().unwrap_or_else(|error| Done::Answer(Err(error)))
-    }
-
-    /// For users that the conversation became theirs only now although their index had it.
-    fn raises(&self, dialer: &Dialer, stored: &Stored) -> Vec<Cmd> {
-        let Append { conv, place, .. } = &self.queued.append;
-        let late = stored.became.iter().filter(|user| self.hints.contains(user));
-        late.map(|user| index::raise(&dialer.keys, user, *conv, place, self.queued.stamp)).collect()
-    }
-}
-
-fn refuse_all(calls: Vec<Call>, error: &EngineError) {
-    for call in calls {
-        call.queued.answer(Err(error.clone()));
-    }
-}
-
-/// Asked after the calls of a pipeline: a store that was emptied before one of them shows it here.
-fn is_same_life(answer: Option<RedisResult<Value>>, life: &Life) -> bool {
-    let Some(Ok(value)) = answer else { return false };
-    let found: Result<(Option<u64>, Option<String>), _> = redis::from_redis_value(value);
-    matches!(found, Ok((Some(generation), Some(epoch)))
-        if generation == life.generation && epoch == life.epoch.as_str())
 }
 
 /// Which of `lanes` lanes a conversation goes through. Ids are hashes: any of their bytes spreads them.
