@@ -82,8 +82,8 @@ pub(super) async fn read(
         }
         CursorScope::After { after_seq, .. } => {
             let after = start.map_or(after_seq, |position| position.seq);
-            let page = persistence.after(conv, after, limit).await.map_err(engine_error)?;
-            with_next(&scope, page)
+            let following = persistence.after(conv, after, limit).await.map_err(engine_error)?;
+            with_next(&scope, following.page)
         }
         CursorScope::Late { .. } | CursorScope::List { .. } => {
             let after = start.map_or(Seq::ZERO, |position| position.seq);

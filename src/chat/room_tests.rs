@@ -275,6 +275,8 @@ fn a_doubt_is_settled_by_asking_the_engine_once() {
     assert_eq!(room.heard(&epoch(), Seq(4)), Need::Nothing);
     assert_eq!(room.heard(&Epoch::new("another").unwrap(), Seq(9)), Need::Nothing);
     assert_eq!(room.heard(&epoch(), Seq(6)), Need::Fill);
+    room.fill(&Epoch::new("another").unwrap(), vec![message(5, "bob"), message(6, "bob")]);
+    assert!(pushed(&ann).is_empty(), "numbers of another life are other messages");
     repair(&room, 6);
     assert_eq!(pushed(&ann), [5, 6]);
 }

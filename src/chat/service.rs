@@ -16,7 +16,7 @@ use super::room::{Missing, Need, Room};
 use super::rooms::Rooms;
 use crate::distribution::{self, Distribution, Hint, HintSink, MessageHint};
 use crate::model::{ConvId, NodeId, Place, UserName};
-use crate::persistence::Persistence;
+use crate::persistence::{Following, Persistence};
 use crate::protocol::{NoticePush, Push};
 use crate::registry::{self, Change, PresenceSink, Registry};
 
@@ -176,7 +176,11 @@ impl ChatService {
                 return;
             }
             match self.persistence.after(conv, after, REPAIR_LIMIT).await {
-                Ok(page) if !page.items.is_empty() => {
+                // The store has another life, or had when this was read: none of it belongs here.
+                Ok(found) if found.epoch != epoch => {
+                    let _ = room.doubt();
+                }
+                Ok(Following { epoch, page }) if !page.items.is_empty() => {
                     attempts = 0;
                     metrics::counter!("chatctl_repaired_messages_total")
                         .increment(page.items.len() as u64);

@@ -9,8 +9,8 @@ use super::memory::Shared;
 use super::{Fault, pages, sends};
 use crate::model::{ConvId, Durability, Epoch, Order, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery, Opened,
-    Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
+    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
 };
 
 /// What a room that fills itself asks for at a time.
@@ -89,15 +89,21 @@ impl Persistence for FaultyPersistence {
         Ok(page)
     }
 
-    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
+    async fn after(
+        &self,
+        conv: ConvId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Following, EngineError> {
         let shared = &self.shared;
-        let mut page = shared.engine.after(conv, after, limit).await?;
+        let mut following = shared.engine.after(conv, after, limit).await?;
+        let page = &mut following.page;
         if limit == REPAIR_LIMIT && pages::blocks_a_room(shared, conv, &page.items) {
-            return Ok(page);
+            return Ok(following);
         }
         let reaches_newest = !page.more;
         pages::spoil_page(shared, conv, &mut page.items, reaches_newest);
-        Ok(page)
+        Ok(following)
     }
 
     async fn unread_late(

@@ -88,8 +88,9 @@ pub trait Persistence: Send + Sync + 'static {
     /// History between two times, both inclusive, in the asked order, strictly beyond `start`.
     async fn range(&self, query: RangeQuery) -> Result<Page, EngineError>;
 
-    /// Messages with `seq` above `after`, ascending.
-    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError>;
+    /// Messages with `seq` above `after`, ascending, of the life that the answer names: a number means nothing in another one.
+    async fn after(&self, conv: ConvId, after: Seq, limit: usize)
+    -> Result<Following, EngineError>;
 
     /// The unread late messages of `user` with `seq` above `after`, ascending. Looks at no more than
     /// [`Limits::SCAN_MAX`](crate::model::Limits::SCAN_MAX) late messages: a page may be short, even empty, with `next` there.
@@ -237,6 +238,15 @@ pub struct Page {
     pub items: Vec<Arc<Message>>,
     /// There are more beyond the last.
     pub more: bool,
+}
+
+/// What follows a number.
+#[derive(Debug, Clone)]
+pub struct Following {
+    /// The life of the store that the messages belong to.
+    pub epoch: Epoch,
+    /// The messages, ascending by `seq`.
+    pub page: Page,
 }
 
 /// Some unread late messages, and where to go on.

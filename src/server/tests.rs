@@ -22,8 +22,8 @@ use crate::chat::ChatSettings;
 use crate::distribution::local::LocalDistribution;
 use crate::model::{ConvId, Durability, Epoch, LIMITS, NodeId, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery, Opened,
-    Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
+    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
 };
 use crate::registry::local::LocalRegistry;
 
@@ -66,7 +66,7 @@ impl Persistence for NoEngine {
     async fn range(&self, _: RangeQuery) -> Result<Page, EngineError> {
         refuse()
     }
-    async fn after(&self, _: ConvId, _: Seq, _: usize) -> Result<Page, EngineError> {
+    async fn after(&self, _: ConvId, _: Seq, _: usize) -> Result<Following, EngineError> {
         refuse()
     }
     async fn unread_late(

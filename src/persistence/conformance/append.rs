@@ -144,7 +144,7 @@ pub async fn a_read_that_starts_after_the_answer_shows_the_message(subject: Subj
             assert_eq!(opened.head, sent.seq);
             assert!(page_of(opened).items.contains(&sent));
             let before = Seq(sent.seq.0 - 1);
-            let page = engine.after(room.conv, before, 10).await.expect("a page");
+            let page = engine.after(room.conv, before, 10).await.expect("a page").page;
             assert_eq!(page.items, [Arc::clone(&sent)]);
             assert!(all_pages(&engine, room.history()).await.contains(&sent));
             let summary = engine.summary(room.conv, &bob).await.expect("a summary");
@@ -191,7 +191,7 @@ pub async fn what_a_reader_has_seen_stays_seen(subject: Subject) {
     let mut seen = Seq::ZERO;
     while !writer.is_finished() {
         let after = Seq(seen.0.saturating_sub(180));
-        let page = subject.engine.after(room.conv, after, 200).await.expect("a page");
+        let page = subject.engine.after(room.conv, after, 200).await.expect("a page").page;
         let last = page.items.last().expect("not empty").seq;
         assert!(last >= seen, "{seen} was there, now {last} is the last");
         let head = open(&subject.engine, &room, &bob, 0).await.head;

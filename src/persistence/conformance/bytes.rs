@@ -40,7 +40,7 @@ pub async fn history_pages_hold_as_much_as_fits_and_say_that_there_is_more(subje
         let count = ascending.items.len();
         assert!(ascending.more && is_full(&ascending.items, &sent[count]));
         assert_eq!(ascending.items, sent[..count]);
-        let by_number = subject.engine.after(room.conv, Seq::ZERO, 200).await.expect("a page");
+        let by_number = subject.engine.after(room.conv, Seq::ZERO, 200).await.expect("a page").page;
         assert!(by_number.more);
         assert_eq!(by_number.items, sent[..count]);
         let query = RangeQuery { order: Order::Desc, ..query };

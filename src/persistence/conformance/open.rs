@@ -14,7 +14,7 @@ pub async fn an_empty_conversation_has_head_0_and_nothing_else(subject: Subject)
         assert!(!shown.older && shown.late_next.is_none());
         let page = subject.engine.range(room.history()).await.expect("a page");
         assert!(page.items.is_empty() && !page.more);
-        let page = subject.engine.after(room.conv, Seq::ZERO, 10).await.expect("a page");
+        let page = subject.engine.after(room.conv, Seq::ZERO, 10).await.expect("a page").page;
         assert!(page.items.is_empty() && !page.more);
         let late = subject.engine.unread_late(room.conv, &ann, Seq::ZERO, 10).await;
         let late = late.expect("a page");

@@ -60,7 +60,7 @@ pub async fn a_page_says_whether_there_is_more(subject: Subject) {
             let page = subject.engine.range(query).await.expect("a page");
             assert_eq!((page.items.len(), page.more), (limit.min(5), more), "{order:?} {limit}");
         }
-        let page = subject.engine.after(room.conv, Seq::ZERO, limit).await.expect("a page");
+        let page = subject.engine.after(room.conv, Seq::ZERO, limit).await.expect("a page").page;
         assert_eq!((page.items.len(), page.more), (limit.min(5), more), "after {limit}");
     }
     // Later messages outside the range are not more of it.
@@ -135,7 +135,7 @@ pub async fn after_reads_by_number_whatever_the_times(subject: Subject) {
     let sent = send_all(&subject.engine, room.messages(&ann, crossing_times(450))).await;
     assert_eq!(everything(&subject.elsewhere, room.conv).await, sent);
     for after in [0, 1, 200, 440, 449, 450, 451, 9_999] {
-        let page = subject.engine.after(room.conv, Seq(after), 10).await.expect("a page");
+        let page = subject.engine.after(room.conv, Seq(after), 10).await.expect("a page").page;
         let expected: Vec<_> = sent.iter().skip(after as usize).take(10).map(Arc::clone).collect();
         assert_eq!(page.items, expected, "after {after}");
         assert_eq!(page.more, after + 10 < 450, "after {after}");

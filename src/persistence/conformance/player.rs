@@ -157,9 +157,11 @@ impl Player {
             Step::After(who, below, limit) => {
                 let (room, _) = self.at(*who);
                 let after = self.seq(&room, *below);
-                let page = self.subject().elsewhere.after(room.conv, after, *limit).await;
+                let elsewhere = &self.subject().elsewhere;
+                let following = elsewhere.after(room.conv, after, *limit).await.expect("a page");
+                assert_eq!(following.epoch, elsewhere.epoch());
                 let expected = self.conversation(&room).after(after, *limit);
-                judge::page(&page.expect("a page"), &expected);
+                judge::page(&following.page, &expected);
             }
             Step::UnreadLate(who, below, limit) => self.unread_late(*who, *below, *limit).await,
             Step::Ack(who, up_to, ranges) => self.ack(*who, *up_to, ranges).await,

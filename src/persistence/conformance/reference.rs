@@ -12,8 +12,8 @@ use super::subject::{Ending, Factory};
 use crate::clock::unix_ms;
 use crate::model::{Cid, ConvId, Durability, Epoch, Order, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery,
-    OpenView, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
+    OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery, Summary,
 };
 
 /// A promise to break.
@@ -214,8 +214,14 @@ impl Persistence for Reference {
         Ok(self.model().conversation(query.conv).range(&query))
     }
 
-    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
-        Ok(self.model().conversation(conv).after(after, limit))
+    async fn after(
+        &self,
+        conv: ConvId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Following, EngineError> {
+        let page = self.model().conversation(conv).after(after, limit);
+        Ok(Following { epoch: self.epoch(), page })
     }
 
     async fn unread_late(

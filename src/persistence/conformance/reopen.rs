@@ -30,6 +30,8 @@ async fn everything_survives(subject: Subject, ending: Ending) {
     let engine = &subject.engine;
     assert_eq!(engine.epoch(), epoch, "nothing was lost, so it is the same life");
     assert_eq!(everything(engine, chat.conv).await, sent);
+    let following = engine.after(chat.conv, Seq(290), 200).await.expect("a page");
+    assert_eq!((following.epoch, &following.page.items[..]), (epoch.clone(), &sent[290..]));
     let mut history = sent.clone();
     history.sort_by_key(|message| message.position());
     assert_eq!(all_pages(engine, chat.history()).await, history);

@@ -287,7 +287,7 @@ pub async fn everything(engine: &Arc<dyn Persistence>, conv: ConvId) -> Vec<Arc<
     let mut all: Vec<Arc<Message>> = Vec::new();
     loop {
         let after = all.last().map_or(Seq::ZERO, |message| message.seq);
-        let page = engine.after(conv, after, LIMITS.read_limit_max).await.expect("a page");
+        let page = engine.after(conv, after, LIMITS.read_limit_max).await.expect("a page").page;
         assert!(!page.items.is_empty() || !page.more, "an empty page has nothing after it");
         all.extend(page.items);
         if !page.more {

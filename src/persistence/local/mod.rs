@@ -42,8 +42,8 @@ use self::space::SpaceGuard;
 use self::table_log::TableLog;
 use self::tables::{Batch, MemoryTables, TableError, Tables};
 use super::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery, Opened,
-    Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
+    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
 };
 use crate::model::{AckError, ConvId, Durability, Epoch, LIMITS, Place, Seq, UserName};
 
@@ -297,8 +297,14 @@ impl Persistence for LocalPersistence {
         self.read(query.conv, Vec::new(), move |log| log.range(&query)).await
     }
 
-    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
-        self.read(conv, Vec::new(), move |log| log::after(log, after, limit)).await
+    async fn after(
+        &self,
+        conv: ConvId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Following, EngineError> {
+        let page = self.read(conv, Vec::new(), move |log| log::after(log, after, limit)).await?;
+        Ok(Following { epoch: self.epoch.clone(), page })
     }
 
     async fn unread_late(

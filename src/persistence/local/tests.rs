@@ -86,7 +86,7 @@ async fn a_torn_tail_is_cut_and_what_is_before_it_is_whole() {
         let copy = folder.path().join(format!("copy{at}"));
         crashed_copy(&source, &copy, keep);
         let (engine, _fatal) = open(settings(&copy, SyncPolicy::Always)).unwrap();
-        let page = engine.after(place().conv_id(), Seq::ZERO, 200).await.unwrap();
+        let page = engine.after(place().conv_id(), Seq::ZERO, 200).await.unwrap().page;
         let head = page.items.len();
         assert!(head < 50, "keeping {keep} must lose something");
         for (at, message) in page.items.iter().enumerate() {

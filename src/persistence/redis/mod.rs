@@ -46,8 +46,8 @@ use self::reader::Reader;
 use self::scripts::{SCRIPTS, Script, Scripts};
 use self::status::Status;
 use super::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, LatePage, Mine, OpenQuery,
-    OpenView, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
+    OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery, Summary,
 };
 use crate::model::{
     ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UnreadCounts, UserName,
@@ -314,9 +314,15 @@ impl Persistence for RedisPersistence {
         page(self.call(&self.scripts.range, query.conv, arguments).await?.0)
     }
 
-    async fn after(&self, conv: ConvId, after: Seq, limit: usize) -> Result<Page, EngineError> {
+    async fn after(
+        &self,
+        conv: ConvId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Following, EngineError> {
         let arguments = vec![number(after.0), limit.to_string()];
-        page(self.call(&self.scripts.after, conv, arguments).await?.0)
+        let (reply, life) = self.call(&self.scripts.after, conv, arguments).await?;
+        Ok(Following { epoch: life.epoch.clone(), page: page(reply)? })
     }
 
     async fn unread_late(

@@ -124,7 +124,7 @@ async fn a_start_that_lost_nothing_is_not_held_against_a_weaker_class_later() {
 async fn a_node_that_has_not_heard_of_a_new_life_does_not_continue_the_old_one() {
     let Some(server) = server(&FAST) else { return };
     let settings = fresh_settings(&server);
-    let unaware = engine(&settings).await;
+    let (unaware, repairing) = (engine(&settings).await, engine(&settings).await);
     let (room, epoch) = (room("unaware"), unaware.epoch());
     for _ in 0..3 {
         append(&unaware, &room).await.unwrap();
@@ -136,6 +136,9 @@ async fn a_node_that_has_not_heard_of_a_new_life_does_not_continue_the_old_one()
     let aware = engine(&settings).await;
     assert_ne!(aware.epoch(), epoch);
     assert_eq!(append(&aware, &room).await.unwrap(), 4);
+    let following = repairing.after(room.conv, Seq(2), 10).await.unwrap();
+    assert_eq!(following.epoch, aware.epoch(), "a page says which life it is of");
+    assert_eq!(following.page.items.len(), 2);
     let resume = Some((epoch.clone(), Seq(2)));
     let opened = unaware.open(OpenQuery { resume, ..room.opening(&ann(), 10) }).await.unwrap();
     assert_eq!(opened.epoch, aware.epoch(), "answered in the new life");

@@ -1,33 +1,25 @@
-//! Lanes of appends: order fixed by the call, one pipeline at a time.
-//!
-//! All appends of a conversation go through one lane. A lane takes what waits (no timer), sends it as one pipeline, and answers
-//! all of it; meanwhile the next batch gathers.
+//! The work behind a lane: its connection, one pipeline after the other, and what becomes of each call in it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, RedisResult, Value};
-use tokio::sync::{mpsc, oneshot};
+use redis::{RedisResult, Value};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::codec::{Reply, given_text, unnumbered};
-use super::dialer::{Dialer, Identity, Link, load};
-use super::failure::{self, Failure};
-use super::index::{self, Index};
-use super::lineage::Life;
-use crate::model::{ConvId, Message, Place, Seq, UserName};
-use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
+use super::Queued;
+use super::call::{Call, Done};
+use crate::persistence::redis::dialer::{Dialer, Identity, Link, load};
+use crate::persistence::redis::failure;
+use crate::persistence::redis::index::{self, Index};
+use crate::persistence::redis::lineage::Life;
+use crate::persistence::{Append, AppendOutcome, EngineError};
 
 /// Requests in one pipeline: bounds how long the first waits for the last.
 const BATCH_REQUESTS_MAX: usize = 256;
 /// Content bytes after which a pipeline takes no more.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Requests that may wait in one lane; above: `overloaded`.
-const QUEUE_REQUESTS_MAX: usize = 8_192;
-/// Content bytes that may wait in one lane; above: `overloaded`.
-const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// How long a request may wait to be sent. With [`SENT_TIME`] it stays below `answer_ms_max`.
 const QUEUED_TIME: Duration = Duration::from_secs(1);
 /// How long an answer is waited for.
@@ -39,85 +31,8 @@ const IDLE_BEAT: Duration = Duration::from_secs(1);
 /// How often a call is sent that the server certainly did not do.
 const SENDS_MAX: u8 = 3;
 
-type Answer = oneshot::Sender<Result<AppendOutcome, EngineError>>;
-
-/// The way into a lane.
-pub struct Lane {
-    sender: mpsc::Sender<Queued>,
-    waiting: Arc<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    requests: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-/// An append that waits. It counts against the bounds until it is answered.
-struct Queued {
-    append: Append,
-    stamp: u64,
-    since: Instant,
-    sends: u8,
-    answer: Answer,
-    waiting: Arc<Waiting>,
-}
-
-impl Queued {
-    fn answer(self, outcome: Result<AppendOutcome, EngineError>) {
-        self.waiting.requests.fetch_sub(1, Ordering::Relaxed);
-        self.waiting.bytes.fetch_sub(self.append.content.len(), Ordering::Relaxed);
-        // A caller that has gone is no error.
-        let _ = self.answer.send(outcome);
-    }
-}
-
-impl Lane {
-    /// A lane and the work behind it; the work ends when the lane is dropped and everything in it answered.
-    pub fn new(dialer: Arc<Dialer>, index: Arc<Index>) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS_MAX);
-        let worker = Worker {
-            dialer,
-            index,
-            receiver,
-            waiting: VecDeque::new(),
-            link: None,
-            previous: None,
-        };
-        (Self { sender, waiting: Arc::default() }, worker.run())
-    }
-
-    /// Queues an append. The order of calls is the order of effects. `stamp`: see [`Index::stamp`].
-    pub fn send(
-        &self,
-        append: Append,
-        stamp: u64,
-    ) -> Result<oneshot::Receiver<Result<AppendOutcome, EngineError>>, EngineError> {
-        let overloaded = || EngineError::Overloaded("redis: too many messages wait".to_owned());
-        let bytes = append.content.len();
-        // Concurrent calls may each see room for the last: the bounds are exact up to the number of threads.
-        if self.waiting.requests.load(Ordering::Relaxed) >= QUEUE_REQUESTS_MAX
-            || self.waiting.bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
-        {
-            return Err(overloaded());
-        }
-        let (answer, receiver) = oneshot::channel();
-        let permit = self.sender.try_reserve().map_err(|_| overloaded())?;
-        self.waiting.requests.fetch_add(1, Ordering::Relaxed);
-        self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-        permit.send(Queued {
-            append,
-            stamp,
-            since: Instant::now(),
-            sends: 0,
-            answer,
-            waiting: Arc::clone(&self.waiting),
-        });
-        Ok(receiver)
-    }
-}
-
-struct Worker {
+/// The work behind a lane.
+pub(super) struct Worker {
     dialer: Arc<Dialer>,
     index: Arc<Index>,
     receiver: mpsc::Receiver<Queued>,
@@ -127,7 +42,17 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self) {
+    pub(super) fn new(
+        dialer: Arc<Dialer>,
+        index: Arc<Index>,
+        receiver: mpsc::Receiver<Queued>,
+    ) -> Self {
+        let (waiting, link, previous) = (VecDeque::new(), None, None);
+        Self { dialer, index, receiver, waiting, link, previous }
+    }
+
+    /// Until there will be nothing more, and everything is answered.
+    pub(super) async fn run(mut self) {
         while self.gather().await {
             self.expire();
             if self.waiting.is_empty() {
@@ -343,90 +268,6 @@ impl Worker {
     }
 }
 
-/// What became of one call.
-enum Done {
-    NoScript,
-    Stale,
-    Answer(Result<AppendOutcome, EngineError>),
-}
-
-impl From<Failure> for Done {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NoScript => Self::NoScript,
-            Failure::Answer(error) => Self::Answer(Err(error)),
-        }
-    }
-}
-
-/// An append on its way.
-struct Call {
-    queued: Queued,
-    message: Message,
-    /// Before the answer: users whose index is written first. After it: those whose entry was there.
-    hints: Vec<UserName>,
-}
-
-impl Call {
-    fn new(queued: Queued, index: &Index, life: &Life) -> Self {
-        let Append { conv, place, .. } = &queued.append;
-        let hints = place
-            .participants()
-            .filter(|user| index.is_missing(*conv, user, life))
-            .cloned()
-            .collect();
-        Self { message: unnumbered(&queued.append), queued, hints }
-    }
-
-    fn command(&self, dialer: &Dialer, life: &Life) -> Cmd {
-        let Append { conv, place, sender, cid, ts, future_skew_ms_max, .. } = &self.queued.append;
-        let mut cmd = dialer.keys.call(&dialer.scripts.append, *conv, life);
-        cmd.arg(format!("{sender} {cid}"))
-            .arg(self.message.wire_bytes())
-            .arg(given_text(&self.message))
-            .arg(ts.map(|ts| ts.to_string()).unwrap_or_default())
-            .arg(*future_skew_ms_max)
-            .arg(sender.as_str());
-        if matches!(**place, Place::Direct(..)) {
-            for user in place.participants() {
-                cmd.arg(user.as_str());
-            }
-        }
-        cmd
-    }
-
-    fn outcome(&self, value: Value, life: &Life) -> Done {
-        let read = || -> Result<Done, EngineError> {
-            let mut reply = Reply::new(value)?;
-            let word = reply.text()?;
-            let dup = match word.as_str() {
-                "stale" => return Ok(Done::Stale),
-                "conflict" => return Ok(Done::Answer(Ok(AppendOutcome::Conflict))),
-                "future" => return Ok(Done::Answer(Ok(AppendOutcome::TsInFuture))),
-                word => word == "dup",
-            };
-            let mut message = self.message.clone();
-            message.seq = Seq(reply.count()?);
-            (message.ts, message.at, message.late) =
-                (reply.count()?, reply.count()?, reply.flag()?);
-            let mut became = Vec::new();
-            while let Ok(user) = reply.text() {
-                became.extend(UserName::new(&user).ok());
-            }
-            let (message, epoch) = (Arc::new(message), life.epoch.clone());
-            Ok(Done::Answer(Ok(AppendOutcome::Stored(Stored { message, dup, epoch, became }))))
-        };
-        read().unwrap_or_else(|error| Done::Answer(Err(error)))
-    }
-
-    /// For users that the conversation became theirs only now although their index had it.
-    fn raises(&self, dialer: &Dialer, stored: &Stored) -> Vec<Cmd> {
-        let Append { conv, place, .. } = &self.queued.append;
-        let late = stored.became.iter().filter(|user| self.hints.contains(user));
-        late.map(|user| index::raise(&dialer.keys, user, *conv, place, self.queued.stamp)).collect()
-    }
-}
-
 fn refuse_all(calls: Vec<Call>, error: &EngineError) {
     for call in calls {
         call.queued.answer(Err(error.clone()));
@@ -439,9 +280,4 @@ fn is_same_life(answer: Option<RedisResult<Value>>, life: &Life) -> bool {
     let found: Result<(Option<u64>, Option<String>), _> = redis::from_redis_value(value);
     matches!(found, Ok((Some(generation), Some(epoch)))
         if generation == life.generation && epoch == life.epoch.as_str())
-}
-
-/// Which of `lanes` lanes a conversation goes through. Ids are hashes: any of their bytes spreads them.
-pub fn lane_of(conv: ConvId, lanes: usize) -> usize {
-    usize::from(conv.as_bytes()[0]) % lanes
 }
