@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod local;
+mod log;
 pub mod redis;
 
 use std::sync::Arc;
@@ -177,9 +178,9 @@ pub struct OpenQuery {
     pub resume: Option<(Epoch, Seq)>,
 }
 
-/// What `open` answers; all of one moment.
+/// What `open` answers; all of one moment. Engines also build it of what they know of messages before they fetch them.
 #[derive(Debug, Clone)]
-pub struct Opened {
+pub struct Opened<M = Arc<Message>> {
     /// The life of the store.
     pub epoch: Epoch,
     /// Number of the newest message; 0 when there is none.
@@ -189,7 +190,7 @@ pub struct Opened {
     /// What the user has not; `before` is 0 when resumed.
     pub unread: UnreadCounts,
     /// The page, or the bridge.
-    pub view: OpenView,
+    pub view: OpenView<M>,
     /// The conversation became this user's by this call.
     pub became: bool,
     /// A direct chat of two that both have opened or written in.
@@ -198,17 +199,17 @@ pub struct Opened {
 
 /// The messages in an [`Opened`].
 #[derive(Debug, Clone)]
-pub enum OpenView {
+pub enum OpenView<M = Arc<Message>> {
     /// Exactly the messages after the resume point, ascending by `seq`.
-    Recovered(Vec<Arc<Message>>),
+    Recovered(Vec<M>),
     /// A fresh page.
     Page {
         /// The newest by `(ts, seq)`, ascending.
-        items: Vec<Arc<Message>>,
+        items: Vec<M>,
         /// There is something older than `items`.
         older: bool,
         /// Unread late messages that are not among `items`, ascending by `seq`.
-        late: Vec<Arc<Message>>,
+        late: Vec<M>,
         /// More of them: continue with [`Persistence::unread_late`] after this number.
         late_next: Option<Seq>,
     },
@@ -232,10 +233,10 @@ pub struct RangeQuery {
 }
 
 /// Some messages, and whether there are more.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
+#[derive(Debug, Clone)]
+pub struct Page<M = Arc<Message>> {
     /// The messages in the asked order.
-    pub items: Vec<Arc<Message>>,
+    pub items: Vec<M>,
     /// There are more beyond the last.
     pub more: bool,
 }
@@ -250,10 +251,10 @@ pub struct Following {
 }
 
 /// Some unread late messages, and where to go on.
-#[derive(Debug, Clone, Default)]
-pub struct LatePage {
+#[derive(Debug, Clone)]
+pub struct LatePage<M = Arc<Message>> {
     /// The messages, ascending by `seq`.
-    pub items: Vec<Arc<Message>>,
+    pub items: Vec<M>,
     /// Go on after this number; `None`: that was all.
     pub next: Option<Seq>,
 }
@@ -300,9 +301,9 @@ pub struct Mine {
 
 /// What `list` shows of one conversation.
 #[derive(Debug, Clone)]
-pub struct Summary {
+pub struct Summary<M = Arc<Message>> {
     /// The message with the highest `seq`; `None` in an empty conversation.
-    pub newest: Option<Arc<Message>>,
+    pub newest: Option<M>,
     /// What the user has not read.
     pub unread: Count,
 }

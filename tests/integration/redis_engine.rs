@@ -127,3 +127,80 @@ async fn a_class_that_falls_while_a_node_runs_makes_it_not_ready() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// Acknowledged messages a second through sockets, beside what `redis-benchmark` gets out of the same script on the same server at the
+/// same concurrency: `cargo test --release --test integration through_sockets -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures for a minute"]
+async fn writes_through_sockets_beside_the_benchmark() {
+    const CONCURRENCY: &str = "64";
+    const CONTENT_BYTES: usize = 200;
+    const APPEND: &str = concat!(
+        include_str!("../../src/persistence/redis/scripts/conversation.lua"),
+        include_str!("../../src/persistence/redis/scripts/append.lua")
+    );
+    for sync in ["no", "always"] {
+        let Some(redis) = Redis::start().await else { return };
+        // It has just been started.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        redis.command(&["CONFIG", "SET", "appendfsync", sync]);
+        let url = format!("redis://127.0.0.1:{}", redis.port);
+        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+        let sha: String =
+            redis::cmd("SCRIPT").arg("LOAD").arg(APPEND).query(&mut connection).unwrap();
+        let mut head = || -> u64 {
+            let head: Option<u64> =
+                redis::cmd("HGET").arg("{base}:h").arg("head").query(&mut connection).unwrap();
+            head.unwrap_or_default()
+        };
+        let mut base = || {
+            const REQUESTS: u64 = 60_000;
+            let before = head();
+            let keys = ["h", "m", "t", "l", "c", "a"].map(|part| format!("{{base}}:{part}"));
+            let text = format!("ann __rand_int__ text {}", "x".repeat(CONTENT_BYTES));
+            let output = Command::new("redis-benchmark")
+                .args(["-p", &redis.port.to_string(), "-c", CONCURRENCY, "-q"])
+                .args(["-r", &i32::MAX.to_string(), "-n", &REQUESTS.to_string()])
+                .args(["EVALSHA", &sha, "6"])
+                .args(keys)
+                .args(["1", "ann __rand_int__", "300", &text, "1700000000000", "10000", "ann"])
+                .output()
+                .expect("redis-benchmark comes with the server");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let stored = head() - before;
+            assert!(stored * 1_000 > REQUESTS * 999, "{stored} of {REQUESTS} stored: {text}");
+            let (rate, _) = text.rsplit_once(" requests per second").expect("a rate");
+            rate.rsplit(' ').next().and_then(|rate| rate.parse::<f64>().ok()).expect("a number")
+        };
+        for (clients, in_flight) in [("128", "1"), ("16", "8")] {
+            // Of a pair one sends at a time: 64 messages are in flight.
+            let before = base();
+            let results = tempfile::tempdir().unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_chatctl"))
+                .args(["bench", "paired-clients", "--json", "--duration", "6s"])
+                .args(["--clients", clients, "--in-flight", in_flight, "--chunk", "1000"])
+                .args(["--size", &CONTENT_BYTES.to_string(), "--late-ratio", "0", "--out"])
+                .arg(results.path())
+                .args(
+                    redis
+                        .variables()
+                        .into_iter()
+                        .filter(|(key, _)| *key != "CHATCTL_REQUIRE_DURABILITY")
+                        .flat_map(|(key, value)| {
+                            ["--server-env".to_owned(), format!("{key}={value}")]
+                        }),
+                )
+                .output()
+                .unwrap();
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{error}");
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let rate = report["rates"]["messages_per_s"].as_f64().expect("a rate");
+            let base = f64::midpoint(before, base());
+            println!(
+                "appendfsync {sync}, {clients} clients with {in_flight} in flight: {rate:.0}/s ÷ {base:.0}/s = {:.2}",
+                rate / base
+            );
+        }
+    }
+}

@@ -10,7 +10,6 @@ mod committer;
 mod disk;
 mod folder;
 mod keys;
-mod log;
 mod recent;
 mod request;
 mod space;
@@ -35,17 +34,18 @@ use self::disk::DiskTables;
 use self::folder::DataFolder;
 pub use self::folder::FolderError;
 use self::keys::Table;
-use self::log::{Log, Miss};
 use self::recent::Recents;
 use self::request::{Answer, Request};
 use self::space::SpaceGuard;
 use self::table_log::TableLog;
+use self::tables::Miss;
 use self::tables::{Batch, MemoryTables, TableError, Tables};
+use super::log::{self, Log};
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
     OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
 };
-use crate::model::{AckError, ConvId, Durability, Epoch, LIMITS, Place, Seq, UserName};
+use crate::model::{AckError, ConvId, Durability, Epoch, LIMITS, Message, Place, Seq, UserName};
 
 /// When what was written is forced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,9 @@ pub enum OpenError {
 /// Reads of the tables that may run at once; more wait. Enough to keep a disk busy, few enough to leave the processors
 /// to everybody else.
 const DISK_READS_MAX: usize = 8;
+
+/// A conversation, in memory or in the tables.
+type LocalLog<'a> = dyn Log<Entry = Arc<Message>, Miss = Miss> + 'a;
 
 /// The embedded engine.
 pub struct LocalPersistence {
@@ -196,7 +199,7 @@ impl LocalPersistence {
         &self,
         conv: ConvId,
         users: Vec<UserName>,
-        read: impl Fn(&dyn Log) -> Result<T, Miss> + Send + 'static,
+        read: impl Fn(&LocalLog<'_>) -> Result<T, Miss> + Send + 'static,
     ) -> Result<T, EngineError> {
         match self.recents.peek(conv, |recent| read(recent)) {
             Ok(value) => return Ok(value),
@@ -315,7 +318,7 @@ impl Persistence for LocalPersistence {
         limit: usize,
     ) -> Result<LatePage, EngineError> {
         let asked = user.clone();
-        let read = move |log: &dyn Log| log::unread_late(log, &asked, after, limit);
+        let read = move |log: &LocalLog<'_>| log::unread_late(log, &asked, after, limit);
         self.read(conv, vec![user.clone()], read).await
     }
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use quick_cache::sync::Cache;
 
 use super::codec::Record;
-use super::log::{EachMessage, Log, Miss, PageBuilder};
 use super::table_log::{TableLog, stored_acks};
-use super::tables::{TableError, Tables, View};
-use crate::model::{AckSet, ConvId, LIMITS, Order, Seq, UserName};
+use super::tables::{Miss, TableError, Tables, View};
+use crate::model::{AckSet, ConvId, LIMITS, Message, Order, Seq, UserName};
+use crate::persistence::log::{Each, Log, PageBuilder};
 use crate::persistence::{Page, RangeQuery};
 
 /// Messages that a ring holds at most.
@@ -88,6 +88,9 @@ impl Recent {
 }
 
 impl Log for Recent {
+    type Entry = Arc<Message>;
+    type Miss = Miss;
+
     fn head(&self) -> Seq {
         self.head
     }
@@ -96,7 +99,7 @@ impl Log for Recent {
         self.acks.get(user).cloned().ok_or(Miss::Elsewhere)
     }
 
-    fn after(&self, after: Seq, each: EachMessage<'_>) -> Result<(), Miss> {
+    fn after(&self, after: Seq, each: Each<'_, Arc<Message>>) -> Result<(), Miss> {
         if !self.holds_after(after) {
             return Err(Miss::Elsewhere);
         }
@@ -111,7 +114,7 @@ impl Log for Recent {
         Ok(())
     }
 
-    fn late_after(&self, after: Seq, each: EachMessage<'_>) -> Result<(), Miss> {
+    fn late_after(&self, after: Seq, each: Each<'_, Arc<Message>>) -> Result<(), Miss> {
         self.after(after, &mut |message| !message.late || each(message))
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::codec::{Record, decode_acks, decode_message};
 use super::keys::{self, Table};
-use super::log::{EachMessage, Log, Miss, PageBuilder};
-use super::tables::{TableError, View};
+use super::tables::{Miss, TableError, View};
 use crate::model::{AckSet, ConvId, LIMITS, Message, Order, Seq, UserName};
+use crate::persistence::log::{Each, Log, PageBuilder};
 use crate::persistence::{Page, RangeQuery};
 
 /// One conversation in one view of the tables. Its methods may read the disk.
@@ -63,6 +63,9 @@ pub fn stored_acks(
 }
 
 impl Log for TableLog<'_> {
+    type Entry = Arc<Message>;
+    type Miss = Miss;
+
     fn head(&self) -> Seq {
         self.head
     }
@@ -71,7 +74,7 @@ impl Log for TableLog<'_> {
         Ok(stored_acks(self.view, self.conv, user)?)
     }
 
-    fn after(&self, after: Seq, each: EachMessage<'_>) -> Result<(), Miss> {
+    fn after(&self, after: Seq, each: Each<'_, Arc<Message>>) -> Result<(), Miss> {
         let low = keys::by_seq(self.conv, after);
         let high = keys::by_seq(self.conv, Seq(u64::MAX));
         let bounds = (Excluded(low.as_slice()), Included(high.as_slice()));
@@ -82,7 +85,7 @@ impl Log for TableLog<'_> {
         Ok(())
     }
 
-    fn late_after(&self, after: Seq, each: EachMessage<'_>) -> Result<(), Miss> {
+    fn late_after(&self, after: Seq, each: Each<'_, Arc<Message>>) -> Result<(), Miss> {
         let low = keys::by_seq(self.conv, after);
         let high = keys::by_seq(self.conv, Seq(u64::MAX));
         let bounds = (Excluded(low.as_slice()), Included(high.as_slice()));

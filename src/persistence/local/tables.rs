@@ -38,6 +38,21 @@ impl TableError {
     }
 }
 
+/// Why a conversation did not answer a question.
+#[derive(Debug)]
+pub enum Miss {
+    /// It is not held here; ask the tables.
+    Elsewhere,
+    /// The tables cannot be read.
+    Failed(TableError),
+}
+
+impl From<TableError> for Miss {
+    fn from(error: TableError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Called with each key and value of a scan; `false` ends it.
 pub type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool, TableError>;
 
