@@ -5,9 +5,12 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod index;
+mod lineage;
 pub mod local;
 mod log;
 pub mod redis;
+mod status;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -8,10 +8,10 @@ use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisError, RedisRes
 
 use super::facts::Facts;
 use super::keys::Keys;
-use super::lineage::{Life, Lineage};
 use super::scripts::Scripts;
-use super::status::Status;
 use crate::model::{Durability, Epoch};
+use crate::persistence::lineage::{Life, Lineage};
+use crate::persistence::status::Status;
 use crate::redis_link::{self, DIAL_TIME, in_time};
 
 /// Makes connections to one server.
@@ -78,7 +78,7 @@ impl Dialer {
         }
         let life = self.learn(&mut connection, &facts).await?;
         let identity = Identity { client_id, run_id: facts.run_id.clone() };
-        self.status.found(facts);
+        self.status.found(facts.found());
         Ok(Link { connection, life, identity })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::model::{Durability, Level};
+use crate::persistence::status::Found;
 
 /// What was found on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +36,16 @@ impl Facts {
             advice: advice.to_owned(),
         }
     }
+
+    /// What of it matters to whoever uses the engine.
+    pub fn found(self) -> Found {
+        let refusal = self.is_replica.then_some(REPLICA);
+        Found { durability: self.durability, advice: self.advice, refusal }
+    }
 }
+
+/// Why a replica is of no use.
+const REPLICA: &str = "the server is a replica; set REDIS_URL to its primary";
 
 /// The class of one copy.
 ///

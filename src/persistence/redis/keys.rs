@@ -2,9 +2,9 @@
 
 use redis::Cmd;
 
-use super::lineage::Life;
 use super::scripts::Script;
 use crate::model::{ConvId, UserName};
+use crate::persistence::lineage::Life;
 
 /// Makes keys under one prefix.
 #[derive(Debug, Clone)]

@@ -18,10 +18,8 @@ mod failure;
 mod index;
 mod keys;
 mod lane;
-mod lineage;
 mod reader;
 mod scripts;
-mod status;
 #[cfg(test)]
 mod tests;
 
@@ -38,13 +36,13 @@ use tokio_util::task::TaskTracker;
 
 use self::codec::Reply;
 use self::dialer::Dialer;
-use self::index::Index;
 use self::keys::Keys;
 use self::lane::{Lane, lane_of};
-use self::lineage::{Life, Lineage};
 use self::reader::Reader;
 use self::scripts::{SCRIPTS, Script, Scripts};
-use self::status::Status;
+use super::index::Index;
+use super::lineage::{Life, Lineage};
+use super::status::Status;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
     OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery, Summary,
@@ -111,7 +109,7 @@ async fn open_with(
     scripts: &'static Scripts,
     lanes_wanted: usize,
 ) -> Result<Arc<RedisPersistence>, OpenError> {
-    let (lineage, status) = (Arc::new(Lineage::default()), Arc::new(Status::default()));
+    let (lineage, status) = (Arc::new(Lineage::new("redis")), Arc::new(Status::new("redis")));
     let keys = Keys::new(&settings.prefix);
     let dialer = Dialer::new(
         &settings.url,
@@ -132,7 +130,7 @@ async fn open_with(
             Err(_) => tokio::time::sleep(START_PAUSE).await,
         }
     };
-    if status.facts().is_some_and(|facts| facts.is_replica) {
+    if matches!(status.health(), Err(EngineError::ReadOnly(_))) {
         return Err(OpenError::Replica);
     }
     let index = Arc::new(Index::default());
@@ -162,7 +160,7 @@ async fn open_with(
 impl RedisPersistence {
     /// What to change on the server for a stronger durability class; empty where there is none.
     pub fn advice(&self) -> String {
-        self.status.facts().map(|facts| facts.advice).unwrap_or_default()
+        self.status.advice()
     }
 
     async fn call(

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::codec::Reply;
 use super::dialer::{Dialer, Identity, Link, ask, load};
 use super::failure::{self, Failure};
-use super::lineage::Life;
 use super::scripts::Scripts;
 use crate::clock;
 use crate::persistence::EngineError;
+use crate::persistence::lineage::Life;
 
 /// How long a call waits for a connection that is down.
 const LINK_WAIT: Duration = Duration::from_secs(1);
@@ -241,7 +241,7 @@ impl Keeper {
         let middle = i64::midpoint(asked as i64, clock::unix_ms() as i64);
         self.dialer.status.saw_clock(seconds * 1_000 + micros / 1_000 - middle);
         if with_question {
-            self.dialer.status.found(ask(&mut link.connection).await?);
+            self.dialer.status.found(ask(&mut link.connection).await?.found());
         }
         let known = (Some(link.life.generation), Some(link.life.epoch.to_string()));
         Ok(life == known)

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::worker::Worker;
 use super::dialer::Dialer;
-use super::index::Index;
 use crate::model::ConvId;
+use crate::persistence::index::Index;
 use crate::persistence::{Append, AppendOutcome, EngineError};
 
 /// Requests that may wait in one lane; above: `overloaded`.

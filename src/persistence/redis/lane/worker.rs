@@ -12,8 +12,9 @@ use super::Queued;
 use super::call::{Call, Done};
 use crate::persistence::redis::dialer::{Dialer, Identity, Link, load};
 use crate::persistence::redis::failure;
-use crate::persistence::redis::index::{self, Index};
-use crate::persistence::redis::lineage::Life;
+use crate::persistence::redis::index;
+use crate::persistence::index::Index;
+use crate::persistence::lineage::Life;
 use crate::persistence::{Append, AppendOutcome, EngineError};
 
 /// Requests in one pipeline: bounds how long the first waits for the last.

@@ -10,7 +10,7 @@ use crate::model::Epoch;
 /// One life of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
-    /// Rises from life to life; fences scripts of nodes that have not heard of the newest.
+    /// Rises from life to life; fences the writes of nodes that have not heard of the newest.
     pub generation: u64,
     /// Its name for clients.
     pub epoch: Epoch,
@@ -19,6 +19,7 @@ pub struct Life {
 /// What this node knows of the store's lives; shared by all its connections.
 #[derive(Debug)]
 pub struct Lineage {
+    engine: &'static str,
     state: Mutex<State>,
     renewed: watch::Sender<u64>,
 }
@@ -31,13 +32,12 @@ struct State {
     lost: Option<Instant>,
 }
 
-impl Default for Lineage {
-    fn default() -> Self {
-        Self { state: Mutex::default(), renewed: watch::Sender::new(0) }
-    }
-}
-
 impl Lineage {
+    /// Nothing is known yet. `engine`: who it is that tells of it in logs.
+    pub fn new(engine: &'static str) -> Self {
+        Self { engine, state: Mutex::default(), renewed: watch::Sender::new(0) }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Every change under the lock is a single assignment or a few that cannot panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -64,7 +64,10 @@ impl Lineage {
         let renewed = known.is_some();
         if renewed || lost {
             state.lost = Some(Instant::now());
-            tracing::warn!(epoch = %life.epoch, "redis: the store came back with less than it had acknowledged; a new epoch begins");
+            tracing::warn!(
+                engine = self.engine, epoch = %life.epoch,
+                "the store came back with less than it had acknowledged, or may have; a new epoch begins"
+            );
         }
         state.life = Some(Arc::new(life));
         state.beat = 0;
