@@ -3,6 +3,7 @@
 //! The conformance suite beside this file is the definition of the contract in cases; the
 //! embedded engine is its reference. Engines know nothing of sessions, frames or rooms.
 
+pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod index;

@@ -9,6 +9,7 @@
 mod ack;
 mod append;
 mod bytes;
+pub(crate) mod cassandra;
 pub(super) mod dedupe;
 pub(super) mod join;
 mod judge;
@@ -30,6 +31,7 @@ mod unread;
 
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
+use self::cassandra::CassandraFactory;
 use self::local::LocalFactory;
 use self::redis::RedisFactory;
 use self::reference::ReferenceFactory;
@@ -179,6 +181,8 @@ conformance_suite!(local_always, LocalFactory::new(SyncPolicy::Always));
 conformance_suite!(local_memory, LocalFactory::new(SyncPolicy::Memory));
 conformance_suite!(redis_server, RedisFactory::redis());
 conformance_suite!(valkey_server, RedisFactory::valkey());
+conformance_suite!(cassandra_node, CassandraFactory::usual());
+conformance_suite!(cassandra_small_buckets, CassandraFactory::small_buckets());
 
 #[cfg(feature = "faults")]
 mod faulty;

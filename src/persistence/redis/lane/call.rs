@@ -6,12 +6,12 @@ use redis::{Cmd, Value};
 
 use super::Queued;
 use crate::model::{Message, Place, Seq, UserName};
+use crate::persistence::index::Index;
+use crate::persistence::lineage::Life;
 use crate::persistence::redis::codec::{Reply, given_text, unnumbered};
 use crate::persistence::redis::dialer::Dialer;
 use crate::persistence::redis::failure::Failure;
 use crate::persistence::redis::index;
-use crate::persistence::index::Index;
-use crate::persistence::lineage::Life;
 use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
 
 /// What became of one call.

@@ -10,11 +10,11 @@ use tokio::time::{sleep, timeout};
 
 use super::Queued;
 use super::call::{Call, Done};
+use crate::persistence::index::Index;
+use crate::persistence::lineage::Life;
 use crate::persistence::redis::dialer::{Dialer, Identity, Link, load};
 use crate::persistence::redis::failure;
 use crate::persistence::redis::index;
-use crate::persistence::index::Index;
-use crate::persistence::lineage::Life;
 use crate::persistence::{Append, AppendOutcome, EngineError};
 
 /// Requests in one pipeline: bounds how long the first waits for the last.

@@ -1,0 +1,126 @@
+//! Rows as messages, and messages as values of a statement.
+
+use std::sync::Arc;
+
+use scylla::DeserializeRow;
+use scylla::value::CqlValue;
+
+use super::failure::unreadable;
+use crate::model::{Cid, ConvId, Message, MessageType, Seq, UserName};
+use crate::persistence::EngineError;
+
+/// The values of one statement of a batch.
+pub type Values = Vec<Option<CqlValue>>;
+
+/// A message as rows hold it.
+#[derive(Debug, DeserializeRow)]
+pub struct MessageRow {
+    seq: i64,
+    sender: String,
+    cid: String,
+    kind: String,
+    content: String,
+    ts: i64,
+    at: i64,
+    late: bool,
+}
+
+/// A message in its bucket, beside what the bucket says of itself.
+#[derive(Debug, DeserializeRow)]
+pub struct BucketRow {
+    /// The highest number in the bucket.
+    pub head: i64,
+    /// The highest `ts` in the conversation so far.
+    pub high: i64,
+    /// The highest `ts` before the bucket.
+    pub floor: i64,
+    /// The life that wrote last.
+    pub generation: i64,
+    /// Where each life found the end.
+    pub cuts: String,
+    seq: i64,
+    sender: String,
+    cid: String,
+    kind: String,
+    content: String,
+    ts: i64,
+    at: i64,
+    late: bool,
+    tag: i64,
+}
+
+/// A stored message, and the batch that wrote it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its batch.
+    pub tag: i64,
+}
+
+impl MessageRow {
+    /// As a message. Everything was checked before it was stored, so an error means that somebody else wrote it.
+    pub fn message(self) -> Result<Arc<Message>, EngineError> {
+        let name = |text: String| UserName::new(&text).map_err(|_| unreadable("a sender"));
+        Ok(Arc::new(Message {
+            seq: Seq(number(self.seq)),
+            from: name(self.sender)?,
+            cid: Cid::new(&self.cid).map_err(|_| unreadable("a cid"))?,
+            kind: MessageType::new(&self.kind).map_err(|_| unreadable("a type"))?,
+            content: self.content,
+            ts: number(self.ts),
+            at: number(self.at),
+            late: self.late,
+        }))
+    }
+}
+
+impl BucketRow {
+    /// The message, and its batch.
+    pub fn row(self) -> Result<Row, EngineError> {
+        let Self { seq, sender, cid, kind, content, ts, at, late, tag, .. } = self;
+        let message = MessageRow { seq, sender, cid, kind, content, ts, at, late };
+        Ok(Row { message: message.message()?, tag })
+    }
+}
+
+/// A number that is never negative; everything that is stored is below 2⁵³.
+pub fn number(value: i64) -> u64 {
+    value.cast_unsigned()
+}
+
+/// As the driver takes it.
+pub fn bigint(value: u64) -> i64 {
+    value.cast_signed()
+}
+
+/// The values of `insert.cql`.
+pub fn insert_values(conv: ConvId, bucket: u64, row: &Row) -> Values {
+    let Message { seq, from, cid, kind, content, ts, at, late } = &*row.message;
+    let text = |text: &str| Some(CqlValue::Text(text.to_owned()));
+    vec![
+        Some(CqlValue::Blob(conv.as_bytes().to_vec())),
+        Some(CqlValue::BigInt(bigint(bucket))),
+        Some(CqlValue::BigInt(bigint(seq.0))),
+        text(from.as_str()),
+        text(cid.as_str()),
+        text(kind.as_str()),
+        text(content),
+        Some(CqlValue::BigInt(bigint(*ts))),
+        Some(CqlValue::BigInt(bigint(*at))),
+        Some(CqlValue::Boolean(*late)),
+        Some(CqlValue::BigInt(row.tag)),
+    ]
+}
+
+/// `"generation head "` pairs as they stand in a bucket.
+pub fn cuts_of(text: &str) -> Result<Vec<(u64, Seq)>, EngineError> {
+    let numbers: Result<Vec<u64>, _> = text.split_whitespace().map(str::parse).collect();
+    let numbers = numbers.map_err(|_| unreadable("cuts"))?;
+    Ok(numbers.chunks_exact(2).map(|pair| (pair[0], Seq(pair[1]))).collect())
+}
+
+/// The inverse.
+pub fn cuts_text(cuts: &[(u64, Seq)]) -> String {
+    cuts.iter().map(|(began, head)| format!("{began} {head} ")).collect()
+}

@@ -1,0 +1,396 @@
+//! One batch: decided, written on a condition, and what became of it found out whatever happened on the way.
+//!
+//! The condition holds once. Without an answer the *same* batch is sent again: it applies, or it is found that the conversation
+//! has moved on, and then the rows say who moved it: each batch marks its rows with a number of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use super::acks;
+use super::codec::{bigint, number};
+use super::crash::Point;
+use super::decision::{Circumstances, Decision, Fate, decide};
+use super::ends::End;
+use super::failure;
+use super::link::{CallError, Compared, Link};
+use super::seal;
+use super::store::Store;
+use super::tail::Tail;
+use super::writer::Queued;
+use crate::clock;
+use crate::model::{Cid, ConvId, Message, Place, Seq, UserName};
+use crate::persistence::{AppendOutcome, Stored};
+
+/// A batch is answered within this of the first call in it; below `answer_ms_max`.
+const ANSWER_TIME: Duration = Duration::from_millis(4_200);
+
+/// Writes batches.
+pub struct Committer {
+    store: Arc<Store>,
+    tasks: TaskTracker,
+}
+
+/// What became of a batch.
+enum Written {
+    /// It is stored.
+    Done,
+    /// It certainly is not: the conversation has moved on.
+    Moved,
+}
+
+impl Committer {
+    /// Of one store; what need not be waited for is spawned on `tasks`.
+    pub fn new(store: Arc<Store>, tasks: TaskTracker) -> Self {
+        Self { store, tasks }
+    }
+
+    /// Stores or refuses appends of one conversation, in their order.
+    pub async fn commit(&self, conv: ConvId, mut queued: Vec<Queued>) {
+        let Some(first) = queued.first() else { return };
+        let deadline = first.since + ANSWER_TIME;
+        let mut last = failure::down("there was no time");
+        while !queued.is_empty() {
+            let error = match self.store.calls.link(deadline).await {
+                Ok(link) => {
+                    let step = Box::pin(self.step(&link, conv, &mut queued, deadline));
+                    match step.await {
+                        Ok(()) => continue,
+                        Err(CallError::Answer(error)) => error,
+                        Err(error) => {
+                            let lost = matches!(error, CallError::Lost);
+                            if lost {
+                                self.store.lost(&link).await;
+                            }
+                            last = self.store.calls.failed(error, &link, deadline).await;
+                            if Instant::now() < deadline {
+                                continue;
+                            }
+                            last.clone()
+                        }
+                    }
+                }
+                Err(error) if last.is_definite() => error,
+                Err(_) => last.clone(),
+            };
+            for queued in queued.drain(..) {
+                queued.answer(Err(error.clone()));
+            }
+        }
+    }
+
+    /// One batch of the appends in front; what it decided is answered and gone. An error says that nothing was written,
+    /// but for [`EngineError::Timeout`]: that nobody knows.
+    async fn step(
+        &self,
+        link: &Arc<Link>,
+        conv: ConvId,
+        queued: &mut Vec<Queued>,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let store = &self.store;
+        store.enter(link);
+        let layout = link.layout;
+        let end = store.ends.of(conv);
+        let tail = in_time(deadline, store.ends.known(link, conv)).await?;
+        if tail.generation > link.life.generation {
+            return Err(CallError::Stale);
+        }
+        let older = in_time(deadline, self.older(link, conv, &tail, queued)).await?;
+        let is_new = tail.is_full(layout);
+        let base = if is_new {
+            in_time(deadline, seal::seal(store, link, conv, &tail)).await?;
+            Arc::new(tail.next_bucket())
+        } else {
+            tail
+        };
+        let now = clock::unix_ms().saturating_add_signed(store.status.ahead_ms());
+        let (generation, tag) = (link.life.generation, rand::random());
+        let with = Circumstances { layout, generation, now, older: &older, tag };
+        let mut decision = decide(&base, queued, &with);
+        let mut became = Vec::new();
+        if !decision.rows.is_empty() {
+            if base.head(layout) == Seq::ZERO {
+                in_time(deadline, self.index(link, &queued[..decision.fates.len()])).await?;
+            }
+            store.crash.at(Point::BeforeAppend).await;
+            match self.write(link, conv, &end, &decision, deadline).await {
+                Ok(Written::Done) => {}
+                Ok(Written::Moved) => return Ok(()),
+                Err(CallError::Answer(error)) if !error.is_definite() => {
+                    // What is decided without the batch may be said; what it carries is in doubt.
+                    let fates = std::mem::take(&mut decision.fates);
+                    for (queued, fate) in queued.drain(..fates.len()).zip(fates) {
+                        match fate {
+                            Fate::Row { .. } => queued.answer(Err(error.clone())),
+                            fate => queued.answer(Ok(outcome(fate, &decision, link, &[]))),
+                        }
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+            store.crash.at(if is_new { Point::AfterFirstRow } else { Point::AfterAppend }).await;
+            self.written(link, conv, &end, &decision, is_new);
+            became = in_time(deadline, self.become_theirs(link, &decision, queued))
+                .await
+                .unwrap_or_default();
+        }
+        let decided = decision.fates.len();
+        let joined = in_time(deadline, self.join(link, &decision, &queued[..decided])).await;
+        let fates = std::mem::take(&mut decision.fates);
+        for (queued, fate) in queued.drain(..decided).zip(fates) {
+            // The message is stored, but the sender does not have the conversation: the same call again makes it theirs.
+            let outcome = match (&joined, &fate) {
+                (Err(_), Fate::Row { .. } | Fate::Known(_)) => Err(failure::unanswered(
+                    "the message is stored, and not yet in the sender's list",
+                )),
+                _ => Ok(outcome(fate, &decision, link, &became)),
+            };
+            queued.answer(outcome);
+        }
+        Ok(())
+    }
+
+    /// Stored messages of full buckets with the names of appends.
+    async fn older(
+        &self,
+        link: &Link,
+        conv: ConvId,
+        tail: &Tail,
+        queued: &[Queued],
+    ) -> Result<HashMap<(UserName, Cid), Arc<Message>>, CallError> {
+        if tail.bucket == 0 {
+            return Ok(HashMap::new());
+        }
+        let key = &conv.as_bytes()[..];
+        let names: HashSet<(&UserName, &Cid)> = queued
+            .iter()
+            .map(|queued| (&queued.append.sender, &queued.append.cid))
+            .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
+            .collect();
+        let asked: Vec<_> = names
+            .into_iter()
+            .map(|(sender, cid)| number_of(link, key, sender, cid).boxed())
+            .collect();
+        let found = try_join_all(asked).await?;
+        let seqs: Vec<Seq> = found
+            .into_iter()
+            .flatten()
+            .filter(|seq| link.layout.bucket_of(*seq) < tail.bucket)
+            .collect();
+        let messages = self.store.buckets.messages(link, conv, &seqs).await?;
+        Ok(messages
+            .into_values()
+            .map(|message| ((message.from.clone(), message.cid.clone()), message))
+            .collect())
+    }
+
+    /// Writes the batch, until it is known what became of it.
+    async fn write(
+        &self,
+        link: &Arc<Link>,
+        conv: ConvId,
+        end: &End,
+        decision: &Decision,
+        deadline: Instant,
+    ) -> Result<Written, CallError> {
+        let layout = link.layout;
+        let values = decision.values(conv, layout);
+        let base = decision.base.head(layout);
+        let has_rows = !decision.base.rows.is_empty();
+        let (mut link, mut doubt) = (Arc::clone(link), None::<String>);
+        let unknown = |reason: &str| CallError::Answer(failure::unanswered(reason));
+        loop {
+            let sent = link.compare_all(&link.statements.advance, &link.statements.insert, &values);
+            let error = match timeout_at(deadline, sent).await {
+                Ok(Ok(Compared::Applied)) => return Ok(Written::Done),
+                Ok(Ok(Compared::Found(found))) => {
+                    let head = found.number("head");
+                    if doubt.is_none() && has_rows && head.is_none_or(|head| head < base.0) {
+                        return Err(CallError::Lost);
+                    }
+                    match self.look(&link, conv, decision, doubt.is_some(), deadline).await {
+                        Ok(written) => return Ok(written),
+                        Err(error) => error,
+                    }
+                }
+                Ok(Err(error)) => {
+                    if let CallError::Doubt(reason) = &error {
+                        doubt = Some(reason.clone());
+                    }
+                    error
+                }
+                Err(_) => {
+                    self.store.calls.doubt();
+                    end.doubt();
+                    return Err(unknown(doubt.as_deref().unwrap_or("the nodes are slow")));
+                }
+            };
+            let Some(reason) = doubt.clone() else { return Err(error) };
+            self.store.calls.failed(error, &link, deadline).await;
+            let next = self.store.calls.link(deadline).await;
+            match next {
+                // Another life: whether it was stored in the old one is not asked any more.
+                Ok(next) if next.life == link.life && Instant::now() < deadline => link = next,
+                _ => {
+                    end.doubt();
+                    return Err(unknown(&reason));
+                }
+            }
+        }
+    }
+
+    /// The conversation has moved on: by this very batch?
+    async fn look(
+        &self,
+        link: &Link,
+        conv: ConvId,
+        decision: &Decision,
+        in_doubt: bool,
+        deadline: Instant,
+    ) -> Result<Written, CallError> {
+        let layout = link.layout;
+        let tail = match timeout_at(deadline, self.store.ends.agreed(link, conv)).await {
+            Ok(tail) => tail?,
+            Err(_) => return Err(CallError::Doubt("the nodes are slow".to_owned())),
+        };
+        let Some(first) = decision.rows.first().filter(|_| in_doubt) else {
+            return Ok(Written::Moved);
+        };
+        let seq = first.message.seq;
+        let tag = match tail.row(seq, layout) {
+            Some(row) => Some(row.tag),
+            None if layout.bucket_of(seq) < tail.bucket => {
+                let key = &conv.as_bytes()[..];
+                let values = (key, bigint(layout.bucket_of(seq)), bigint(seq.0));
+                let rows = link.rows::<(i64,)>(&link.statements.tag, values).await?;
+                rows.first().map(|row| row.0)
+            }
+            None => None,
+        };
+        Ok(if tag == Some(first.tag) { Written::Done } else { Written::Moved })
+    }
+
+    /// Remembers what was written, and copies what the table of names needs.
+    fn written(
+        &self,
+        link: &Arc<Link>,
+        conv: ConvId,
+        end: &Arc<End>,
+        decision: &Decision,
+        is_new: bool,
+    ) {
+        let tail = Arc::new(decision.applied(link.layout));
+        end.learn(&tail, link.layout);
+        if tail.is_full(link.layout) {
+            self.store.buckets.keep(conv, &tail);
+        }
+        let (link, end, rows) = (Arc::clone(link), Arc::clone(end), decision.rows.clone());
+        let bucket = tail.bucket;
+        self.tasks.spawn(async move {
+            if is_new {
+                let values = (bigint(bucket), bigint(bucket), &conv.as_bytes()[..]);
+                let _ = link.run(&link.statements.set_head, values).await;
+            }
+            // What fails here is done when the bucket is sealed.
+            let _ = seal::note(&link, conv, &end, &rows).await;
+        });
+    }
+
+    /// Before the first message of a direct chat: it will be in the lists of both.
+    async fn index(&self, link: &Link, queued: &[Queued]) -> Result<(), CallError> {
+        let Some(Queued { append, stamp, .. }) = queued.first() else { return Ok(()) };
+        for user in append.place.participants() {
+            let acks = acks::read(link, append.conv, user).await?;
+            if !acks.mine {
+                acks::add_mine(link, user, append.conv, &append.place, *stamp).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first message makes a direct chat both users'. Answers whose it became by that.
+    async fn become_theirs(
+        &self,
+        link: &Link,
+        decision: &Decision,
+        queued: &[Queued],
+    ) -> Result<Vec<UserName>, CallError> {
+        let mut became = Vec::new();
+        let is_first = decision.base.head(link.layout) == Seq::ZERO;
+        if let (true, Some(Queued { append, .. })) = (is_first, queued.first()) {
+            for user in append.place.participants() {
+                if acks::become_mine(link, append.conv, user).await? {
+                    became.push(user.clone());
+                }
+            }
+        }
+        Ok(became)
+    }
+
+    /// Who writes in a direct chat was there as if by an open.
+    async fn join(
+        &self,
+        link: &Link,
+        decision: &Decision,
+        queued: &[Queued],
+    ) -> Result<(), CallError> {
+        for (Queued { append, .. }, fate) in queued.iter().zip(&decision.fates) {
+            let is_stored = matches!(fate, Fate::Row { .. } | Fate::Known(_));
+            let (conv, sender) = (append.conv, &append.sender);
+            if !is_stored
+                || !matches!(*append.place, Place::Direct(..))
+                || !self.store.index.is_missing(conv, sender, &link.life)
+            {
+                continue;
+            }
+            acks::join(link, conv, sender, Seq::ZERO).await?;
+            self.store.index.note(conv, sender, &link.life);
+        }
+        Ok(())
+    }
+}
+
+/// The number that a name got in a full bucket.
+async fn number_of(
+    link: &Link,
+    key: &[u8],
+    sender: &UserName,
+    cid: &Cid,
+) -> Result<Option<Seq>, CallError> {
+    let values = (key, sender.as_str(), cid.as_str());
+    let rows = link.rows::<(i64,)>(&link.statements.cid, values).await?;
+    Ok(rows.first().map(|row| Seq(number(row.0))))
+}
+
+/// What the caller is told.
+fn outcome(fate: Fate, decision: &Decision, link: &Link, became: &[UserName]) -> AppendOutcome {
+    let epoch = link.life.epoch.clone();
+    let (message, dup) = match fate {
+        Fate::Row { place, dup } => (Arc::clone(&decision.rows[place].message), dup),
+        Fate::Known(message) => (message, true),
+        Fate::Conflict => return AppendOutcome::Conflict,
+        Fate::TsInFuture => return AppendOutcome::TsInFuture,
+    };
+    let is_first = message.seq == Seq(1) && !dup;
+    let became = if is_first { became.to_vec() } else { Vec::new() };
+    AppendOutcome::Stored(Stored { message, dup, epoch, became })
+}
+
+/// What is read before anything is written may fail: nothing was written.
+async fn in_time<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    match timeout_at(deadline, Box::pin(work)).await {
+        Ok(Err(CallError::Doubt(reason))) => Err(CallError::NotSent(reason)),
+        Ok(outcome) => outcome,
+        Err(_) => Err(CallError::NotSent("the nodes are slow".to_owned())),
+    }
+}

@@ -1,0 +1,158 @@
+//! What becomes of appends, before anything is written: the rules of the atomic step, over the end of the conversation as known.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::codec::{Row, Values, bigint, cuts_text, insert_values};
+use super::layout::Layout;
+use super::tail::Tail;
+use super::writer::Queued;
+use crate::model::{Cid, ConvId, Message, Seq, UserName};
+use crate::persistence::Append;
+use scylla::value::CqlValue;
+
+/// What becomes of one append.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// It is the row at this place of the batch, and the first of its name where `dup` is false.
+    Row {
+        /// Among the new rows.
+        place: usize,
+        /// Another append of the same batch brought it.
+        dup: bool,
+    },
+    /// It is stored already.
+    Known(Arc<Message>),
+    /// The same `cid` has another type or content.
+    Conflict,
+    /// Its `ts` is too far ahead.
+    TsInFuture,
+}
+
+/// A batch that may be written.
+#[derive(Debug)]
+pub struct Decision {
+    /// The end that it is decided on; in an empty bucket where it begins one.
+    pub base: Arc<Tail>,
+    /// What becomes of the first appends, in their order; those after them do not fit.
+    pub fates: Vec<Fate>,
+    /// The new rows.
+    pub rows: Vec<Row>,
+    /// The highest `ts` after it.
+    pub high: u64,
+    /// Where each life found the end, after it.
+    pub cuts: Vec<(u64, Seq)>,
+    /// The life that it is written in.
+    pub generation: u64,
+}
+
+/// What the rules need to know beside the end.
+pub struct Circumstances<'a> {
+    /// How the store is laid out.
+    pub layout: Layout,
+    /// The life of the store.
+    pub generation: u64,
+    /// The engine's clock, ms.
+    pub now: u64,
+    /// Stored messages of full buckets that have the name of one of the appends.
+    pub older: &'a HashMap<(UserName, Cid), Arc<Message>>,
+    /// What all rows of the batch are marked with.
+    pub tag: i64,
+}
+
+/// Decides what becomes of appends, in their order.
+pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> Decision {
+    let layout = with.layout;
+    let mut decision = Decision {
+        base: Arc::clone(base),
+        fates: Vec::with_capacity(queued.len()),
+        rows: Vec::new(),
+        high: base.high,
+        cuts: base.cuts_in(with.generation, layout),
+        generation: with.generation,
+    };
+    let mut named: HashMap<(&UserName, &Cid), usize> = HashMap::new();
+    let mut head = base.head(layout);
+    let last = layout.last(base.bucket);
+    for Queued { append, .. } in queued {
+        let Append { sender, cid, ts, future_skew_ms_max, .. } = append;
+        let stored = base.named(sender, cid, layout).map(|row| &row.message);
+        let stored = stored.or_else(|| with.older.get(&(sender.clone(), cid.clone())));
+        let fate = if let Some(message) = stored {
+            if is_same(message, append) { Fate::Known(Arc::clone(message)) } else { Fate::Conflict }
+        } else if let Some(&place) = named.get(&(sender, cid)) {
+            if is_same(&decision.rows[place].message, append) {
+                Fate::Row { place, dup: true }
+            } else {
+                Fate::Conflict
+            }
+        } else if ts.is_some_and(|ts| ts > with.now.saturating_add(*future_skew_ms_max)) {
+            Fate::TsInFuture
+        } else if head == last {
+            break;
+        } else {
+            head = head.next();
+            let ts = ts.unwrap_or(with.now.max(decision.high));
+            let message = Message {
+                seq: head,
+                from: sender.clone(),
+                cid: cid.clone(),
+                kind: append.kind.clone(),
+                content: append.content.clone(),
+                ts,
+                at: with.now,
+                late: ts < decision.high,
+            };
+            decision.high = decision.high.max(ts);
+            let place = decision.rows.len();
+            named.insert((sender, cid), place);
+            decision.rows.push(Row { message: Arc::new(message), tag: with.tag });
+            Fate::Row { place, dup: false }
+        };
+        decision.fates.push(fate);
+    }
+    decision
+}
+
+fn is_same(message: &Message, append: &Append) -> bool {
+    message.kind == append.kind && message.content == append.content
+}
+
+impl Decision {
+    /// The values of the conditional batch: `advance.cql`, then `insert.cql` for each row.
+    pub fn values(&self, conv: ConvId, layout: Layout) -> Vec<Values> {
+        let number = |number: u64| Some(CqlValue::BigInt(bigint(number)));
+        let Tail { bucket, rows, floor, generation, .. } = &*self.base;
+        let head = self.base.head(layout);
+        // In a bucket that holds nothing yet there is nothing to compare with.
+        let expected = |value: u64| if rows.is_empty() { None } else { number(value) };
+        let mut values = Vec::with_capacity(self.rows.len() + 1);
+        values.push(vec![
+            number(head.0 + self.rows.len() as u64),
+            number(self.high),
+            number(*floor),
+            number(self.generation),
+            Some(CqlValue::Text(cuts_text(&self.cuts))),
+            Some(CqlValue::Blob(conv.as_bytes().to_vec())),
+            number(*bucket),
+            expected(head.0),
+            expected(*generation),
+        ]);
+        values.extend(self.rows.iter().map(|row| insert_values(conv, *bucket, row)));
+        values
+    }
+
+    /// The end after it was written.
+    pub fn applied(&self, layout: Layout) -> Tail {
+        let mut tail = (*self.base).clone();
+        for row in &self.rows {
+            // Numbered from its head on, and no more than fit.
+            let pushed = tail.push(row.clone(), layout);
+            debug_assert!(pushed.is_ok());
+        }
+        tail.high = self.high;
+        tail.generation = self.generation;
+        tail.cuts.clone_from(&self.cuts);
+        tail
+    }
+}

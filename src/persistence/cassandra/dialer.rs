@@ -1,0 +1,242 @@
+//! Making sessions: each one knows, before its first call, which life of the store it talks to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::ExecutionError;
+use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
+use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
+use scylla::response::query_result::QueryResult;
+use scylla::statement::unprepared::Statement;
+use scylla::statement::{Consistency, SerialConsistency};
+use tokio::time::timeout;
+
+use super::CassandraSettings;
+use super::facts::{KeyspaceFacts, NodeFacts, SETTINGS, found};
+use super::life;
+use super::link::Link;
+use super::statements::{ATTEMPT_TIME, Statements};
+use crate::persistence::lineage::Lineage;
+use crate::persistence::status::Status;
+
+/// A session is ready within this, or it is tried again.
+pub const DIAL_TIME: Duration = Duration::from_secs(4);
+/// How long one connection may take.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
+/// A connection on which nothing came for so long is asked whether it lives …
+const KEEPALIVE: Duration = Duration::from_millis(500);
+/// … and is given up when it does not say so in this.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(1);
+/// A read that takes longer is also sent to another node.
+const SPECULATE_AFTER: Duration = Duration::from_millis(300);
+/// The version of the tables that this version works with.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// Why there is no session.
+#[derive(Debug)]
+pub enum DialError {
+    /// It may be otherwise at another time.
+    Now(String),
+    /// Somebody must do something first.
+    Setup(String),
+}
+
+impl<E: std::error::Error> From<E> for DialError {
+    fn from(error: E) -> Self {
+        Self::Now(error.to_string())
+    }
+}
+
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Now(text) | Self::Setup(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Makes sessions with one cluster.
+pub struct Dialer {
+    settings: CassandraSettings,
+    /// Which life the store is in.
+    pub lineage: Arc<Lineage>,
+    /// What was seen of the nodes.
+    pub status: Arc<Status>,
+}
+
+impl Dialer {
+    /// For one keyspace.
+    pub fn new(settings: CassandraSettings, lineage: Arc<Lineage>, status: Arc<Status>) -> Self {
+        Self { settings, lineage, status }
+    }
+
+    /// Connects, checks the tables, asks the nodes what they are and learns the life of the store.
+    pub async fn dial(&self) -> Result<Arc<Link>, DialError> {
+        let dialing = timeout(DIAL_TIME, Box::pin(self.dial_patiently())).await;
+        let late = || DialError::Now(format!("no session in {} ms", DIAL_TIME.as_millis()));
+        dialing.map_err(|_| late())?
+    }
+
+    async fn dial_patiently(&self) -> Result<Arc<Link>, DialError> {
+        let session = Box::pin(self.builder().build()).await?;
+        let keyspace = self.keyspace(&session).await?;
+        Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
+        self.check_schema(&session).await?;
+        let statements = Statements::prepare(&session).await?;
+        let nodes = self.nodes(&session).await?;
+        let (life, layout) = life::learn(
+            &session,
+            &statements,
+            &self.lineage,
+            keyspace,
+            &nodes,
+            self.settings.bucket_rows,
+        )
+        .await?;
+        self.status.found(found(keyspace, &nodes));
+        Ok(Arc::new(Link::new(session, statements, life, layout, keyspace)))
+    }
+
+    /// What the nodes say now, and the life of the store after it.
+    pub async fn ask(&self, link: &Link) -> Result<(), DialError> {
+        let nodes = self.nodes(&link.session).await?;
+        life::learn(
+            &link.session,
+            &link.statements,
+            &self.lineage,
+            link.keyspace,
+            &nodes,
+            self.settings.bucket_rows,
+        )
+        .await?;
+        self.status.found(found(link.keyspace, &nodes));
+        Ok(())
+    }
+
+    fn builder(&self) -> SessionBuilder {
+        let speculation = SimpleSpeculativeExecutionPolicy {
+            max_retry_count: 1,
+            retry_interval: SPECULATE_AFTER,
+        };
+        // Repeating is decided here, not in the driver: only here it is known what a repetition means.
+        let profile = ExecutionProfile::builder()
+            .consistency(Consistency::Quorum)
+            .serial_consistency(Some(SerialConsistency::Serial))
+            .request_timeout(Some(ATTEMPT_TIME))
+            .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+            .speculative_execution_policy(Some(Arc::new(speculation)))
+            .build();
+        let builder = SessionBuilder::new()
+            .known_nodes(&self.settings.hosts)
+            .connection_timeout(CONNECT_TIME)
+            .keepalive_interval(KEEPALIVE)
+            .keepalive_timeout(KEEPALIVE_TIME)
+            .tcp_nodelay(true)
+            .fetch_schema_metadata(false)
+            .default_execution_profile_handle(profile.into_handle());
+        match &self.settings.datacenter {
+            Some(name) => builder.prefer_datacenter(name.clone()),
+            None => builder,
+        }
+    }
+
+    async fn keyspace(&self, session: &Session) -> Result<KeyspaceFacts, DialError> {
+        let name = &self.settings.keyspace;
+        // Checked by the settings: letters, digits and _.
+        let text = format!(
+            "SELECT replication, durable_writes FROM system_schema.keyspaces WHERE keyspace_name = '{name}'"
+        );
+        let rows = local(session, text).await?.into_rows_result()?;
+        let row = rows.maybe_first_row::<(HashMap<String, String>, bool)>()?;
+        let (mut replication, durable_writes) = row.ok_or_else(|| {
+            DialError::Setup(format!(
+                "there is no keyspace {name} (CASSANDRA_KEYSPACE): make it with \
+                 'chatctl init-env --services cassandra'"
+            ))
+        })?;
+        replication.remove("class");
+        let copies = match &self.settings.datacenter {
+            Some(name) if replication.contains_key(name) => replication[name].parse(),
+            _ => replication.values().map(|count| count.parse::<u32>()).sum(),
+        };
+        let copies = copies.unwrap_or(1);
+        Ok(KeyspaceFacts { copies, durable_writes })
+    }
+
+    async fn check_schema(&self, session: &Session) -> Result<(), DialError> {
+        let name = &self.settings.keyspace;
+        let text = format!("SELECT version FROM \"{name}\".schema_version");
+        let mut newest = 0;
+        // A keyspace without that table has none of the others.
+        if let Ok(rows) = local(session, text).await {
+            for row in rows.into_rows_result()?.rows::<(i32,)>()? {
+                newest = newest.max(row?.0);
+            }
+        }
+        match newest {
+            SCHEMA_VERSION => Ok(()),
+            older if older < SCHEMA_VERSION => Err(DialError::Setup(format!(
+                "keyspace {name} has tables of version {older}, and version {SCHEMA_VERSION} is needed: run \
+                 'chatctl init-env --services cassandra'"
+            ))),
+            newer => Err(DialError::Setup(format!(
+                "keyspace {name} has tables of version {newer}, made by a newer chatctl; this one knows \
+                 {SCHEMA_VERSION}"
+            ))),
+        }
+    }
+
+    /// What each node that is up says; an error when fewer than a quorum do.
+    async fn nodes(&self, session: &Session) -> Result<Vec<NodeFacts>, DialError> {
+        let state = session.get_cluster_state();
+        let ask = state.get_nodes_info().iter().map(|node| {
+            let target = NodeIdentifier::Node(Arc::clone(node));
+            describe(session, target)
+        });
+        let mut facts = Vec::new();
+        let mut reason = None;
+        for answer in join_all(ask).await {
+            match answer {
+                Ok(node) => facts.push(node),
+                Err(error) => reason = Some(error),
+            }
+        }
+        match reason {
+            Some(reason) if facts.is_empty() => Err(reason),
+            _ => Ok(facts),
+        }
+    }
+}
+
+async fn describe(session: &Session, target: NodeIdentifier) -> Result<NodeFacts, DialError> {
+    let ask = async |text: String| {
+        let mut statement = Statement::new(text);
+        let policy = SingleTargetLoadBalancingPolicy::new(target.clone(), None);
+        statement.set_load_balancing_policy(Some(policy));
+        statement.set_consistency(Consistency::One);
+        Box::pin(session.query_unpaged(statement, ())).await
+    };
+    let rows = ask("SELECT host_id, gossip_generation FROM system.local".to_owned()).await?;
+    let (host_id, start) = rows.into_rows_result()?.single_row::<(uuid::Uuid, i32)>()?;
+    let mut settings = BTreeMap::new();
+    for name in SETTINGS {
+        let text = format!("SELECT value FROM system_views.settings WHERE name = '{name}'");
+        let rows = ask(text).await?.into_rows_result()?;
+        if let Some((Some(value),)) = rows.maybe_first_row::<(Option<String>,)>()? {
+            settings.insert(name.to_owned(), value);
+        }
+    }
+    Ok(NodeFacts { host_id: host_id.to_string(), start: i64::from(start), settings })
+}
+
+/// Asks any node for what it knows itself.
+async fn local(session: &Session, text: String) -> Result<QueryResult, ExecutionError> {
+    let mut statement = Statement::new(text);
+    statement.set_consistency(Consistency::One);
+    Box::pin(session.query_unpaged(statement, ())).await
+}

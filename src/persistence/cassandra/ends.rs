@@ -1,0 +1,293 @@
+//! The ends of conversations that this node knows, and how it brings them up to date.
+//!
+//! Whatever was acknowledged to anybody is seen by a read of a quorum that starts later, so one read of what follows the
+//! known head makes a known end fresh. A conversation that is not known costs the hint where its end was, and that bucket.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::codec::{BucketRow, bigint, number};
+use super::layout::Layout;
+use super::link::{CallError, Link};
+use super::statements::serial;
+use super::tail::{Incomplete, Tail};
+use crate::model::{ConvId, Seq};
+
+/// Conversations whose end is remembered, and about how much memory they may take.
+const KNOWN_MAX: usize = 20_000;
+
+/// What is remembered of one conversation.
+#[derive(Debug, Default)]
+pub struct End {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The life of the store that all of this was seen in.
+    life: u64,
+    tail: Option<Arc<Tail>>,
+    /// Buckets up to here, exclusively, are known to be sealed.
+    sealed: u64,
+    /// Messages of the last bucket whose `cid` is noted in the table of its own.
+    noted: HashSet<Seq>,
+    /// Something was sent and not answered: only what is agreed tells what is there.
+    in_doubt: bool,
+}
+
+impl End {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change under the lock is a few assignments.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As last seen, of this life or an earlier one.
+    pub fn tail(&self) -> Option<Arc<Tail>> {
+        self.state().tail.clone()
+    }
+
+    /// Takes what was read or written, unless more is known.
+    pub fn learn(&self, tail: &Arc<Tail>, layout: Layout) {
+        let mut state = self.state();
+        let position = |tail: &Tail| (tail.generation, tail.head(layout));
+        if state.tail.as_ref().is_none_or(|known| position(known) <= position(tail)) {
+            let first = layout.first(tail.bucket);
+            state.noted.retain(|seq| *seq >= first);
+            state.tail = Some(Arc::clone(tail));
+        }
+    }
+
+    /// Forgets the end: what was sent last was not answered.
+    pub fn doubt(&self) {
+        let mut state = self.state();
+        state.tail = None;
+        state.in_doubt = true;
+    }
+
+    /// What was known in another life of the store is forgotten: it may be gone.
+    pub fn enter(&self, generation: u64) {
+        let mut state = self.state();
+        if state.life != generation {
+            *state = State { life: generation, ..State::default() };
+        }
+    }
+
+    /// Whether reads must ask for what is agreed.
+    fn is_in_doubt(&self) -> bool {
+        self.state().in_doubt
+    }
+
+    fn settle(&self) {
+        self.state().in_doubt = false;
+    }
+
+    /// The `cid` of a message is in the table of its own.
+    pub fn note(&self, seq: Seq) {
+        self.state().noted.insert(seq);
+    }
+
+    /// Messages of a full tail whose `cid` is not known to be noted.
+    pub fn unnoted(&self, tail: &Tail) -> Vec<usize> {
+        let state = self.state();
+        let is_open = |place: &usize| !state.noted.contains(&tail.rows[*place].message.seq);
+        (0..tail.rows.len()).filter(is_open).collect()
+    }
+
+    /// Whether a bucket is known to be sealed.
+    pub fn is_sealed(&self, bucket: u64) -> bool {
+        bucket < self.state().sealed
+    }
+
+    /// A bucket is sealed, and so are all before it.
+    pub fn seal(&self, bucket: u64) {
+        let mut state = self.state();
+        state.sealed = state.sealed.max(bucket + 1);
+    }
+}
+
+/// Counts conversations; the memory of one is bounded by its bucket.
+#[derive(Clone)]
+struct EndWeighter;
+
+impl Weighter<ConvId, Arc<End>> for EndWeighter {
+    fn weight(&self, _: &ConvId, _: &Arc<End>) -> u64 {
+        1
+    }
+}
+
+/// The ends that are remembered.
+pub struct Ends {
+    known: Cache<ConvId, Arc<End>, EndWeighter>,
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self { known: Cache::with_weighter(KNOWN_MAX, KNOWN_MAX as u64, EndWeighter) }
+    }
+}
+
+impl Ends {
+    /// What is remembered of a conversation; at first nothing.
+    pub fn of(&self, conv: ConvId) -> Arc<End> {
+        let made: Result<_, std::convert::Infallible> =
+            self.known.get_or_insert_with(&conv, || Ok(Arc::default()));
+        made.unwrap_or_else(|never| match never {})
+    }
+
+    fn in_life(&self, link: &Link, conv: ConvId) -> Arc<End> {
+        let end = self.of(conv);
+        end.enter(link.life.generation);
+        end
+    }
+
+    /// The end as it was at some moment after this call began: everything acknowledged before is in it.
+    pub async fn fresh(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
+        let end = self.in_life(link, conv);
+        let agreed = end.is_in_doubt();
+        match self.look(link, conv, &end, agreed).await {
+            Err(Looked::Hole) => match self.look(link, conv, &end, true).await {
+                Err(Looked::Hole) => {
+                    Err(CallError::Answer(super::failure::unreadable("a hole in a conversation")))
+                }
+                Err(Looked::Failed(error)) => Err(error),
+                Ok(tail) => Ok(tail),
+            },
+            Err(Looked::Failed(error)) => Err(error),
+            Ok(tail) => Ok(tail),
+        }
+    }
+
+    /// The same of what is agreed: nothing that was begun before can appear later without a condition that fails.
+    pub async fn agreed(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
+        let end = self.in_life(link, conv);
+        match self.look(link, conv, &end, true).await {
+            Err(Looked::Hole) => {
+                Err(CallError::Answer(super::failure::unreadable("a hole in a conversation")))
+            }
+            Err(Looked::Failed(error)) => Err(error),
+            Ok(tail) => Ok(tail),
+        }
+    }
+
+    /// The end as known, or as it is.
+    pub async fn known(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
+        match self.in_life(link, conv).tail() {
+            Some(tail) => Ok(tail),
+            None => self.fresh(link, conv).await,
+        }
+    }
+
+    async fn look(
+        &self,
+        link: &Link,
+        conv: ConvId,
+        end: &End,
+        agreed: bool,
+    ) -> Result<Arc<Tail>, Looked> {
+        let layout = link.layout;
+        let read = Read { link, conv, agreed };
+        let (mut tail, is_new) = match end.tail() {
+            Some(tail) => (tail, false),
+            None => (Arc::new(read.last_known().await?), true),
+        };
+        let mut changed = is_new;
+        if !is_new && !tail.is_full(layout) {
+            let rows = read.after(tail.bucket, tail.head(layout)).await?;
+            if !rows.is_empty() {
+                Arc::make_mut(&mut tail).extend(rows, layout)?;
+                changed = true;
+            }
+        }
+        while tail.is_full(layout) {
+            let next = tail.bucket + 1;
+            match Tail::new(read.bucket(next).await?, next, layout)? {
+                Some(next) => tail = Arc::new(next),
+                None => break,
+            }
+            changed = true;
+        }
+        if tail.generation > link.life.generation {
+            return Err(Looked::Failed(CallError::Stale));
+        }
+        if changed {
+            end.learn(&tail, layout);
+        }
+        if agreed {
+            end.settle();
+        }
+        Ok(tail)
+    }
+}
+
+/// Why a look answers nothing.
+enum Looked {
+    Hole,
+    Failed(CallError),
+}
+
+impl From<CallError> for Looked {
+    fn from(error: CallError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Incomplete> for Looked {
+    fn from(incomplete: Incomplete) -> Self {
+        match incomplete {
+            Incomplete::Hole => Self::Hole,
+            Incomplete::Unreadable(error) => Self::Failed(CallError::Answer(error)),
+        }
+    }
+}
+
+/// Reads of one conversation.
+struct Read<'a> {
+    link: &'a Link,
+    conv: ConvId,
+    agreed: bool,
+}
+
+impl Read<'_> {
+    fn key(&self) -> &[u8] {
+        self.conv.as_bytes()
+    }
+
+    async fn bucket(&self, bucket: u64) -> Result<Vec<BucketRow>, CallError> {
+        let statement = &self.link.statements.bucket;
+        let values = (self.key(), bigint(bucket));
+        if self.agreed {
+            self.link.rows(&serial(statement), values).await
+        } else {
+            self.link.rows(statement, values).await
+        }
+    }
+
+    async fn after(&self, bucket: u64, after: Seq) -> Result<Vec<BucketRow>, CallError> {
+        let statement = &self.link.statements.bucket_after;
+        let values = (self.key(), bigint(bucket), bigint(after.0));
+        if self.agreed {
+            self.link.rows(&serial(statement), values).await
+        } else {
+            self.link.rows(statement, values).await
+        }
+    }
+
+    /// The last bucket as far as the hint knows; an empty one where there is nothing.
+    async fn last_known(&self) -> Result<Tail, Looked> {
+        let hint = self.link.rows::<(Option<i64>,)>(&self.link.statements.head, (self.key(),));
+        let (hint, first) = tokio::try_join!(hint, self.bucket(0))?;
+        let mut bucket = hint.first().and_then(|row| row.0).map_or(0, number);
+        let layout = self.link.layout;
+        while bucket > 0 {
+            if let Some(tail) = Tail::new(self.bucket(bucket).await?, bucket, layout)? {
+                return Ok(tail);
+            }
+            // The store came back with less: whole buckets are gone.
+            bucket /= 2;
+        }
+        Ok(Tail::new(first, 0, layout)?.unwrap_or_default())
+    }
+}

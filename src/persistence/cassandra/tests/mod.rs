@@ -1,0 +1,1 @@
+//! The engine against nodes that fail, on real nodes of our own.

@@ -1,0 +1,192 @@
+//! Where the suite gets CASSANDRA engines from: one node for all suites, a keyspace for each.
+
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+
+use super::local::LocalFactory;
+use super::subject::{Ending, Factory};
+use crate::config;
+use crate::persistence::Persistence;
+use crate::persistence::cassandra::{CassandraSettings, SCHEMA, open};
+use crate::persistence::local::SyncPolicy;
+use crate::services::{
+    Artifacts, CassandraNode, CassandraService, CommitlogSync, NodeProcess, Progress, Provision,
+    SchemaFile, Service as _, free_port,
+};
+
+/// As `init-env` makes them.
+const TABLES: &[SchemaFile] = &[SchemaFile { version: SCHEMA[0].0, cql: SCHEMA[0].1 }];
+
+/// Java heap of a node.
+const HEAP_MB: u32 = 512;
+
+/// Nodes of our own: on loopback, in a folder of their own, ended with this process.
+pub struct Ring {
+    service: CassandraService,
+    copies: u32,
+    /// Held open: its end is what the shell below waits for.
+    _guards: Vec<Child>,
+    _folder: TempDir,
+}
+
+impl Ring {
+    /// Starts one node or three. `None` where what they need is not there; an error in CI.
+    pub fn start(nodes: u8, commitlog_sync: CommitlogSync) -> Option<Self> {
+        match blocking(Self::try_start(nodes, commitlog_sync)) {
+            Ok(ring) => Some(ring),
+            Err(reason) => {
+                assert!(!is_ci(), "cassandra: {reason}");
+                eprintln!("LEFT OUT: everything on cassandra, for {reason}");
+                None
+            }
+        }
+    }
+
+    async fn try_start(nodes: u8, commitlog_sync: CommitlogSync) -> Result<Self, String> {
+        /// Rings of one process differ in their hosts.
+        static RINGS: AtomicU32 = AtomicU32::new(0);
+        let cache = config::cache_folder().ok_or("there is no home folder to keep programs in")?;
+        let folder =
+            TempDir::with_prefix("chatctl-cassandra").map_err(|error| error.to_string())?;
+        let ring = RINGS.fetch_add(1, Ordering::Relaxed) as u8 + 32;
+        let hosts: Vec<_> = (1..=nodes).map(|node| Ipv4Addr::new(127, 0, ring, node)).collect();
+        let listened: Vec<_> = hosts.iter().map(|&host| host.into()).collect();
+        let port = || free_port(&listened, None).map_err(|error| error.to_string());
+        let (cql_port, storage_port) = (port()?, port()?);
+        let node = |host| CassandraNode { host, cql_port, storage_port };
+        let service = CassandraService::native(crate::services::CassandraSettings {
+            folder: folder.path().to_owned(),
+            artifacts: Arc::new(Artifacts::new(cache)),
+            nodes: hosts.into_iter().map(node).collect(),
+            heap_mb: HEAP_MB,
+            commitlog_sync,
+        });
+        service.prepare(&Progress::silent()).await.map_err(|error| error.to_string())?;
+        // From here on a failure is one of the node, not of what is installed.
+        let mut ring = Self { service, copies: nodes.into(), _guards: Vec::new(), _folder: folder };
+        ring.serve().await;
+        Ok(ring)
+    }
+
+    /// Starts what does not run.
+    pub async fn serve(&mut self) {
+        self.service.start(&Progress::silent()).await.expect("the nodes start");
+        for node in self.service.processes() {
+            let pid = node.running().expect("it runs");
+            self._guards.push(guard(pid));
+        }
+    }
+
+    /// Its nodes.
+    pub fn nodes(&self) -> &[NodeProcess] {
+        self.service.processes()
+    }
+
+    /// A keyspace that nobody else has.
+    pub async fn keyspace(&self, bucket_rows: u64) -> CassandraSettings {
+        static KEYSPACES: AtomicU32 = AtomicU32::new(0);
+        let keyspace = format!("chat_{}", KEYSPACES.fetch_add(1, Ordering::Relaxed));
+        let provision = Provision {
+            kafka_topic: String::new(),
+            kafka_partitions: 1,
+            cassandra_keyspace: keyspace.clone(),
+            cassandra_replication: self.copies,
+            cassandra_schema: TABLES,
+        };
+        self.service.provision(&provision).await.expect("the tables are made");
+        let settings = CassandraSettings::new(self.service.addresses(), keyspace, None);
+        CassandraSettings { bucket_rows, ..settings }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// Ends a process when this one is gone: statics are never dropped, so a shell waits for the end of a pipe.
+fn guard(pid: u32) -> Child {
+    Command::new("sh")
+        .args(["-c", "read _; kill -9 $0"])
+        .arg(pid.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
+}
+
+/// In a thread and a runtime of its own, because a runtime may be at work in this one.
+fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(work)
+        };
+        scope.spawn(run).join().expect("it ends")
+    })
+}
+
+/// Engines over one keyspace of a shared node.
+pub struct CassandraFactory {
+    /// `None`: nothing is installed; the embedded engine stands in, so that everything else runs.
+    settings: Result<CassandraSettings, LocalFactory>,
+}
+
+impl CassandraFactory {
+    /// With buckets as they usually are.
+    pub fn usual() -> Self {
+        static SETTINGS: OnceLock<Option<CassandraSettings>> = OnceLock::new();
+        Self::over(&SETTINGS, 512)
+    }
+
+    /// With buckets so small that every case crosses their borders.
+    pub fn small_buckets() -> Self {
+        static SETTINGS: OnceLock<Option<CassandraSettings>> = OnceLock::new();
+        Self::over(&SETTINGS, 4)
+    }
+
+    fn over(settings: &'static OnceLock<Option<CassandraSettings>>, bucket_rows: u64) -> Self {
+        static SHARED: OnceLock<Option<Ring>> = OnceLock::new();
+        let settings = settings.get_or_init(|| {
+            let ring = SHARED.get_or_init(|| Ring::start(1, CommitlogSync::Periodic)).as_ref()?;
+            Some(blocking(ring.keyspace(bucket_rows)))
+        });
+        let settings = settings.clone().ok_or_else(|| LocalFactory::new(SyncPolicy::Memory));
+        Self { settings }
+    }
+}
+
+#[async_trait]
+impl Factory for CassandraFactory {
+    async fn create(&self) -> Arc<dyn Persistence> {
+        match &self.settings {
+            Ok(settings) => open(settings.clone()).await.expect("the node runs"),
+            Err(local) => local.create().await,
+        }
+    }
+
+    async fn second_node(&self) -> Option<Arc<dyn Persistence>> {
+        match &self.settings {
+            Ok(_) => Some(self.create().await),
+            Err(_) => None,
+        }
+    }
+
+    fn survives(&self) -> bool {
+        self.settings.is_ok()
+    }
+
+    async fn reopen(&self, engine: Arc<dyn Persistence>, ending: Ending) -> Arc<dyn Persistence> {
+        if ending == Ending::Closed {
+            engine.close().await;
+        }
+        drop(engine);
+        self.create().await
+    }
+}
