@@ -10,13 +10,15 @@ use super::{Exit, print_out};
 use crate::config::{
     DotenvMerge, KeptPlace, ServicesConfig, Sources, VariableArgs, cache_folder, state_folder,
 };
+use crate::persistence::cassandra;
 use crate::services::{
     self, ComposePrograms, Environment, ExternalAddresses, Mode, Nodes, Plan, Ports, Progress,
     Provision, ServiceKind, ServiceReport, find_engine,
 };
 
-/// The tables of the CASSANDRA engine. Its keyspace and the table of versions are made without any.
-const CASSANDRA_SCHEMA: &[services::SchemaFile] = &[];
+/// The tables of the CASSANDRA engine.
+const CASSANDRA_SCHEMA: &[services::SchemaFile] =
+    &[services::SchemaFile { version: cassandra::SCHEMA[0].0, cql: cassandra::SCHEMA[0].1 }];
 
 /// What `init-env` takes.
 #[derive(Debug, Args)]

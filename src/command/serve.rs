@@ -19,8 +19,8 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
-    Config, DistributionEngine, LocalConfig, LocalSync, LogFormat, PersistenceEngine, RedisConfig,
-    RegistryEngine, Sources, VariableArgs, env_example,
+    CassandraConfig, Config, DistributionEngine, LocalConfig, LocalSync, LogFormat,
+    PersistenceEngine, RedisConfig, RegistryEngine, Sources, VariableArgs, env_example,
 };
 use crate::distribution::Distribution;
 use crate::distribution::local::LocalDistribution;
@@ -29,6 +29,7 @@ use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 use crate::faults::{self, Fault, FaultyDistribution, FaultyPersistence};
 use crate::model::NodeId;
 use crate::persistence::Persistence;
+use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
 use crate::protocol::WEBSOCKET_PATH;
@@ -208,6 +209,7 @@ fn services_of(config: &Config) -> Vec<ServiceKind> {
     match config.persistence {
         PersistenceEngine::Local(_) => {}
         PersistenceEngine::Redis(_) => needed.push(ServiceKind::Redis),
+        PersistenceEngine::Cassandra(_) => needed.push(ServiceKind::Cassandra),
     }
     match config.distribution {
         DistributionEngine::Local => {}
@@ -276,6 +278,15 @@ async fn open_engines(config: &Config, node: &NodeId, name: &str) -> anyhow::Res
             let (broken, lost_data) = (None, false);
             Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
         }
+        PersistenceEngine::Cassandra(settings) => {
+            let CassandraConfig { hosts, keyspace, datacenter } = settings.clone();
+            let settings = CassandraSettings::new(hosts, keyspace, Some(datacenter));
+            let engine =
+                cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
+            let advice = engine.advice();
+            let (broken, lost_data) = (None, false);
+            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
+        }
     }
 }
 
@@ -333,7 +344,14 @@ fn check_durability(config: &Config, engine: &dyn Persistence, advice: &str) -> 
         PersistenceEngine::Redis(_) if required.replicated => {
             "the REDIS engine waits for no replica: lower CHATCTL_REQUIRE_DURABILITY".to_owned()
         }
-        PersistenceEngine::Local(_) | PersistenceEngine::Redis(_) => {
+        PersistenceEngine::Cassandra(_) if required.replicated && !found.replicated => {
+            "the keyspace has one copy of each message: alter it to a replication_factor of 3 and repair it, or lower \
+             CHATCTL_REQUIRE_DURABILITY"
+                .to_owned()
+        }
+        PersistenceEngine::Local(_)
+        | PersistenceEngine::Redis(_)
+        | PersistenceEngine::Cassandra(_) => {
             format!("{advice}, or lower CHATCTL_REQUIRE_DURABILITY")
         }
     };

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Config, ConfigError, DistributionEngine, Kind, LocalConfig, LocalSync, LogFormat, Origin,
-    PersistenceEngine, RedisConfig, RegistryEngine, Source, Sources, VARIABLES, Variable,
+    CassandraConfig, Config, ConfigError, DistributionEngine, Kind, LocalConfig, LocalSync,
+    LogFormat, Origin, PersistenceEngine, RedisConfig, RegistryEngine, ServicesConfig, Source,
+    Sources, VARIABLES, Variable,
 };
 
 impl Config {
@@ -30,13 +31,16 @@ impl Config {
             url: reader.required("REDIS_URL", |text| text.parse().ok())?,
             prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
         };
+        let services = ServicesConfig::load(sources)?;
+        let cassandra = CassandraConfig {
+            hosts: services.cassandra_hosts,
+            keyspace: services.cassandra_keyspace,
+            datacenter: services.cassandra_datacenter,
+        };
         let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
             "LOCAL" => PersistenceEngine::Local(local),
             "REDIS" => PersistenceEngine::Redis(redis.clone()),
-            other => {
-                let variable = variable("WS_MESSAGE_PERSISTENCE_ENGINE");
-                return Err(ConfigError::not_built(variable, other, "LOCAL or REDIS"));
-            }
+            _ => PersistenceEngine::Cassandra(cassandra),
         };
         let distribution = match reader.choice("WS_MESSAGE_DISTRIBUTION_ENGINE")? {
             "LOCAL" => DistributionEngine::Local,
@@ -228,6 +232,23 @@ mod tests {
     }
 
     #[test]
+    fn cassandra_has_nodes_a_keyspace_and_a_datacenter() {
+        let config = load(&[
+            ("WS_MESSAGE_PERSISTENCE_ENGINE", "CASSANDRA"),
+            ("CASSANDRA_HOSTS", "a:1, b:2"),
+        ])
+        .unwrap();
+        let PersistenceEngine::Cassandra(cassandra) = &config.persistence else {
+            panic!("not CASSANDRA")
+        };
+        assert_eq!(cassandra.hosts, ["a:1", "b:2"]);
+        assert_eq!(
+            (cassandra.keyspace.as_str(), cassandra.datacenter.as_str()),
+            ("chatctl", "datacenter1")
+        );
+    }
+
+    #[test]
     fn redis_has_an_address_that_is_never_shown() {
         let config = load(&[
             ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
@@ -253,11 +274,8 @@ mod tests {
     #[case("CHATCTL_REQUIRE_DURABILITY", "strong", "replicated+")]
     #[case("CHATCTL_ALLOWED_ORIGINS", "https://a,b", "origins with commas")]
     #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "MYSQL", "LOCAL, REDIS, CASSANDRA")]
-    #[case(
-        "WS_MESSAGE_PERSISTENCE_ENGINE",
-        "CASSANDRA",
-        "not built yet in this version; use LOCAL or REDIS"
-    )]
+    #[case("CASSANDRA_HOSTS", "localhost", "host:port")]
+    #[case("CASSANDRA_KEYSPACE", "Chat", "lower-case letters")]
     #[case("CHATCTL_REDIS_PREFIX", "a{b}", "visible ASCII")]
     #[case(
         "WS_MESSAGE_DISTRIBUTION_ENGINE",

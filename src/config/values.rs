@@ -56,6 +56,19 @@ pub enum PersistenceEngine {
     Local(LocalConfig),
     /// A Redis or Valkey server.
     Redis(RedisConfig),
+    /// A Cassandra.
+    Cassandra(CassandraConfig),
+}
+
+/// What the CASSANDRA engine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CassandraConfig {
+    /// Nodes to begin with, `host:port` each; at least one.
+    pub hosts: Vec<String>,
+    /// The keyspace of messages: `[a-z][a-z0-9_]{0,47}`.
+    pub keyspace: String,
+    /// The datacenter that is local to us.
+    pub datacenter: String,
 }
 
 /// What the REDIS engines are told.

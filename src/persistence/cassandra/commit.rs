@@ -165,17 +165,23 @@ impl Committer {
         tail: &Tail,
         queued: &[Queued],
     ) -> Result<HashMap<(UserName, Cid), Arc<Message>>, CallError> {
+        let names = queued.iter().map(|queued| (&queued.append.sender, &queued.append.cid));
+        let names: HashSet<(&UserName, &Cid)> = names.collect();
+        let mut older = HashMap::new();
+        if tail.is_full(link.layout) {
+            // It will be one of the full buckets.
+            for (sender, cid) in &names {
+                let row = tail.named(sender, cid, link.layout);
+                older.extend(row.map(|row| named(Arc::clone(&row.message))));
+            }
+        }
         if tail.bucket == 0 {
-            return Ok(HashMap::new());
+            return Ok(older);
         }
         let key = &conv.as_bytes()[..];
-        let names: HashSet<(&UserName, &Cid)> = queued
-            .iter()
-            .map(|queued| (&queued.append.sender, &queued.append.cid))
-            .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
-            .collect();
         let asked: Vec<_> = names
             .into_iter()
+            .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
             .map(|(sender, cid)| number_of(link, key, sender, cid).boxed())
             .collect();
         let found = try_join_all(asked).await?;
@@ -185,10 +191,8 @@ impl Committer {
             .filter(|seq| link.layout.bucket_of(*seq) < tail.bucket)
             .collect();
         let messages = self.store.buckets.messages(link, conv, &seqs).await?;
-        Ok(messages
-            .into_values()
-            .map(|message| ((message.from.clone(), message.cid.clone()), message))
-            .collect())
+        older.extend(messages.into_values().map(named));
+        Ok(older)
     }
 
     /// Writes the batch, until it is known what became of it.
@@ -355,6 +359,10 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+fn named(message: Arc<Message>) -> ((UserName, Cid), Arc<Message>) {
+    ((message.from.clone(), message.cid.clone()), message)
 }
 
 /// The number that a name got in a full bucket.

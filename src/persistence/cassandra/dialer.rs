@@ -84,6 +84,7 @@ impl Dialer {
 
     async fn dial_patiently(&self) -> Result<Arc<Link>, DialError> {
         let session = Box::pin(self.builder().build()).await?;
+        self.check_datacenter(&session)?;
         let keyspace = self.keyspace(&session).await?;
         Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
         self.check_schema(&session).await?;
@@ -143,6 +144,23 @@ impl Dialer {
             Some(name) => builder.prefer_datacenter(name.clone()),
             None => builder,
         }
+    }
+
+    /// A datacenter without nodes would get every request, and answer none.
+    fn check_datacenter(&self, session: &Session) -> Result<(), DialError> {
+        let Some(wanted) = &self.settings.datacenter else { return Ok(()) };
+        let state = session.get_cluster_state();
+        let mut found: Vec<&str> =
+            state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+        found.sort_unstable();
+        found.dedup();
+        if found.contains(&wanted.as_str()) {
+            return Ok(());
+        }
+        Err(DialError::Setup(format!(
+            "CHATCTL_CASSANDRA_DATACENTER={wanted} has no node; there are: {}",
+            found.join(", ")
+        )))
     }
 
     async fn keyspace(&self, session: &Session) -> Result<KeyspaceFacts, DialError> {

@@ -148,7 +148,7 @@ impl CassandraFactory {
     /// With buckets so small that every case crosses their borders.
     pub fn small_buckets() -> Self {
         static SETTINGS: OnceLock<Option<CassandraSettings>> = OnceLock::new();
-        Self::over(&SETTINGS, 4)
+        Self::over(&SETTINGS, 16)
     }
 
     fn over(settings: &'static OnceLock<Option<CassandraSettings>>, bucket_rows: u64) -> Self {

@@ -1,0 +1,114 @@
+//! A store that comes back with less than it had acknowledged, and one that is not as it should be.
+
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+
+use super::*;
+
+async fn session(settings: &CassandraSettings) -> Session {
+    let builder = SessionBuilder::new()
+        .known_nodes(&settings.hosts)
+        .use_keyspace(settings.keyspace.clone(), true);
+    builder.build().await.expect("the node runs")
+}
+
+async fn run(session: &Session, text: &str) {
+    session.query_unpaged(text, ()).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lost_something_is_another_life() {
+    let Some(ring) = Ring::start(1, CommitlogSync::Batch) else { return };
+    let settings = ring.keyspace(ROWS).await;
+    let (first, other) = (engine(&settings).await, engine(&settings).await);
+    let room = room("emptied");
+    first.open(room.opening(&ann(), 0)).await.unwrap();
+    for seq in 1..=20 {
+        assert_eq!(append(&first, &room).await.unwrap(), seq);
+    }
+    assert_eq!(append(&other, &room).await.unwrap(), 21);
+    first.ack(room.acking(&ann(), 21, &[])).await.unwrap();
+    let epoch = first.epoch();
+    // A backup from before: the second bucket is gone.
+    let session = session(&settings).await;
+    run(&session, &format!("DELETE FROM messages WHERE conv = {} AND bucket = 1", hex(&room))).await;
+    let outcome = first.append(room.message(&ann(), PAST)).await;
+    let seq = match stored(outcome) {
+        Ok(seq) => seq,
+        Err(error) => {
+            assert!(error.is_definite(), "{error:?}");
+            insist(&first, &room, "after", "after").await
+        }
+    };
+    assert_eq!(seq, 17, "numbers go on from what is left");
+    assert_ne!(first.epoch(), epoch, "under another epoch");
+    assert!(first.lost_data().is_some());
+    let started = Instant::now();
+    while other.epoch() != first.epoch() {
+        assert!(started.elapsed() < HEALED_MAX, "the other server hears of it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let resume = Some((epoch, Seq(16)));
+    let opened = other.open(OpenQuery { resume, ..room.opening(&ann(), 10) }).await.unwrap();
+    assert!(matches!(opened.view, OpenView::Page { .. }), "not continued from the old one");
+    assert_eq!((opened.head, opened.acked.up_to), (Seq(17), Seq(16)), "what is gone is not acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_below_class_disk_is_another_life_and_at_class_disk_is_not() {
+    for (sync, class, is_same) in
+        [(CommitlogSync::Periodic, "service", false), (CommitlogSync::Batch, "disk", true)]
+    {
+        let Some(mut ring) = Ring::start(1, sync) else { return };
+        let settings = ring.keyspace(ROWS).await;
+        let first = engine(&settings).await;
+        assert_eq!(first.durability(), class.parse::<Durability>().unwrap());
+        assert_eq!(first.advice().is_empty(), is_same, "{}", first.advice());
+        let room = room("restarted");
+        append(&first, &room).await.unwrap();
+        let epoch = first.epoch();
+        ring.nodes()[0].kill().await.unwrap();
+        let error = append(&first, &room).await.unwrap_err();
+        assert!(first.health().is_err(), "{error:?}");
+        ring.serve().await;
+        let started = Instant::now();
+        while append(&first, &room).await.is_err() {
+            assert!(started.elapsed() < HEALED_MAX);
+        }
+        assert_eq!(first.epoch() == epoch, is_same, "class {class}");
+        assert_eq!(first.lost_data().is_none(), is_same);
+        first.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_not_ready_is_refused_with_what_to_do() {
+    let Some(ring) = Ring::start(1, CommitlogSync::Periodic) else { return };
+    let settings = ring.keyspace(ROWS).await;
+    let refused = async |settings: CassandraSettings| match open(settings).await {
+        Err(OpenError::Setup(text)) => text,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it is opened"),
+    };
+    let text =
+        refused(CassandraSettings { keyspace: "nowhere".to_owned(), ..settings.clone() }).await;
+    assert!(text.contains("nowhere") && text.contains("init-env --services cassandra"), "{text}");
+    let datacenter = Some("mars".to_owned());
+    let text = refused(CassandraSettings { datacenter, ..settings.clone() }).await;
+    assert!(text.contains("CHATCTL_CASSANDRA_DATACENTER=mars") && text.contains("datacenter1"), "{text}");
+    let session = session(&settings).await;
+    run(&session, "INSERT INTO schema_version (version, applied_at) VALUES (99, toTimestamp(now()))").await;
+    let text = refused(settings.clone()).await;
+    assert!(text.contains("version 99") && text.contains("newer chatctl"), "{text}");
+    run(&session, "TRUNCATE schema_version").await;
+    let text = refused(settings.clone()).await;
+    assert!(text.contains("version 0") && text.contains("init-env"), "{text}");
+    let hosts = vec!["127.0.0.1:1".to_owned()];
+    let error = open(CassandraSettings { hosts, ..settings }).await.err().unwrap().to_string();
+    assert!(error.contains("CASSANDRA_HOSTS=127.0.0.1:1"), "{error}");
+}
+
+fn hex(room: &Room) -> String {
+    let bytes = room.conv.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+    format!("0x{}", bytes.collect::<String>())
+}
