@@ -76,6 +76,7 @@ impl Calls {
     }
 
     /// The session as it is now.
+    #[cfg(test)]
     pub fn now(&self) -> Option<Arc<Link>> {
         self.links.borrow().clone()
     }

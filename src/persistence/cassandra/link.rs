@@ -40,6 +40,7 @@ pub struct Link {
     pub number: u64,
     permits: Semaphore,
     sent: AtomicU64,
+    conditions: AtomicU64,
 }
 
 /// Why a call has no answer.
@@ -129,14 +130,22 @@ impl Link {
         keyspace: KeyspaceFacts,
     ) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let (permits, sent) = (Semaphore::new(IN_FLIGHT_MAX), AtomicU64::new(0));
+        let permits = Semaphore::new(IN_FLIGHT_MAX);
+        let (sent, conditions) = (AtomicU64::new(0), AtomicU64::new(0));
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { session, statements, life, layout, keyspace, number, permits, sent }
+        Self { session, statements, life, layout, keyspace, number, permits, sent, conditions }
     }
 
-    /// Statements and batches given to the driver.
+    /// Requests given to the driver, a batch as one.
+    #[cfg(test)]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Conditional batches among them.
+    #[cfg(test)]
+    pub fn conditions(&self) -> u64 {
+        self.conditions.load(Ordering::Relaxed)
     }
 
     async fn execute(
@@ -218,6 +227,7 @@ impl Link {
         }
         let _permit = self.permits.acquire().await;
         self.sent.fetch_add(1, Ordering::Relaxed);
+        self.conditions.fetch_add(1, Ordering::Relaxed);
         compared(Box::pin(self.session.batch(&batch, values)).await?)
     }
 }

@@ -31,7 +31,8 @@ async fn a_store_that_lost_something_is_another_life() {
     let epoch = first.epoch();
     // A backup from before: the second bucket is gone.
     let session = session(&settings).await;
-    run(&session, &format!("DELETE FROM messages WHERE conv = {} AND bucket = 1", hex(&room))).await;
+    run(&session, &format!("DELETE FROM messages WHERE conv = {} AND bucket = 1", hex(&room)))
+        .await;
     let outcome = first.append(room.message(&ann(), PAST)).await;
     let seq = match stored(outcome) {
         Ok(seq) => seq,
@@ -51,7 +52,11 @@ async fn a_store_that_lost_something_is_another_life() {
     let resume = Some((epoch, Seq(16)));
     let opened = other.open(OpenQuery { resume, ..room.opening(&ann(), 10) }).await.unwrap();
     assert!(matches!(opened.view, OpenView::Page { .. }), "not continued from the old one");
-    assert_eq!((opened.head, opened.acked.up_to), (Seq(17), Seq(16)), "what is gone is not acknowledged");
+    assert_eq!(
+        (opened.head, opened.acked.up_to),
+        (Seq(17), Seq(16)),
+        "what is gone is not acknowledged"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,9 +100,16 @@ async fn a_store_that_is_not_ready_is_refused_with_what_to_do() {
     assert!(text.contains("nowhere") && text.contains("init-env --services cassandra"), "{text}");
     let datacenter = Some("mars".to_owned());
     let text = refused(CassandraSettings { datacenter, ..settings.clone() }).await;
-    assert!(text.contains("CHATCTL_CASSANDRA_DATACENTER=mars") && text.contains("datacenter1"), "{text}");
+    assert!(
+        text.contains("CHATCTL_CASSANDRA_DATACENTER=mars") && text.contains("datacenter1"),
+        "{text}"
+    );
     let session = session(&settings).await;
-    run(&session, "INSERT INTO schema_version (version, applied_at) VALUES (99, toTimestamp(now()))").await;
+    run(
+        &session,
+        "INSERT INTO schema_version (version, applied_at) VALUES (99, toTimestamp(now()))",
+    )
+    .await;
     let text = refused(settings.clone()).await;
     assert!(text.contains("version 99") && text.contains("newer chatctl"), "{text}");
     run(&session, "TRUNCATE schema_version").await;

@@ -74,7 +74,12 @@ struct Senders {
 
 impl Senders {
     /// Spread over engines, and over so many rooms.
-    fn start(engines: &[Arc<CassandraPersistence>], count: usize, name: &str, rooms: usize) -> Self {
+    fn start(
+        engines: &[Arc<CassandraPersistence>],
+        count: usize,
+        name: &str,
+        rooms: usize,
+    ) -> Self {
         let (stop, stored) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let tasks = (0..count).map(|sender| {
             let (stop, stored) = (Arc::clone(&stop), Arc::clone(&stored));
@@ -94,7 +99,8 @@ impl Senders {
                 acked
             })
         });
-        Self { stop, stored, tasks: tasks.collect() }
+        let tasks = tasks.collect();
+        Self { stop, stored, tasks }
     }
 
     /// Messages acknowledged so far.

@@ -15,7 +15,9 @@ async fn three_servers_that_race_make_one_order() {
     let took = started.elapsed();
     let shared: Arc<dyn Persistence> = Arc::clone(&engines[2]) as _;
     let count = senders.judge(&shared, "race", 1).await;
-    println!("3 servers, {SENDERS} senders, one conversation: {count} messages, the first 2000 in {took:.1?}");
+    println!(
+        "3 servers, {SENDERS} senders, one conversation: {count} messages, the first 2000 in {took:.1?}"
+    );
     // The same from every server.
     for engine in &engines[..2] {
         let other: Arc<dyn Persistence> = Arc::clone(engine) as _;

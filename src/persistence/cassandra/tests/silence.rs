@@ -101,7 +101,9 @@ async fn pause(nodes: u8) {
             Ok(AppendOutcome::Stored(stored)) => Some(&stored.message),
             _ => None,
         });
-        for message in acked.filter(|message| message.cid.as_str().parse::<usize>().unwrap() % 10 == at) {
+        for message in
+            acked.filter(|message| message.cid.as_str().parse::<usize>().unwrap() % 10 == at)
+        {
             assert!(all.contains(message), "{message:?} was acknowledged");
         }
     }
