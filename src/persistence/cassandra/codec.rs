@@ -58,6 +58,24 @@ pub struct Row {
     pub tag: i64,
 }
 
+#[cfg(test)]
+impl Row {
+    /// Of ann, named after its number.
+    pub fn sample(seq: Seq, ts: u64) -> Self {
+        let message = Message {
+            seq,
+            from: UserName::new("ann").unwrap(),
+            cid: Cid::new(&format!("c{seq}")).unwrap(),
+            kind: MessageType::new("text").unwrap(),
+            content: String::new(),
+            ts,
+            at: 0,
+            late: false,
+        };
+        Self { message: Arc::new(message), tag: 1 }
+    }
+}
+
 impl MessageRow {
     /// As a message. Everything was checked before it was stored, so an error means that somebody else wrote it.
     pub fn message(self) -> Result<Arc<Message>, EngineError> {

@@ -101,7 +101,7 @@ impl Committer {
         if tail.generation > link.life.generation {
             return Err(CallError::Stale);
         }
-        let older = in_time(deadline, self.older(link, conv, &tail, queued)).await?;
+        let older = in_time(deadline, self.older(link, conv, &end, &tail, queued)).await?;
         let is_new = tail.is_full(layout);
         let base = if is_new {
             in_time(deadline, seal::seal(store, link, conv, &tail)).await?;
@@ -135,7 +135,10 @@ impl Committer {
                 }
                 Err(error) => return Err(error),
             }
-            store.crash.at(if is_new { Point::AfterFirstRow } else { Point::AfterAppend }).await;
+            if is_new {
+                store.crash.at(Point::AfterFirstRow).await;
+            }
+            store.crash.at(Point::AfterAppend).await;
             self.written(link, conv, &end, &decision, is_new);
             became = in_time(deadline, self.become_theirs(link, &decision, queued))
                 .await
@@ -162,6 +165,7 @@ impl Committer {
         &self,
         link: &Link,
         conv: ConvId,
+        end: &End,
         tail: &Tail,
         queued: &[Queued],
     ) -> Result<HashMap<(UserName, Cid), Arc<Message>>, CallError> {
@@ -182,6 +186,7 @@ impl Committer {
         let asked: Vec<_> = names
             .into_iter()
             .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
+            .filter(|(sender, cid)| end.may_hold(tail.bucket, sender, cid))
             .map(|(sender, cid)| number_of(link, key, sender, cid).boxed())
             .collect();
         let found = try_join_all(asked).await?;

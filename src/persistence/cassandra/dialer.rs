@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::ExecutionError;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
@@ -88,7 +88,7 @@ impl Dialer {
         let keyspace = self.keyspace(&session).await?;
         Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
         self.check_schema(&session).await?;
-        let statements = Statements::prepare(&session).await?;
+        let statements = Box::pin(Statements::prepare(&session)).await?;
         let nodes = self.nodes(&session).await?;
         let (life, layout) = life::learn(
             &session,
@@ -190,11 +190,18 @@ impl Dialer {
         let name = &self.settings.keyspace;
         let text = format!("SELECT version FROM \"{name}\".schema_version");
         let mut newest = 0;
-        // A keyspace without that table has none of the others.
-        if let Ok(rows) = local(session, text).await {
-            for row in rows.into_rows_result()?.rows::<(i32,)>()? {
-                newest = newest.max(row?.0);
+        match local(session, text).await {
+            Ok(rows) => {
+                for row in rows.into_rows_result()?.rows::<(i32,)>()? {
+                    newest = newest.max(row?.0);
+                }
             }
+            // A keyspace without that table has none of the others.
+            Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+                DbError::Invalid,
+                _,
+            ))) => {}
+            Err(error) => return Err(error.into()),
         }
         match newest {
             SCHEMA_VERSION => Ok(()),

@@ -130,9 +130,7 @@ pub async fn open(settings: CassandraSettings) -> Result<Arc<CassandraPersistenc
         }
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let keeping = CancellationToken::new();
     let (calls, work) = Calls::new(dialer, first, stop.clone());
-    drop(keeping);
     tokio::spawn(work);
     let store = Arc::new(Store::new(calls, status));
     let committer = Arc::new(Committer::new(Arc::clone(&store), tasks.clone()));

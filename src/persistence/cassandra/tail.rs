@@ -162,23 +162,10 @@ impl From<Incomplete> for EngineError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::model::{Message, MessageType};
 
     fn row(seq: u64, ts: u64) -> Row {
-        let message = Message {
-            seq: Seq(seq),
-            from: UserName::new("ann").unwrap(),
-            cid: Cid::new(&format!("c{seq}")).unwrap(),
-            kind: MessageType::new("text").unwrap(),
-            content: String::new(),
-            ts,
-            at: 0,
-            late: false,
-        };
-        Row { message: Arc::new(message), tag: 1 }
+        Row::sample(Seq(seq), ts)
     }
 
     #[test]

@@ -9,7 +9,7 @@ async fn session(settings: &CassandraSettings) -> Session {
     let builder = SessionBuilder::new()
         .known_nodes(&settings.hosts)
         .use_keyspace(settings.keyspace.clone(), true);
-    builder.build().await.expect("the node runs")
+    Box::pin(builder.build()).await.expect("the node runs")
 }
 
 async fn run(session: &Session, text: &str) {

@@ -41,7 +41,8 @@ async fn with_forced_flushes() {
     let settings = ring.keyspace(BUCKET_ROWS).await;
     let engine = engine(&settings).await;
     let bare = Bare::new(&settings, CONCURRENCY, "bare").await;
-    let session = SessionBuilder::new().known_nodes(&settings.hosts).build().await.unwrap();
+    let session =
+        Box::pin(SessionBuilder::new().known_nodes(&settings.hosts).build()).await.unwrap();
     for table in ["messages", "cids"] {
         let text = format!(
             "ALTER TABLE {}.{table} WITH memtable_flush_period_in_ms = {FLUSH_MS}",
