@@ -5,34 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
-use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::response::query_result::QueryResult;
 use scylla::statement::unprepared::Statement;
-use scylla::statement::{Consistency, SerialConsistency};
+use scylla::statement::Consistency;
 use tokio::time::timeout;
 
 use super::CassandraSettings;
 use super::facts::{KeyspaceFacts, NodeFacts, SETTINGS, found};
 use super::life;
 use super::link::Link;
-use super::statements::{ATTEMPT_TIME, Statements};
+use super::statements::Statements;
+use crate::cassandra_link;
 use crate::persistence::lineage::Lineage;
 use crate::persistence::status::Status;
 
 /// A session is ready within this, or it is tried again.
 pub const DIAL_TIME: Duration = Duration::from_secs(4);
-/// How long one connection may take.
-const CONNECT_TIME: Duration = Duration::from_secs(1);
-/// A connection on which nothing came for so long is asked whether it lives …
-const KEEPALIVE: Duration = Duration::from_millis(500);
-/// … and is given up when it does not say so in this.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(1);
 /// A read that takes longer is also sent to another node.
 const SPECULATE_AFTER: Duration = Duration::from_millis(300);
 /// The version of the tables that this version works with.
@@ -83,7 +75,7 @@ impl Dialer {
     }
 
     async fn dial_patiently(&self) -> Result<Arc<Link>, DialError> {
-        let session = Box::pin(self.builder().build()).await?;
+        let session = self.connect().await?;
         self.check_datacenter(&session)?;
         let keyspace = self.keyspace(&session).await?;
         Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
@@ -119,36 +111,19 @@ impl Dialer {
         Ok(())
     }
 
-    fn builder(&self) -> SessionBuilder {
+    async fn connect(&self) -> Result<Session, DialError> {
         let speculation = SimpleSpeculativeExecutionPolicy {
             max_retry_count: 1,
             retry_interval: SPECULATE_AFTER,
         };
-        // Repeating is decided here, not in the driver: only here it is known what a repetition means.
-        let profile = ExecutionProfile::builder()
-            .consistency(Consistency::Quorum)
-            .serial_consistency(Some(SerialConsistency::Serial))
-            .request_timeout(Some(ATTEMPT_TIME))
-            .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
-            .speculative_execution_policy(Some(Arc::new(speculation)))
-            .build();
-        let builder = SessionBuilder::new()
-            .known_nodes(&self.settings.hosts)
-            .connection_timeout(CONNECT_TIME)
-            .keepalive_interval(KEEPALIVE)
-            .keepalive_timeout(KEEPALIVE_TIME)
-            .tcp_nodelay(true)
-            .fetch_schema_metadata(false)
-            .default_execution_profile_handle(profile.into_handle());
-        match &self.settings.datacenter {
-            Some(name) => builder.prefer_datacenter(name.clone()),
-            None => builder,
-        }
+        let profile = cassandra_link::profile()
+            .speculative_execution_policy(Some(Arc::new(speculation)));
+        Ok(cassandra_link::connect(&self.settings.cluster, profile).await?)
     }
 
     /// A datacenter without nodes would get every request, and answer none.
     fn check_datacenter(&self, session: &Session) -> Result<(), DialError> {
-        let Some(wanted) = &self.settings.datacenter else { return Ok(()) };
+        let Some(wanted) = &self.settings.cluster.datacenter else { return Ok(()) };
         let state = session.get_cluster_state();
         let mut found: Vec<&str> =
             state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
@@ -178,7 +153,7 @@ impl Dialer {
             ))
         })?;
         replication.remove("class");
-        let copies = match &self.settings.datacenter {
+        let copies = match &self.settings.cluster.datacenter {
             Some(name) if replication.contains_key(name) => replication[name].parse(),
             _ => replication.values().map(|count| count.parse::<u32>()).sum(),
         };

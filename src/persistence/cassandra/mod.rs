@@ -58,6 +58,7 @@ use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
     OpenQuery, Opened, Page, Persistence, RangeQuery, Summary, log,
 };
+use crate::cassandra_link::Cluster;
 use crate::model::{AckError, ConvId, Durability, Epoch, Place, Seq, UserName};
 
 /// The tables, in the order of their versions: made by `init-env`, never by the engine.
@@ -66,20 +67,18 @@ pub const SCHEMA: [(u32, &str); 1] = [(1, include_str!("schema/001.cql"))];
 /// What the engine can be told.
 #[derive(Debug, Clone)]
 pub struct CassandraSettings {
-    /// Where to ask first, `host:port` each.
-    pub hosts: Vec<String>,
+    /// Where the nodes are.
+    pub cluster: Cluster,
     /// Where the tables are: letters, digits and `_`.
     pub keyspace: String,
-    /// Nodes there are asked before others; `None`: all alike.
-    pub datacenter: Option<String>,
     /// Messages in a bucket, where the store is new.
     pub bucket_rows: u64,
 }
 
 impl CassandraSettings {
     /// The usual ones.
-    pub fn new(hosts: Vec<String>, keyspace: String, datacenter: Option<String>) -> Self {
-        Self { hosts, keyspace, datacenter, bucket_rows: BUCKET_ROWS }
+    pub fn new(cluster: Cluster, keyspace: String) -> Self {
+        Self { cluster, keyspace, bucket_rows: BUCKET_ROWS }
     }
 }
 
@@ -113,7 +112,7 @@ pub struct CassandraPersistence {
 
 /// Connects, and learns which life the store is in.
 pub async fn open(settings: CassandraSettings) -> Result<Arc<CassandraPersistence>, OpenError> {
-    let hosts = settings.hosts.join(",");
+    let hosts = settings.cluster.hosts.join(",");
     let lineage = Arc::new(Lineage::new("cassandra"));
     let status = Arc::new(Status::new("cassandra"));
     let dialer = Arc::new(Dialer::new(settings, Arc::clone(&lineage), Arc::clone(&status)));

@@ -1,14 +1,9 @@
 //! Every statement of the engine, each in its own file, prepared once for each session.
 
-use std::time::Duration;
-
 use scylla::client::session::Session;
 use scylla::errors::PrepareError;
 use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
-
-/// How long one attempt of a statement may take. Two of them fit into the time of a call.
-pub const ATTEMPT_TIME: Duration = Duration::from_millis(1_500);
 
 /// What a statement is, for how it may be sent.
 #[derive(Clone, Copy)]

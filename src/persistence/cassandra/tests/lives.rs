@@ -1,15 +1,15 @@
 //! A store that comes back with less than it had acknowledged, and one that is not as it should be.
 
 use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
 
 use super::*;
+use crate::cassandra_link::{self, Cluster};
 
 async fn session(settings: &CassandraSettings) -> Session {
-    let builder = SessionBuilder::new()
-        .known_nodes(&settings.hosts)
-        .use_keyspace(settings.keyspace.clone(), true);
-    Box::pin(builder.build()).await.expect("the node runs")
+    let profile = cassandra_link::profile();
+    let session = cassandra_link::connect(&settings.cluster, profile).await.expect("the node runs");
+    Box::pin(session.use_keyspace(&settings.keyspace, true)).await.expect("it is there");
+    session
 }
 
 async fn run(session: &Session, text: &str) {
@@ -98,8 +98,8 @@ async fn a_store_that_is_not_ready_is_refused_with_what_to_do() {
     let text =
         refused(CassandraSettings { keyspace: "nowhere".to_owned(), ..settings.clone() }).await;
     assert!(text.contains("nowhere") && text.contains("init-env --services cassandra"), "{text}");
-    let datacenter = Some("mars".to_owned());
-    let text = refused(CassandraSettings { datacenter, ..settings.clone() }).await;
+    let cluster = Cluster { datacenter: Some("mars".to_owned()), ..settings.cluster.clone() };
+    let text = refused(CassandraSettings { cluster, ..settings.clone() }).await;
     assert!(
         text.contains("CHATCTL_CASSANDRA_DATACENTER=mars") && text.contains("datacenter1"),
         "{text}"
@@ -115,8 +115,8 @@ async fn a_store_that_is_not_ready_is_refused_with_what_to_do() {
     run(&session, "TRUNCATE schema_version").await;
     let text = refused(settings.clone()).await;
     assert!(text.contains("version 0") && text.contains("init-env"), "{text}");
-    let hosts = vec!["127.0.0.1:1".to_owned()];
-    let error = open(CassandraSettings { hosts, ..settings }).await.err().unwrap().to_string();
+    let cluster = Cluster { hosts: vec!["127.0.0.1:1".to_owned()], datacenter: None };
+    let error = open(CassandraSettings { cluster, ..settings }).await.err().unwrap().to_string();
     assert!(error.contains("CASSANDRA_HOSTS=127.0.0.1:1"), "{error}");
 }
 

@@ -1,9 +1,8 @@
 //! How even latencies are over minutes in which the node flushes and compacts.
 
-use scylla::client::session_builder::SessionBuilder;
-
 use super::bare::Bare;
 use super::*;
+use crate::cassandra_link;
 
 /// How long it is watched.
 const WATCHED: Duration = Duration::from_secs(130);
@@ -42,7 +41,7 @@ async fn with_forced_flushes() {
     let engine = engine(&settings).await;
     let bare = Bare::new(&settings, CONCURRENCY, "bare").await;
     let session =
-        Box::pin(SessionBuilder::new().known_nodes(&settings.hosts).build()).await.unwrap();
+        cassandra_link::connect(&settings.cluster, cassandra_link::profile()).await.unwrap();
     for table in ["messages", "cids"] {
         let text = format!(
             "ALTER TABLE {}.{table} WITH memtable_flush_period_in_ms = {FLUSH_MS}",
