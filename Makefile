@@ -33,9 +33,10 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50
 
-soak: tools ## The long forms of the tests that CI runs short (about half an hour).
+soak: tools ## The long forms of the tests that CI runs short (more than an hour).
 	CHATCTL_TEST_KILLS=50 CHATCTL_TEST_PAUSE_S=60 CHATCTL_SCHEDULES=20000 $(CARGO) test $(PROFILE) -- --nocapture
 	$(CARGO) test $(PROFILE) --lib -- --ignored --nocapture schedules_notice_effects
+	CHATCTL_TEST_KILLS=20 CHATCTL_TEST_PAUSE_S=60 $(CARGO) test $(PROFILE) --lib -- --ignored --nocapture one_of_three_nodes
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \

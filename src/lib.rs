@@ -2,9 +2,10 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry} → {redis_link, model}`, `{bench, check} → harness → client → protocol → model`.
+//! `chat → {persistence, distribution, registry} → {redis_link, cassandra_link, model}`, `{bench, check} → harness → client → protocol → model`.
 
 pub mod bench;
+pub mod cassandra_link;
 pub mod chat;
 pub mod check;
 pub mod cli;

@@ -28,7 +28,7 @@ put networking_cache_size 16MiB
 put key_cache_size 8MiB
 put prepared_statements_cache_size 8MiB
 put concurrent_reads 4
-put concurrent_writes 4
+put concurrent_writes 32
 put concurrent_counter_writes 4
 put native_transport_max_threads 8
 put concurrent_compactors 1

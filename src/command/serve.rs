@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, init_env, print_out};
+use crate::cassandra_link::Cluster;
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
     CassandraConfig, Config, DistributionEngine, LocalConfig, LocalSync, LogFormat,
@@ -36,6 +37,7 @@ use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
+use crate::registry::tenancy::cassandra::{self as cassandra_tenancy, CassandraTenancy};
 use crate::registry::tenancy::redis::{self as redis_tenancy, RedisTenancy};
 use crate::registry::tenancy::{Company, Tenancy};
 use crate::server::{self, Listeners, NodeInfo, ServerSettings};
@@ -185,6 +187,19 @@ fn tenancy_of(
     node: &NodeId,
     name: &str,
 ) -> anyhow::Result<Option<Box<dyn Tenancy>>> {
+    // The tenants of a store of messages meet there, whatever else they use.
+    if let PersistenceEngine::Cassandra(cassandra) = &config.persistence {
+        let CassandraConfig { hosts, keyspace, datacenter } = cassandra.clone();
+        let settings = cassandra_tenancy::CassandraSettings {
+            cluster: Cluster { hosts, datacenter: Some(datacenter) },
+            keyspace,
+            name: name.to_owned(),
+            node: node.clone(),
+            company: company(config),
+            lease: config.lease,
+        };
+        return Ok(Some(Box::new(CassandraTenancy::new(settings))));
+    }
     let redis = match (&config.persistence, &config.distribution, &config.registry) {
         (PersistenceEngine::Redis(redis), _, _)
         | (_, DistributionEngine::Redis(redis), _)
@@ -280,7 +295,8 @@ async fn open_engines(config: &Config, node: &NodeId, name: &str) -> anyhow::Res
         }
         PersistenceEngine::Cassandra(settings) => {
             let CassandraConfig { hosts, keyspace, datacenter } = settings.clone();
-            let settings = CassandraSettings::new(hosts, keyspace, Some(datacenter));
+            let cluster = Cluster { hosts, datacenter: Some(datacenter) };
+            let settings = CassandraSettings::new(cluster, keyspace);
             let engine =
                 cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
             let advice = engine.advice();

@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, runs a few futures, and is scaled and read by people"
 )]
 mod bad_input;
+mod cassandra_engine;
 mod check;
 mod compose;
 mod conversation;

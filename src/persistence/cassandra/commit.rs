@@ -7,22 +7,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::acks;
-use super::codec::{bigint, number};
+use super::codec::bigint;
 use super::crash::Point;
 use super::decision::{Circumstances, Decision, Fate, decide};
 use super::ends::End;
 use super::failure;
 use super::link::{CallError, Compared, Link};
-use super::seal;
 use super::store::Store;
 use super::tail::Tail;
 use super::writer::Queued;
+use super::{names, seal};
 use crate::clock;
 use crate::model::{Cid, ConvId, Message, Place, Seq, UserName};
 use crate::persistence::{AppendOutcome, Stored};
@@ -182,19 +180,21 @@ impl Committer {
         if tail.bucket == 0 {
             return Ok(older);
         }
-        let key = &conv.as_bytes()[..];
-        let asked: Vec<_> = names
-            .into_iter()
-            .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
-            .filter(|(sender, cid)| end.may_hold(tail.bucket, sender, cid))
-            .map(|(sender, cid)| number_of(link, key, sender, cid).boxed())
-            .collect();
-        let found = try_join_all(asked).await?;
-        let seqs: Vec<Seq> = found
-            .into_iter()
-            .flatten()
-            .filter(|seq| link.layout.bucket_of(*seq) < tail.bucket)
-            .collect();
+        let elsewhere = || {
+            names
+                .iter()
+                .copied()
+                .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
+        };
+        let seqs = match end.find(tail.bucket, elsewhere(), link.layout) {
+            Some(seqs) => seqs,
+            None => {
+                let known = names::load(link, conv, tail.bucket, clock::unix_ms()).await?;
+                let found = known.find_all(elsewhere(), link.layout);
+                end.know(known);
+                found
+            }
+        };
         let messages = self.store.buckets.messages(link, conv, &seqs).await?;
         older.extend(messages.into_values().map(named));
         Ok(older)
@@ -286,7 +286,7 @@ impl Committer {
         Ok(if tag == Some(first.tag) { Written::Done } else { Written::Moved })
     }
 
-    /// Remembers what was written, and copies what the table of names needs.
+    /// Remembers what was written.
     fn written(
         &self,
         link: &Arc<Link>,
@@ -300,16 +300,14 @@ impl Committer {
         if tail.is_full(link.layout) {
             self.store.buckets.keep(conv, &tail);
         }
-        let (link, end, rows) = (Arc::clone(link), Arc::clone(end), decision.rows.clone());
-        let bucket = tail.bucket;
-        self.tasks.spawn(async move {
-            if is_new {
+        if is_new {
+            let (link, bucket) = (Arc::clone(link), tail.bucket);
+            self.tasks.spawn(async move {
+                // A hint: without it the end is found a little later.
                 let values = (bigint(bucket), bigint(bucket), &conv.as_bytes()[..]);
                 let _ = link.run(&link.statements.set_head, values).await;
-            }
-            // What fails here is done when the bucket is sealed.
-            let _ = seal::note(&link, conv, &end, &rows).await;
-        });
+            });
+        }
     }
 
     /// Before the first message of a direct chat: it will be in the lists of both.
@@ -368,18 +366,6 @@ impl Committer {
 
 fn named(message: Arc<Message>) -> ((UserName, Cid), Arc<Message>) {
     ((message.from.clone(), message.cid.clone()), message)
-}
-
-/// The number that a name got in a full bucket.
-async fn number_of(
-    link: &Link,
-    key: &[u8],
-    sender: &UserName,
-    cid: &Cid,
-) -> Result<Option<Seq>, CallError> {
-    let values = (key, sender.as_str(), cid.as_str());
-    let rows = link.rows::<(i64,)>(&link.statements.cid, values).await?;
-    Ok(rows.first().map(|row| Seq(number(row.0))))
 }
 
 /// What the caller is told.

@@ -9,8 +9,8 @@ pub enum Point {
     AfterAppend,
     /// A bucket is full, nothing of it was copied.
     BeforeSeal,
-    /// Its `cid`s are copied.
-    AfterCids,
+    /// Its names are copied.
+    AfterNames,
     /// All of it is copied; the next one was not begun.
     AfterSeal,
     /// The next one was begun, nobody was told, no hint was written.

@@ -10,8 +10,8 @@ use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::response::query_result::QueryResult;
-use scylla::statement::unprepared::Statement;
 use scylla::statement::Consistency;
+use scylla::statement::unprepared::Statement;
 use tokio::time::timeout;
 
 use super::CassandraSettings;
@@ -116,8 +116,8 @@ impl Dialer {
             max_retry_count: 1,
             retry_interval: SPECULATE_AFTER,
         };
-        let profile = cassandra_link::profile()
-            .speculative_execution_policy(Some(Arc::new(speculation)));
+        let profile =
+            cassandra_link::profile().speculative_execution_policy(Some(Arc::new(speculation)));
         Ok(cassandra_link::connect(&self.settings.cluster, profile).await?)
     }
 

@@ -3,26 +3,22 @@
 //! Whatever was acknowledged to anybody is seen by a read of a quorum that starts later, so one read of what follows the
 //! known head makes a known end fresh. A conversation that is not known costs the hint where its end was, and that bucket.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-#[cfg(test)]
-use super::codec::Row;
 use super::codec::{BucketRow, bigint, number};
 use super::layout::Layout;
 use super::link::{CallError, Link};
+use super::names::{BucketNames, Names};
 use super::statements::serial;
 use super::tail::{Incomplete, Tail};
+use crate::clock;
 use crate::model::{Cid, ConvId, Seq, UserName};
 
 /// Conversations whose end is remembered.
-const KNOWN_MAX: usize = 20_000;
-/// Names of one conversation that are remembered: about 1 MiB.
-const NAMES_MAX: usize = 65_536;
+const KNOWN_MAX: usize = 10_000;
 
 /// What is remembered of one conversation.
 #[derive(Debug, Default)]
@@ -37,8 +33,7 @@ struct State {
     tail: Option<Arc<Tail>>,
     /// Buckets up to here, exclusively, are known to be sealed.
     sealed: u64,
-    /// Messages of the last bucket whose `cid` is noted in the table of its own.
-    noted: HashSet<Seq>,
+    /// The names in the full buckets before it.
     names: Names,
     /// Something was sent and not answered: only what is agreed tells what is there.
     in_doubt: bool,
@@ -60,11 +55,10 @@ impl End {
         let mut state = self.state();
         let position = |tail: &Tail| (tail.generation, tail.head(layout));
         if state.tail.as_ref().is_none_or(|known| position(known) <= position(tail)) {
-            if let Some(before) = state.tail.take().filter(|before| before.bucket < tail.bucket) {
-                state.names.add(&before, layout);
+            let before = state.tail.take().filter(|before| before.bucket < tail.bucket);
+            if let Some(before) = before.filter(|before| before.is_full(layout)) {
+                state.names.add(BucketNames::new(&before), clock::unix_ms(), layout);
             }
-            let first = layout.first(tail.bucket);
-            state.noted.retain(|seq| *seq >= first);
             state.tail = Some(Arc::clone(tail));
         }
     }
@@ -93,21 +87,21 @@ impl End {
         self.state().in_doubt = false;
     }
 
-    /// The `cid` of a message is in the table of its own.
-    pub fn note(&self, seq: Seq) {
-        self.state().noted.insert(seq);
-    }
-
-    /// Messages of a full tail whose `cid` is not known to be noted.
-    pub fn unnoted(&self, tail: &Tail) -> Vec<usize> {
+    /// Where messages of some names may be in the full buckets before this one; `None`: that is not known.
+    pub fn find<'a>(
+        &self,
+        bucket: u64,
+        names: impl IntoIterator<Item = (&'a UserName, &'a Cid)>,
+        layout: Layout,
+    ) -> Option<Vec<Seq>> {
         let state = self.state();
-        let is_open = |place: &usize| !state.noted.contains(&tail.rows[*place].message.seq);
-        (0..tail.rows.len()).filter(is_open).collect()
+        let known = state.names.reach(bucket).then_some(&state.names)?;
+        Some(known.find_all(names, layout))
     }
 
-    /// Whether a full bucket before this one may hold a message of this name.
-    pub fn may_hold(&self, bucket: u64, sender: &UserName, cid: &Cid) -> bool {
-        self.state().names.may_hold(bucket, sender, cid)
+    /// Takes the names that were read.
+    pub fn know(&self, names: Names) {
+        self.state().names = names;
     }
 
     /// Whether a bucket is known to be sealed.
@@ -120,41 +114,6 @@ impl End {
         let mut state = self.state();
         state.sealed = state.sealed.max(bucket + 1);
     }
-}
-
-/// The names in all full buckets of a conversation that this node has seen grow from its first message: what is not
-/// among them need not be looked for. Hashes: one that is there by chance costs a look.
-#[derive(Debug, Default)]
-struct Names {
-    hashes: HashSet<u64>,
-    /// Complete for the buckets before this one.
-    end: u64,
-}
-
-impl Names {
-    fn add(&mut self, full: &Tail, layout: Layout) {
-        if full.bucket != self.end || !full.is_full(layout) {
-            return;
-        }
-        let names = full.rows.iter().map(|row| hash(&row.message.from, &row.message.cid));
-        self.hashes.extend(names);
-        self.end += 1;
-        if self.hashes.len() > NAMES_MAX {
-            // From here on it is incomplete for good.
-            self.hashes = HashSet::new();
-            self.end = u64::MAX;
-        }
-    }
-
-    fn may_hold(&self, bucket: u64, sender: &UserName, cid: &Cid) -> bool {
-        self.end != bucket || self.hashes.contains(&hash(sender, cid))
-    }
-}
-
-fn hash(sender: &UserName, cid: &Cid) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (sender, cid).hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Counts conversations; the memory of one is bounded by its bucket.
@@ -338,41 +297,5 @@ impl Read<'_> {
             bucket /= 2;
         }
         Ok(Tail::new(first, 0, layout)?.unwrap_or_default())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tail(bucket: u64, rows: u64, layout: Layout) -> Arc<Tail> {
-        let mut tail = Tail::default();
-        tail.bucket = bucket;
-        for _ in 0..rows {
-            let seq = tail.head(layout).next();
-            tail.push(Row::sample(seq, seq.0), layout).unwrap();
-        }
-        Arc::new(tail)
-    }
-
-    #[test]
-    fn names_are_known_while_every_bucket_was_seen() {
-        let layout = Layout::new(2);
-        let end = End::default();
-        let ann = UserName::new("ann").unwrap();
-        let holds = |bucket, cid: &str| end.may_hold(bucket, &ann, &Cid::new(cid).unwrap());
-        end.learn(&tail(0, 1, layout), layout);
-        assert!(!holds(0, "c1"), "there is no full bucket");
-        end.learn(&tail(0, 2, layout), layout);
-        end.learn(&tail(1, 1, layout), layout);
-        assert!(holds(1, "c1") && holds(1, "c2") && !holds(1, "c3"));
-        // One that was never seen full: from here on everything may be there.
-        end.learn(&tail(2, 1, layout), layout);
-        assert!(holds(2, "c9"));
-        // What is older is not taken back.
-        end.learn(&tail(1, 2, layout), layout);
-        assert_eq!(end.tail().unwrap().bucket, 2);
-        end.enter(7);
-        assert!(end.tail().is_none(), "another life");
     }
 }

@@ -193,26 +193,6 @@ impl Link {
         compared(self.execute(statement, values).await?)
     }
 
-    /// Does the same write for many values; they may be of many partitions, and are not one step.
-    pub async fn run_all<V: SerializeRow>(
-        &self,
-        statement: &PreparedStatement,
-        values: &Vec<V>,
-    ) -> Result<(), CallError> {
-        if let [values] = values.as_slice() {
-            return self.run(statement, values).await;
-        }
-        let mut batch = Batch::new(BatchType::Unlogged);
-        batch.set_is_idempotent(true);
-        for _ in values {
-            batch.append_statement(statement.clone());
-        }
-        let _permit = self.permits.acquire().await;
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        Box::pin(self.session.batch(&batch, values)).await?;
-        Ok(())
-    }
-
     /// Does a conditional batch of one partition: the first statement carries the condition, all others are one more row each.
     pub async fn compare_all(
         &self,

@@ -23,6 +23,7 @@ mod life;
 mod link;
 mod merge;
 mod mine;
+mod names;
 mod reader;
 mod seal;
 mod skeleton;

@@ -56,10 +56,10 @@ statements! {
     head: Read, "head";
     /// Notes that a bucket was begun.
     set_head: Write, "set_head";
-    /// The number of a sender's message.
-    cid: Read, "cid";
-    /// Notes that number.
-    set_cid: Write, "set_cid";
+    /// The names in some full buckets.
+    names: Read, "names";
+    /// Notes those in one.
+    set_names: Write, "set_names";
     /// What is known of a full bucket.
     skeleton: Read, "skeleton";
     /// Notes it.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::local::LocalFactory;
 use super::subject::{Ending, Factory};
+use crate::cassandra_link::Cluster;
 use crate::config;
 use crate::persistence::Persistence;
 use crate::persistence::cassandra::{CassandraSettings, SCHEMA, open};
@@ -87,6 +88,11 @@ impl Ring {
         self.service.processes()
     }
 
+    /// Where they are.
+    pub fn cluster(&self) -> Cluster {
+        Cluster { hosts: self.service.addresses(), datacenter: None }
+    }
+
     /// A keyspace that nobody else has.
     pub async fn keyspace(&self, bucket_rows: u64) -> CassandraSettings {
         static KEYSPACES: AtomicU32 = AtomicU32::new(0);
@@ -99,7 +105,7 @@ impl Ring {
             cassandra_schema: TABLES,
         };
         self.service.provision(&provision).await.expect("the tables are made");
-        let settings = CassandraSettings::new(self.service.addresses(), keyspace, None);
+        let settings = CassandraSettings::new(self.cluster(), keyspace);
         CassandraSettings { bucket_rows, ..settings }
     }
 }

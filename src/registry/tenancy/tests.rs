@@ -6,11 +6,13 @@ use std::time::Duration;
 use rstest::rstest;
 use tokio::time::{Instant, timeout};
 
+use super::cassandra::CassandraTenancy;
 use super::redis::{RedisSettings, RedisTenancy};
 use super::{Company, Tenancy as _};
 use crate::model::NodeId;
+use crate::persistence::conformance::cassandra::Ring;
 use crate::persistence::conformance::redis::{Server, program};
-use crate::services::ServiceKind;
+use crate::services::{CommitlogSync, ServiceKind};
 
 const LEASE: Duration = Duration::from_millis(1_500);
 
@@ -87,4 +89,67 @@ async fn an_emptied_server_is_taken_again_and_another_start_of_the_name_ends_the
     second.claim().await.unwrap();
     let reason = timeout(LEASE * 2, lost).await.unwrap().unwrap();
     assert!(reason.contains("CHATCTL_NODE"), "{reason}");
+}
+
+fn tenant_of(
+    cassandra: &super::cassandra::CassandraSettings,
+    name: &str,
+    company: &Company,
+) -> CassandraTenancy {
+    CassandraTenancy::new(super::cassandra::CassandraSettings {
+        name: name.to_owned(),
+        node: NodeId::generate(),
+        company: company.clone(),
+        ..cassandra.clone()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_of_a_keyspace_keep_apart_as_well() {
+    let Some(ring) = Ring::start(1, CommitlogSync::Periodic) else { return };
+    let store = ring.keyspace(512).await;
+    let settings = super::cassandra::CassandraSettings {
+        cluster: store.cluster,
+        keyspace: store.keyspace,
+        name: String::new(),
+        node: NodeId::generate(),
+        company: Company::Many,
+        lease: LEASE,
+    };
+    let first = tenant_of(&settings, "first", &alone());
+    let _lost = first.claim().await.unwrap();
+    for company in [alone(), Company::Many] {
+        let error = tenant_of(&settings, "second", &company).claim().await.unwrap_err().to_string();
+        assert!(error.contains("SOME_ENGINE=LOCAL") && error.contains("first"), "{error}");
+    }
+    first.close().await;
+    let begun = Instant::now();
+    let many =
+        [tenant_of(&settings, "a", &Company::Many), tenant_of(&settings, "b", &Company::Many)];
+    for one in &many {
+        one.claim().await.unwrap();
+    }
+    assert!(begun.elapsed() < LEASE, "nobody waits for who said goodbye");
+    let error = tenant_of(&settings, "second", &alone()).claim().await.unwrap_err().to_string();
+    assert!(error.contains("SOME_ENGINE=LOCAL"), "{error}");
+    for one in &many {
+        one.close().await;
+    }
+    // Killed, and started again under its name; and another one that must wait.
+    let killed = tenant_of(&settings, "one", &alone());
+    killed.claim().await.unwrap();
+    drop(killed);
+    let begun = Instant::now();
+    let again = tenant_of(&settings, "one", &alone());
+    let lost = again.claim().await.unwrap();
+    assert!(begun.elapsed() < LEASE, "{:?}", begun.elapsed());
+    let twin = tenant_of(&settings, "one", &alone());
+    twin.claim().await.unwrap();
+    let reason = timeout(LEASE, lost).await.expect("in time").expect("a reason");
+    assert!(reason.contains("CHATCTL_NODE"), "{reason}");
+    drop(twin);
+    let begun = Instant::now();
+    let other = tenant_of(&settings, "other", &alone());
+    other.claim().await.unwrap();
+    assert!(begun.elapsed() > LEASE / 2, "{:?}", begun.elapsed());
 }

@@ -11,7 +11,7 @@ async fn wherever_a_server_ends_nothing_is_lost_doubled_or_left_open() {
         Point::BeforeAppend,
         Point::AfterAppend,
         Point::BeforeSeal,
-        Point::AfterCids,
+        Point::AfterNames,
         Point::AfterSeal,
         Point::AfterFirstRow,
     ];

@@ -56,7 +56,7 @@ impl Bare {
         Row { message: Arc::new(message), tag: 1 }
     }
 
-    /// One message in one conditional batch; its name beside it, as the engine does it.
+    /// One message in one conditional batch.
     pub fn conditional(&self, part: usize) -> BoxFuture<'static, ()> {
         let bare = self.clone();
         async move {
@@ -88,12 +88,6 @@ impl Bare {
             if part.rows == link.layout.rows() {
                 (part.bucket, part.rows) = (part.bucket + 1, 0);
             }
-            let (conv, link) = (part.conv, Arc::clone(link));
-            tokio::spawn(async move {
-                let Message { from, cid, seq, .. } = &*row.message;
-                let values = (&conv.as_bytes()[..], from.as_str(), cid.as_str(), bigint(seq.0));
-                let _ = link.run(&link.statements.set_cid, values).await;
-            });
         }
         .boxed()
     }

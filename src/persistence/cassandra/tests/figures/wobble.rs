@@ -42,7 +42,7 @@ async fn with_forced_flushes() {
     let bare = Bare::new(&settings, CONCURRENCY, "bare").await;
     let session =
         cassandra_link::connect(&settings.cluster, cassandra_link::profile()).await.unwrap();
-    for table in ["messages", "cids"] {
+    for table in ["messages", "names"] {
         let text = format!(
             "ALTER TABLE {}.{table} WITH memtable_flush_period_in_ms = {FLUSH_MS}",
             settings.keyspace

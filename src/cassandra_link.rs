@@ -1,0 +1,59 @@
+//! How everything that uses Cassandra reaches its nodes: the settings of a session.
+
+use std::time::Duration;
+
+use scylla::client::execution_profile::ExecutionProfileBuilder;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::NewSessionError;
+use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::statement::{Consistency, SerialConsistency};
+
+/// How long one connection may take.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
+/// A connection on which nothing came for so long is asked whether it lives …
+const KEEPALIVE: Duration = Duration::from_millis(500);
+/// … and is given up when it does not say so in this.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(1);
+/// How long one attempt of a statement may take. Two of them fit into the time of a call.
+const ATTEMPT_TIME: Duration = Duration::from_millis(1_500);
+
+/// Where the nodes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Where to ask first, `host:port` each.
+    pub hosts: Vec<String>,
+    /// Nodes there are asked before others; `None`: all alike.
+    pub datacenter: Option<String>,
+}
+
+/// How statements are sent unless they say otherwise: to a quorum, once. Repeating is decided by whoever knows what
+/// a repetition means, not by the driver.
+pub fn profile() -> ExecutionProfileBuilder {
+    scylla::client::execution_profile::ExecutionProfile::builder()
+        .consistency(Consistency::Quorum)
+        .serial_consistency(Some(SerialConsistency::Serial))
+        .request_timeout(Some(ATTEMPT_TIME))
+        .retry_policy(std::sync::Arc::new(FallthroughRetryPolicy::new()))
+}
+
+/// A session whose dead connections are noticed in time. Nothing bounds the time of this call.
+pub async fn connect(
+    cluster: &Cluster,
+    profile: ExecutionProfileBuilder,
+) -> Result<Session, NewSessionError> {
+    let builder = SessionBuilder::new()
+        .known_nodes(&cluster.hosts)
+        .connection_timeout(CONNECT_TIME)
+        .keepalive_interval(KEEPALIVE)
+        .keepalive_timeout(KEEPALIVE_TIME)
+        .tcp_nodelay(true)
+        .fetch_schema_metadata(false)
+        .default_execution_profile_handle(profile.build().into_handle());
+    let builder = match &cluster.datacenter {
+        Some(name) => builder.prefer_datacenter(name.clone()),
+        None => builder,
+    };
+    // Boxed: it is some kilobytes, and asked for rarely.
+    Box::pin(builder.build()).await
+}

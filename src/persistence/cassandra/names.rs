@@ -1,0 +1,228 @@
+//! The names of messages in full buckets, for the decision whether an append is a repetition.
+//!
+//! A bucket's names are one row: a hash of 64 bits for each message, by its place. They are remembered as far back as a
+//! repetition must be known: at least [`MESSAGES_MIN`] messages and at least [`TIME_MIN`]. A hash that is there leads to the
+//! message, which says whether it is of that name.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::DeserializeRow;
+use sha2::{Digest as _, Sha256};
+
+use super::codec::{BucketRow, bigint, number};
+use super::failure::unreadable;
+use super::layout::{Layout, part_of};
+use super::link::{CallError, Link};
+use super::statements::serial;
+use super::tail::Tail;
+use crate::model::{Cid, ConvId, Seq, UserName};
+
+/// Messages of a conversation whose names are known at least.
+const MESSAGES_MIN: u64 = 16_384;
+/// Names are known at least this long.
+const TIME_MIN: Duration = Duration::from_secs(25 * 3_600);
+/// Buckets whose names are read at once.
+const READ_BUCKETS: u64 = 64;
+
+/// The names of one full bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketNames {
+    bucket: u64,
+    /// By place in the bucket.
+    hashes: Vec<u64>,
+    /// Commit time of its last message, ms.
+    until: u64,
+}
+
+impl BucketNames {
+    /// Of a full tail.
+    pub fn new(tail: &Tail) -> Self {
+        let hash = |row: &super::codec::Row| hash(&row.message.from, &row.message.cid);
+        let until = tail.rows.last().map_or(0, |row| row.message.at);
+        Self { bucket: tail.bucket, hashes: tail.rows.iter().map(hash).collect(), until }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect()
+    }
+
+    fn of(row: NamesRow, layout: Layout) -> Result<Self, CallError> {
+        let (hashes, rest) = row.hashes.as_chunks::<8>();
+        if !rest.is_empty() || hashes.len() as u64 != layout.rows() {
+            return Err(unreadable("names of a bucket").into());
+        }
+        let hashes = hashes.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
+        Ok(Self { bucket: number(row.bucket), hashes, until: number(row.until) })
+    }
+}
+
+#[derive(Debug, DeserializeRow)]
+struct NamesRow {
+    bucket: i64,
+    hashes: Vec<u8>,
+    until: i64,
+}
+
+/// The same on every node and in every version.
+fn hash(sender: &UserName, cid: &Cid) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update([sender.as_str().len() as u8]);
+    hash.update(sender.as_str().as_bytes());
+    hash.update(cid.as_str().as_bytes());
+    let digest = hash.finalize();
+    digest.iter().take(8).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
+}
+
+/// Those of the last full buckets of a conversation, without a gap.
+#[derive(Debug, Default)]
+pub struct Names {
+    buckets: VecDeque<Arc<BucketNames>>,
+    /// The bucket after the last of them.
+    end: u64,
+}
+
+impl Names {
+    /// Whether they reach up to this bucket.
+    pub fn reach(&self, bucket: u64) -> bool {
+        self.end == bucket
+    }
+
+    /// Takes those of the bucket that follows; of another one they are of no use.
+    pub fn add(&mut self, names: BucketNames, now: u64, layout: Layout) {
+        if names.bucket != self.end {
+            return;
+        }
+        self.end += 1;
+        self.buckets.push_back(Arc::new(names));
+        while is_enough(self.buckets.iter().skip(1), now, layout) {
+            self.buckets.pop_front();
+        }
+    }
+
+    /// Where messages of these names may be.
+    pub fn find_all<'a>(
+        &self,
+        names: impl IntoIterator<Item = (&'a UserName, &'a Cid)>,
+        layout: Layout,
+    ) -> Vec<Seq> {
+        names.into_iter().flat_map(|(sender, cid)| self.find(sender, cid, layout)).collect()
+    }
+
+    fn find(&self, sender: &UserName, cid: &Cid, layout: Layout) -> Vec<Seq> {
+        let wanted = hash(sender, cid);
+        let places = self.buckets.iter().flat_map(|names| {
+            let first = layout.first(names.bucket).0;
+            let is_it = move |(_, hash): &(usize, &u64)| **hash == wanted;
+            names.hashes.iter().enumerate().filter(is_it).map(move |(at, _)| Seq(first + at as u64))
+        });
+        places.collect()
+    }
+}
+
+/// Whether these reach back far enough; the oldest first.
+fn is_enough<'a>(
+    mut buckets: impl ExactSizeIterator<Item = &'a Arc<BucketNames>>,
+    now: u64,
+    layout: Layout,
+) -> bool {
+    let messages = buckets.len() as u64 * layout.rows();
+    let since = now.saturating_sub(TIME_MIN.as_millis() as u64);
+    messages >= MESSAGES_MIN && buckets.next().is_some_and(|names| names.until < since)
+}
+
+/// Reads those before a bucket, as far back as must be known.
+pub async fn load(link: &Link, conv: ConvId, end: u64, now: u64) -> Result<Names, CallError> {
+    let layout = link.layout;
+    let mut names = Names { buckets: VecDeque::new(), end };
+    let mut before = end;
+    while before > 0 && !is_enough(names.buckets.iter(), now, layout) {
+        let part = part_of(before - 1);
+        let first = before.saturating_sub(READ_BUCKETS).max(part * super::layout::PART_BUCKETS);
+        let values = (&conv.as_bytes()[..], bigint(part), bigint(first), bigint(before));
+        let mut rows =
+            link.rows::<NamesRow>(&link.statements.names, values).await?.into_iter().peekable();
+        // The newest first.
+        for bucket in (first..before).rev() {
+            let found = match rows.next_if(|row| number(row.bucket) == bucket) {
+                Some(row) => BucketNames::of(row, layout)?,
+                None => rebuild(link, conv, bucket).await?,
+            };
+            names.buckets.push_front(Arc::new(found));
+        }
+        before = first;
+    }
+    Ok(names)
+}
+
+/// From the messages, where the row is missing: the store came back with less.
+async fn rebuild(link: &Link, conv: ConvId, bucket: u64) -> Result<BucketNames, CallError> {
+    let values = (&conv.as_bytes()[..], bigint(bucket));
+    let rows: Vec<BucketRow> = link.rows(&serial(&link.statements.bucket), values).await?;
+    match Tail::new(rows, bucket, link.layout) {
+        Ok(Some(tail)) if tail.is_full(link.layout) => Ok(BucketNames::new(&tail)),
+        Ok(_) => Err(unreadable("a bucket with a hole").into()),
+        Err(incomplete) => Err(CallError::Answer(incomplete.into())),
+    }
+}
+
+/// Notes those of a full bucket.
+pub async fn write(link: &Link, conv: ConvId, tail: &Tail) -> Result<(), CallError> {
+    let names = BucketNames::new(tail);
+    let part = bigint(part_of(tail.bucket));
+    let key = (&conv.as_bytes()[..], part, bigint(tail.bucket));
+    let values = (key.0, key.1, key.2, names.bytes(), bigint(names.until));
+    link.run(&link.statements.set_names, values).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::cassandra::codec::Row;
+
+    fn full(bucket: u64, layout: Layout) -> Tail {
+        let mut tail = Tail::default();
+        tail.bucket = bucket;
+        while !tail.is_full(layout) {
+            let seq = tail.head(layout).next();
+            tail.push(Row::sample(seq, seq.0), layout).unwrap();
+        }
+        tail
+    }
+
+    #[test]
+    fn names_are_found_where_they_are_and_come_back_as_they_were() {
+        let layout = Layout::new(4);
+        let mut names = Names::default();
+        assert!(names.reach(0));
+        for bucket in [0, 1, 3] {
+            names.add(BucketNames::new(&full(bucket, layout)), 0, layout);
+        }
+        assert!(names.reach(2), "the one after a gap is not taken");
+        let ann = UserName::new("ann").unwrap();
+        let find = |cid: &str| names.find(&ann, &Cid::new(cid).unwrap(), layout);
+        assert_eq!((find("c1"), find("c8")), (vec![Seq(1)], vec![Seq(8)]));
+        assert!(find("c9").is_empty());
+        let written = BucketNames::new(&full(1, layout));
+        let row = NamesRow { bucket: 1, hashes: written.bytes(), until: 0 };
+        assert_eq!(BucketNames::of(row, layout).unwrap(), written);
+    }
+
+    #[test]
+    fn what_is_old_and_far_back_is_forgotten() {
+        let layout = Layout::new(4);
+        let day = 2 * TIME_MIN.as_millis() as u64;
+        for (now, is_kept) in [(0, true), (day, false)] {
+            let mut names = Names::default();
+            for bucket in 0..=MESSAGES_MIN / 4 {
+                names.add(BucketNames::new(&full(bucket, layout)), now, layout);
+            }
+            let ann = UserName::new("ann").unwrap();
+            let first = names.find(&ann, &Cid::new("c1").unwrap(), layout);
+            assert_eq!(first.len(), usize::from(is_kept), "by count alone nothing is forgotten");
+            let kept = names.buckets.len() as u64 * 4;
+            assert!(kept >= MESSAGES_MIN);
+        }
+    }
+}
