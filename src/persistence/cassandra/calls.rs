@@ -1,7 +1,8 @@
 //! The way to the session, and the heartbeat that keeps one.
 //!
-//! The driver waits up to 10 s before it connects again. Here a session that fails its heartbeat is withdrawn, and another one is
-//! made from the ground up, four times a second, until one is ready; nothing is sent in between.
+//! The driver waits up to 10 s before it connects again. Here another session is made from the ground up where one fails its
+//! heartbeat, four times a second, until one is ready. Meanwhile the old one is withdrawn: at once where there is one copy of each
+//! message, otherwise when the first attempt fails, for then too few nodes are there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,6 +143,13 @@ impl Calls {
     }
 }
 
+/// Why a session is given up.
+struct End {
+    reason: String,
+    /// Nobody answered in time.
+    is_silence: bool,
+}
+
 /// Keeps a session.
 struct Keeper {
     dialer: Arc<Dialer>,
@@ -153,11 +161,19 @@ impl Keeper {
     async fn run(mut self) {
         loop {
             let link = self.publish.borrow().clone();
-            let mut reason = match link {
-                Some(link) => self.watch(link).await,
-                None => "it was never made".to_owned(),
+            let (mut reason, is_of_use) = match link {
+                Some(link) => {
+                    let end = self.watch(&link).await;
+                    // Of several nodes some may only be slow, and one alone can come back, with less, no sooner than
+                    // all of them are noticed to be gone. A single one may come back at once.
+                    let is_of_use = end.is_silence && link.keyspace.quorum() > 1;
+                    (end.reason, is_of_use)
+                }
+                None => ("it was never made".to_owned(), false),
             };
-            self.publish.send_replace(None);
+            if !is_of_use {
+                self.publish.send_replace(None);
+            }
             loop {
                 match self.dialer.dial().await {
                     Ok(link) => {
@@ -167,6 +183,7 @@ impl Keeper {
                     }
                     Err(error) => {
                         reason = format!("{reason}; {error}");
+                        self.publish.send_replace(None);
                         self.dialer.status.down(error.to_string());
                         sleep(PAUSE).await;
                     }
@@ -176,28 +193,32 @@ impl Keeper {
         }
     }
 
-    /// Until the session is of no use any more; the reason.
-    async fn watch(&mut self, link: Arc<Link>) -> String {
+    /// Until there must be another session.
+    async fn watch(&mut self, link: &Link) -> End {
+        let stale = || End { reason: "the store is in another life".to_owned(), is_silence: false };
         let mut beats: u32 = 0;
         loop {
             tokio::select! {
                 report = self.reports.recv() => match report {
                     Some(Report::Stale(number)) if number == link.number => {
-                        return "the store is in another life".to_owned();
+                        return stale();
                     }
                     Some(Report::Stale(_)) => continue,
                     Some(Report::Doubt) | None => {}
                 },
                 () = sleep(BEAT) => {}
             }
-            match timeout(BEAT_TIME, Box::pin(self.beat_patiently(&link))).await {
+            match timeout(BEAT_TIME, Box::pin(self.beat_patiently(link))).await {
                 Ok(true) => self.dialer.status.up(),
-                Ok(false) => return "the store is in another life".to_owned(),
-                Err(_) => return format!("no answer in {} ms", BEAT_TIME.as_millis()),
+                Ok(false) => return stale(),
+                Err(_) => {
+                    let reason = format!("no answer in {} ms", BEAT_TIME.as_millis());
+                    return End { reason, is_silence: true };
+                }
             }
             beats += 1;
             if beats.is_multiple_of(BEATS_PER_QUESTION)
-                && let Ok(Err(error)) = timeout(DIAL_TIME, Box::pin(self.dialer.ask(&link))).await
+                && let Ok(Err(error)) = timeout(DIAL_TIME, Box::pin(self.dialer.ask(link))).await
             {
                 tracing::debug!(%error, "cassandra: the nodes do not say what they are");
             }
