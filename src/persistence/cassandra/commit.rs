@@ -186,11 +186,11 @@ impl Committer {
                 .copied()
                 .filter(|(sender, cid)| tail.named(sender, cid, link.layout).is_none())
         };
-        let seqs = match end.find(tail.bucket, elsewhere(), link.layout) {
+        let seqs = match end.find(tail.bucket, elsewhere()) {
             Some(seqs) => seqs,
             None => {
                 let known = names::load(link, conv, tail.bucket, clock::unix_ms()).await?;
-                let found = known.find_all(elsewhere(), link.layout);
+                let found = known.find_all(elsewhere());
                 end.know(known);
                 found
             }

@@ -92,11 +92,10 @@ impl End {
         &self,
         bucket: u64,
         names: impl IntoIterator<Item = (&'a UserName, &'a Cid)>,
-        layout: Layout,
     ) -> Option<Vec<Seq>> {
         let state = self.state();
         let known = state.names.reach(bucket).then_some(&state.names)?;
-        Some(known.find_all(names, layout))
+        Some(known.find_all(names))
     }
 
     /// Takes the names that were read.

@@ -4,8 +4,7 @@
 //! repetition must be known: at least [`MESSAGES_MIN`] messages and at least [`TIME_MIN`]. A hash that is there leads to the
 //! message, which says whether it is of that name.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use scylla::DeserializeRow;
@@ -44,6 +43,11 @@ impl BucketNames {
         Self { bucket: tail.bucket, hashes: tail.rows.iter().map(hash).collect(), until }
     }
 
+    /// Each hash, and the number of its message.
+    fn places(&self, layout: Layout) -> impl Iterator<Item = (u64, Seq)> + '_ {
+        self.hashes.iter().copied().zip(layout.seqs(self.bucket).map(Seq))
+    }
+
     fn bytes(&self) -> Vec<u8> {
         self.hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect()
     }
@@ -78,7 +82,9 @@ fn hash(sender: &UserName, cid: &Cid) -> u64 {
 /// Those of the last full buckets of a conversation, without a gap.
 #[derive(Debug, Default)]
 pub struct Names {
-    buckets: VecDeque<Arc<BucketNames>>,
+    buckets: VecDeque<BucketNames>,
+    /// Where the name of a hash is.
+    by_hash: HashMap<u64, Seq>,
     /// The bucket after the last of them.
     end: u64,
 }
@@ -95,9 +101,24 @@ impl Names {
             return;
         }
         self.end += 1;
-        self.buckets.push_back(Arc::new(names));
+        self.note(&names, layout);
+        self.buckets.push_back(names);
         while is_enough(self.buckets.iter().skip(1), now, layout) {
-            self.buckets.pop_front();
+            let Some(names) = self.buckets.pop_front() else { break };
+            for (hash, seq) in names.places(layout) {
+                // A name of long ago may have been given again since.
+                if self.by_hash.get(&hash) == Some(&seq) {
+                    self.by_hash.remove(&hash);
+                }
+            }
+        }
+    }
+
+    /// The newest wins: what is older than the window may have been given again.
+    fn note(&mut self, names: &BucketNames, layout: Layout) {
+        for (hash, seq) in names.places(layout) {
+            let known = self.by_hash.entry(hash).or_insert(seq);
+            *known = seq.max(*known);
         }
     }
 
@@ -105,25 +126,15 @@ impl Names {
     pub fn find_all<'a>(
         &self,
         names: impl IntoIterator<Item = (&'a UserName, &'a Cid)>,
-        layout: Layout,
     ) -> Vec<Seq> {
-        names.into_iter().flat_map(|(sender, cid)| self.find(sender, cid, layout)).collect()
-    }
-
-    fn find(&self, sender: &UserName, cid: &Cid, layout: Layout) -> Vec<Seq> {
-        let wanted = hash(sender, cid);
-        let places = self.buckets.iter().flat_map(|names| {
-            let first = layout.first(names.bucket).0;
-            let is_it = move |(_, hash): &(usize, &u64)| **hash == wanted;
-            names.hashes.iter().enumerate().filter(is_it).map(move |(at, _)| Seq(first + at as u64))
-        });
-        places.collect()
+        let find = |(sender, cid)| self.by_hash.get(&hash(sender, cid)).copied();
+        names.into_iter().filter_map(find).collect()
     }
 }
 
 /// Whether these reach back far enough; the oldest first.
 fn is_enough<'a>(
-    mut buckets: impl ExactSizeIterator<Item = &'a Arc<BucketNames>>,
+    mut buckets: impl ExactSizeIterator<Item = &'a BucketNames>,
     now: u64,
     layout: Layout,
 ) -> bool {
@@ -135,7 +146,7 @@ fn is_enough<'a>(
 /// Reads those before a bucket, as far back as must be known.
 pub async fn load(link: &Link, conv: ConvId, end: u64, now: u64) -> Result<Names, CallError> {
     let layout = link.layout;
-    let mut names = Names { buckets: VecDeque::new(), end };
+    let mut names = Names { end, ..Names::default() };
     let mut before = end;
     while before > 0 && !is_enough(names.buckets.iter(), now, layout) {
         let part = part_of(before - 1);
@@ -149,7 +160,8 @@ pub async fn load(link: &Link, conv: ConvId, end: u64, now: u64) -> Result<Names
                 Some(row) => BucketNames::of(row, layout)?,
                 None => rebuild(link, conv, bucket).await?,
             };
-            names.buckets.push_front(Arc::new(found));
+            names.note(&found, layout);
+            names.buckets.push_front(found);
         }
         before = first;
     }
@@ -201,7 +213,7 @@ mod tests {
         }
         assert!(names.reach(2), "the one after a gap is not taken");
         let ann = UserName::new("ann").unwrap();
-        let find = |cid: &str| names.find(&ann, &Cid::new(cid).unwrap(), layout);
+        let find = |cid: &str| names.find_all([(&ann, &Cid::new(cid).unwrap())]);
         assert_eq!((find("c1"), find("c8")), (vec![Seq(1)], vec![Seq(8)]));
         assert!(find("c9").is_empty());
         let written = BucketNames::new(&full(1, layout));
@@ -219,7 +231,7 @@ mod tests {
                 names.add(BucketNames::new(&full(bucket, layout)), now, layout);
             }
             let ann = UserName::new("ann").unwrap();
-            let first = names.find(&ann, &Cid::new("c1").unwrap(), layout);
+            let first = names.find_all([(&ann, &Cid::new("c1").unwrap())]);
             assert_eq!(first.len(), usize::from(is_kept), "by count alone nothing is forgotten");
             let kept = names.buckets.len() as u64 * 4;
             assert!(kept >= MESSAGES_MIN);
