@@ -158,8 +158,12 @@ pub async fn merge(
     let with_ranges = !asked.1.is_empty() && !merged.ranges.is_empty();
     if with_ranges && merged.ranges != before.ranges {
         let version = said.and_then(|said| said.version);
+        // Nothing that is not covered by a stored `up_to` leaves the ranges: what is read in between never shrinks.
+        let covered = said.map_or(Seq::ZERO, |said| said.up_to);
+        let earlier = said.map_or(&[][..], |said| said.ranges.as_slice());
+        let stored = union(earlier.iter().chain(&before.ranges).chain(asked.1), covered);
         let values = (
-            ranges_bytes(&merged.ranges),
+            ranges_bytes(&stored),
             bigint(version.unwrap_or(0) + 1),
             key.0,
             key.1,
@@ -176,6 +180,20 @@ pub async fn merge(
         link.run(&link.statements.set_up_to, values).await?;
     }
     Ok(Merged::Set(merged))
+}
+
+/// Ranges in their order, without those that end at or below `covered`; ones that touch are one.
+fn union<'a>(ranges: impl Iterator<Item = &'a (Seq, Seq)>, covered: Seq) -> Vec<(Seq, Seq)> {
+    let mut all: Vec<_> = ranges.copied().filter(|(_, hi)| hi.0 > covered.0 + 1).collect();
+    all.sort_unstable();
+    let mut union: Vec<(Seq, Seq)> = Vec::with_capacity(all.len());
+    for (lo, hi) in all {
+        match union.last_mut() {
+            Some(last) if lo <= last.1 => last.1 = last.1.max(hi),
+            _ => union.push((lo, hi)),
+        }
+    }
+    union
 }
 
 /// Two numbers of eight bytes each.
@@ -195,6 +213,21 @@ fn ranges_of(bytes: &[u8]) -> Result<Vec<(Seq, Seq)>, EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_shrink_only_by_what_is_covered() {
+        let seqs = |ranges: &[(u64, u64)]| -> Vec<(Seq, Seq)> {
+            ranges.iter().map(|&(lo, hi)| (Seq(lo), Seq(hi))).collect()
+        };
+        let ranges = seqs(&[(7, 9), (4, 5), (5, 6), (1, 4), (2, 3)]);
+        assert_eq!(union(ranges.iter(), Seq(3)), seqs(&[(4, 6), (7, 9)]));
+        assert_eq!(union(ranges.iter(), Seq(0)), seqs(&[(1, 6), (7, 9)]));
+        assert_eq!(
+            union(ranges.iter(), Seq(4)),
+            seqs(&[(5, 6), (7, 9)]),
+            "what is covered is gone"
+        );
+    }
 
     #[test]
     fn ranges_come_back_as_they_were() {
