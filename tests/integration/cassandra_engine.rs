@@ -44,22 +44,4 @@ async fn servers_share_one_keyspace_and_one_that_must_be_alone_is() {
     for part in ["WS_MESSAGE_DISTRIBUTION_ENGINE=LOCAL", "CASSANDRA_KEYSPACE=chatctl"] {
         assert!(text.contains(part), "{part} in {text}");
     }
-    for mut server in [one, other] {
-        assert_eq!(server.terminate_wait().await, Some(0));
-    }
-    let mut alone = Server::start_with(&messages).await;
-    let mut bob = alone.connect(&bob_name).await;
-    let opened = bob.open_user(&ann_name).await;
-    assert_eq!((&opened["head"], &opened["unread"]), (&json!(3), &json!(3)));
-    assert_eq!(opened["items"][0]["cid"], "c2", "by time");
-    let text = Server::refused(&many).await;
-    assert!(text.contains("WS_MESSAGE_DISTRIBUTION_ENGINE=LOCAL"), "{text}");
-    assert_eq!(alone.terminate_wait().await, Some(0));
-    // What is wrong is said with what to do.
-    let elsewhere = [messages[0], messages[1], ("CASSANDRA_KEYSPACE", "elsewhere")];
-    let text = Server::refused(&elsewhere).await;
-    assert!(text.contains("elsewhere") && text.contains("init-env --services cassandra"), "{text}");
-    let replicated = [messages[0], messages[1], ("CHATCTL_REQUIRE_DURABILITY", "replicated+disk")];
-    let text = Server::refused(&replicated).await;
-    assert!(text.contains("replication_factor"), "{text}");
 }

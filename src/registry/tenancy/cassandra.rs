@@ -152,11 +152,11 @@ impl Tenant {
             ))
         };
         let session = self.dial().await.map_err(unheard)?;
-        let mut seen: Option<(Entry, Instant)> = None;
-        let mut over = None;
+        let mut seen: Vec<(Entry, Instant)> = Vec::new();
+        let mut over = Vec::new();
         let deadline = Instant::now() + START_TIME + self.settings.lease;
         loop {
-            let holder = match self.look(&session, true, over.as_ref()).await {
+            let holder = match self.look(&session, true, &over).await {
                 Ok(Looked::Taken(holder)) => holder,
                 Ok(Looked::In | Looked::Replaced) => return Ok(session),
                 Err(reason) if Instant::now() > deadline => return Err(unheard(reason)),
@@ -165,17 +165,20 @@ impl Tenant {
                     continue;
                 }
             };
-            match &seen {
+            let is_it = |(entry, _): &&(Entry, Instant)| {
+                entry.name == holder.name && entry.start == holder.start
+            };
+            match seen.iter().find(is_it) {
                 None => {
                     tracing::info!(
                         node = %holder.name,
                         "cassandra: a node that must not run beside this one has a lease; waiting whether it renews it"
                     );
                     let lease = Duration::from_millis(holder.lease_ms);
-                    seen = Some((holder, Instant::now() + lease));
+                    seen.push((holder, Instant::now() + lease));
                 }
                 Some((before, _)) if *before != holder => return Err(self.refusal(&holder)),
-                Some((before, until)) if Instant::now() > *until => over = Some(before.clone()),
+                Some((before, until)) if Instant::now() > *until => over.push(before.clone()),
                 Some(_) => {}
             }
             sleep(LOOK_PAUSE).await;
@@ -204,7 +207,7 @@ impl Tenant {
         &self,
         session: &Session,
         is_start: bool,
-        over: Option<&Entry>,
+        over: &[Entry],
     ) -> Result<Looked, Failure> {
         let CassandraSettings { name, node, company, lease, .. } = &self.settings;
         let because = match company {
@@ -214,7 +217,7 @@ impl Tenant {
         let deadline = Instant::now() + ANSWER_TIME;
         loop {
             let (version, mut entries) = read(session).await?;
-            entries.retain(|entry| Some(entry) != over);
+            entries.retain(|entry| !over.contains(entry));
             let own = entries.iter().position(|entry| entry.name == *name);
             let own = own.map(|at| entries.swap_remove(at));
             if let Some(own) = own.as_ref().filter(|own| !is_start && own.start != node.as_str()) {
@@ -269,7 +272,7 @@ impl Tenant {
                 link = self.dial().await.ok();
                 continue;
             };
-            match timeout(ANSWER_TIME, Box::pin(self.look(session, false, None))).await {
+            match timeout(ANSWER_TIME, Box::pin(self.look(session, false, &[]))).await {
                 Ok(Ok(Looked::In)) => {}
                 Ok(Ok(Looked::Replaced)) => {
                     // Two nodes of one name; the registry warns of it.
