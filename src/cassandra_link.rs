@@ -7,7 +7,9 @@ use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::NewSessionError;
 use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::response::query_result::QueryResult;
 use scylla::statement::{Consistency, SerialConsistency};
+use scylla::value::Row;
 
 /// How long one connection may take.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
@@ -56,4 +58,17 @@ pub async fn connect(
     };
     // Boxed: it is some kilobytes, and asked for rarely.
     Box::pin(builder.build()).await
+}
+
+/// An answer to a conditional write that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("an answer to a conditional write that cannot be read: {0}")]
+pub struct ReplyError(String);
+
+/// Whether the condition of a write held: the first column of the answer says it.
+pub fn was_applied(reply: QueryResult) -> Result<bool, ReplyError> {
+    let rows = reply.into_rows_result().map_err(|error| ReplyError(error.to_string()))?;
+    let row = rows.first_row::<Row>().map_err(|error| ReplyError(error.to_string()))?;
+    let applied = row.columns.into_iter().next().flatten();
+    Ok(applied.and_then(|value| value.as_boolean()).unwrap_or(false))
 }

@@ -198,7 +198,7 @@ fn tenancy_of(
             company: company(config),
             lease: config.lease,
         };
-        return Ok(Some(Box::new(CassandraTenancy::new(settings))));
+        return Ok(Some(Box::new(CassandraTenancy::of(settings))));
     }
     let redis = match (&config.persistence, &config.distribution, &config.registry) {
         (PersistenceEngine::Redis(redis), _, _)
@@ -214,7 +214,7 @@ fn tenancy_of(
         company: company(config),
         lease: config.lease,
     };
-    let tenancy = RedisTenancy::new(settings).context("this node cannot run here")?;
+    let tenancy = RedisTenancy::of(settings).context("this node cannot run here")?;
     Ok(Some(Box::new(tenancy)))
 }
 

@@ -3,36 +3,25 @@
 //! No clock is compared: each tenant counts its beats, and one whose beats stand still for as long as its lease is over. Whoever
 //! is in the way is looked at for that long.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use scylla::client::session::Session;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
-use scylla::value::Row;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
-use super::{ClaimError, Company, Tenancy};
-use crate::cassandra_link::{self, Cluster};
+use super::lease::{BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
+use super::{ClaimError, Company};
+use crate::cassandra_link::{self, Cluster, was_applied};
 use crate::clock;
 use crate::model::NodeId;
 
-/// Beats in the time of a lease: some may be lost.
-const BEATS_PER_LEASE: u32 = 5;
 /// How long an answer is waited for, and how long it is tried against others.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
-/// How long a start waits for the nodes.
-const START_TIME: Duration = Duration::from_secs(10);
-/// Time between two looks at a node that may be over.
-const LOOK_PAUSE: Duration = Duration::from_millis(200);
-/// How long a goodbye may take.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What is left of tenants that may have company is forgotten after this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
@@ -60,49 +49,12 @@ pub struct CassandraSettings {
 }
 
 /// One node's place among the tenants of a keyspace.
-pub struct CassandraTenancy {
-    tenant: Mutex<Option<Tenant>>,
-    tasks: TaskTracker,
-    closing: CancellationToken,
-    stop: CancellationToken,
-    _guard: DropGuard,
-}
+pub type CassandraTenancy = Lease<CassandraTenant>;
 
 impl CassandraTenancy {
     /// A node that has not asked yet.
-    pub fn new(settings: CassandraSettings) -> Self {
-        let stop = CancellationToken::new();
-        Self {
-            tenant: Mutex::new(Some(Tenant { settings })),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            _guard: stop.clone().drop_guard(),
-            stop,
-        }
-    }
-}
-
-#[async_trait]
-impl Tenancy for CassandraTenancy {
-    async fn claim(&self) -> Result<oneshot::Receiver<String>, ClaimError> {
-        let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let tenant = tenant.ok_or_else(|| ClaimError("claimed twice".to_owned()))?;
-        let session = Box::pin(tenant.come_in()).await?;
-        let (lost, receiver) = oneshot::channel();
-        let (stop, closing) = (self.stop.clone(), self.closing.clone());
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(Box::pin(tenant.stay(session, closing, lost))).await;
-        });
-        Ok(receiver)
-    }
-
-    async fn close(&self) {
-        self.closing.cancel();
-        self.tasks.close();
-        if timeout(CLOSE_TIME, self.tasks.wait()).await.is_err() {
-            self.stop.cancel();
-            self.tasks.wait().await;
-        }
+    pub fn of(settings: CassandraSettings) -> Self {
+        Self::new(CassandraTenant { settings })
     }
 }
 
@@ -120,7 +72,8 @@ struct Entry {
     at_ms: u64,
 }
 
-struct Tenant {
+/// A node that meets others in a keyspace.
+pub struct CassandraTenant {
     settings: CassandraSettings,
 }
 
@@ -136,13 +89,8 @@ enum Looked {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-impl Tenant {
-    async fn dial(&self) -> Result<Session, Failure> {
-        let connect = cassandra_link::connect(&self.settings.cluster, cassandra_link::profile());
-        let session = timeout(START_TIME, connect).await??;
-        Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
-        Ok(session)
-    }
+impl Tenant for CassandraTenant {
+    type Link = Session;
 
     async fn come_in(&self) -> Result<Session, ClaimError> {
         let unheard = |reason: Failure| {
@@ -183,6 +131,64 @@ impl Tenant {
             }
             sleep(LOOK_PAUSE).await;
         }
+    }
+
+    async fn stay(
+        mut self,
+        session: Session,
+        closing: CancellationToken,
+        lost: oneshot::Sender<String>,
+    ) {
+        let mut link = Some(session);
+        let beat = self.settings.lease / BEATS_PER_LEASE;
+        loop {
+            if closing.run_until_cancelled(sleep(beat)).await.is_none() {
+                if let Some(session) = &link {
+                    self.leave(session).await;
+                }
+                return;
+            }
+            let Some(session) = &link else {
+                link = self.dial().await.ok();
+                continue;
+            };
+            match timeout(ANSWER_TIME, Box::pin(self.look(session, false, &[]))).await {
+                Ok(Ok(Looked::In)) => {}
+                Ok(Ok(Looked::Replaced)) => {
+                    // Two nodes of one name; the registry warns of it.
+                    let CassandraSettings { name, node, .. } = &self.settings;
+                    self.settings.name = format!("{name}#{node}");
+                }
+                Ok(Ok(Looked::Taken(holder))) => {
+                    let reason = if holder.name == self.settings.name {
+                        format!(
+                            "node {} was started again while this start of it was running; give each node its own CHATCTL_NODE",
+                            self.settings.name
+                        )
+                    } else {
+                        let ClaimError(reason) = self.refusal(&holder);
+                        format!("another node came in after a pause: {reason}")
+                    };
+                    let _ = lost.send(reason);
+                    return;
+                }
+                // A session mends itself; one that was made while no node was up may not.
+                Ok(Err(reason)) => {
+                    tracing::debug!(%reason, "cassandra: the lease of this node was not renewed");
+                    link = None;
+                }
+                Err(_) => link = None,
+            }
+        }
+    }
+}
+
+impl CassandraTenant {
+    async fn dial(&self) -> Result<Session, Failure> {
+        let connect = cassandra_link::connect(&self.settings.cluster, cassandra_link::profile());
+        let session = timeout(START_TIME, connect).await??;
+        Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
+        Ok(session)
     }
 
     fn refusal(&self, holder: &Entry) -> ClaimError {
@@ -252,56 +258,6 @@ impl Tenant {
         }
     }
 
-    /// Renews the lease until `closing`, or until somebody else has come in.
-    async fn stay(
-        mut self,
-        session: Session,
-        closing: CancellationToken,
-        lost: oneshot::Sender<String>,
-    ) {
-        let mut link = Some(session);
-        let beat = self.settings.lease / BEATS_PER_LEASE;
-        loop {
-            if closing.run_until_cancelled(sleep(beat)).await.is_none() {
-                if let Some(session) = &link {
-                    self.leave(session).await;
-                }
-                return;
-            }
-            let Some(session) = &link else {
-                link = self.dial().await.ok();
-                continue;
-            };
-            match timeout(ANSWER_TIME, Box::pin(self.look(session, false, &[]))).await {
-                Ok(Ok(Looked::In)) => {}
-                Ok(Ok(Looked::Replaced)) => {
-                    // Two nodes of one name; the registry warns of it.
-                    let CassandraSettings { name, node, .. } = &self.settings;
-                    self.settings.name = format!("{name}#{node}");
-                }
-                Ok(Ok(Looked::Taken(holder))) => {
-                    let reason = if holder.name == self.settings.name {
-                        format!(
-                            "node {} was started again while this start of it was running; give each node its own CHATCTL_NODE",
-                            self.settings.name
-                        )
-                    } else {
-                        let ClaimError(reason) = self.refusal(&holder);
-                        format!("another node came in after a pause: {reason}")
-                    };
-                    let _ = lost.send(reason);
-                    return;
-                }
-                // A session mends itself; one that was made while no node was up may not.
-                Ok(Err(reason)) => {
-                    tracing::debug!(%reason, "cassandra: the lease of this node was not renewed");
-                    link = None;
-                }
-                Err(_) => link = None,
-            }
-        }
-    }
-
     async fn leave(&self, session: &Session) {
         let gone = async {
             loop {
@@ -343,8 +299,5 @@ async fn write(
 }
 
 async fn change(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool, Failure> {
-    let reply = Box::pin(session.query_unpaged(text, values)).await?.into_rows_result()?;
-    let row = reply.first_row::<Row>()?;
-    let applied = row.columns.into_iter().next().flatten();
-    Ok(applied.and_then(|value| value.as_boolean()).unwrap_or(false))
+    Ok(was_applied(Box::pin(session.query_unpaged(text, values)).await?)?)
 }

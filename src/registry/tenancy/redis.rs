@@ -1,30 +1,21 @@
 //! The tenants of a Redis or Valkey server: one hash under the prefix, `<prefix>{tenants}`, each with a lease by the server's clock.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, Script};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
-use super::{ClaimError, Company, Tenancy};
+use super::lease::{BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
+use super::{ClaimError, Company};
 use crate::model::NodeId;
 use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, connect, in_time};
 
-/// Beats in the time of a lease: some may be lost.
-const BEATS_PER_LEASE: u32 = 5;
 /// How long an answer is waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
-/// How long a start waits for the server.
-const START_TIME: Duration = Duration::from_secs(10);
-/// Time between two looks at a node that may be over.
-const LOOK_PAUSE: Duration = Duration::from_millis(200);
-/// How long a goodbye may take.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
@@ -47,58 +38,21 @@ pub struct RedisSettings {
 }
 
 /// One node's place among the tenants of a server.
-pub struct RedisTenancy {
-    tenant: Mutex<Option<Tenant>>,
-    tasks: TaskTracker,
-    closing: CancellationToken,
-    stop: CancellationToken,
-    _guard: DropGuard,
-}
+pub type RedisTenancy = Lease<RedisTenant>;
 
 impl RedisTenancy {
     /// A node that has not asked yet. The error never holds the URL: it may have a password.
-    pub fn new(settings: RedisSettings) -> Result<Self, ClaimError> {
+    pub fn of(settings: RedisSettings) -> Result<Self, ClaimError> {
         let client =
             redis_link::client(&settings.url, ProtocolVersion::RESP2).map_err(|error| {
                 ClaimError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
             })?;
-        let stop = CancellationToken::new();
-        Ok(Self {
-            tenant: Mutex::new(Some(Tenant { client, settings })),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            _guard: stop.clone().drop_guard(),
-            stop,
-        })
+        Ok(Self::new(RedisTenant { client, settings }))
     }
 }
 
-#[async_trait]
-impl Tenancy for RedisTenancy {
-    async fn claim(&self) -> Result<oneshot::Receiver<String>, ClaimError> {
-        let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let tenant = tenant.ok_or_else(|| ClaimError("claimed twice".to_owned()))?;
-        // Boxed: it holds a whole connection.
-        let connection = Box::pin(tenant.come_in()).await?;
-        let (lost, receiver) = oneshot::channel();
-        let (stop, closing) = (self.stop.clone(), self.closing.clone());
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(Box::pin(tenant.stay(connection, closing, lost))).await;
-        });
-        Ok(receiver)
-    }
-
-    async fn close(&self) {
-        self.closing.cancel();
-        self.tasks.close();
-        if timeout(CLOSE_TIME, self.tasks.wait()).await.is_err() {
-            self.stop.cancel();
-            self.tasks.wait().await;
-        }
-    }
-}
-
-struct Tenant {
+/// A node that meets others in a server.
+pub struct RedisTenant {
     client: Client,
     settings: RedisSettings,
 }
@@ -121,26 +75,8 @@ struct Holder {
     because: String,
 }
 
-impl Tenant {
-    async fn dial(&self) -> Result<MultiplexedConnection, String> {
-        in_time(DIAL_TIME, Box::pin(connect(&self.client, AsyncConnectionConfig::new()))).await
-    }
-
-    /// The server may be starting, too.
-    async fn first_dial(&self) -> Result<MultiplexedConnection, ClaimError> {
-        let deadline = Instant::now() + START_TIME;
-        loop {
-            match self.dial().await {
-                Ok(connection) => return Ok(connection),
-                Err(reason) if Instant::now() > deadline => {
-                    return Err(ClaimError(format!(
-                        "the server of REDIS_URL does not answer as it should: {reason}"
-                    )));
-                }
-                Err(_) => sleep(REDIAL_PAUSE).await,
-            }
-        }
-    }
+impl Tenant for RedisTenant {
+    type Link = MultiplexedConnection;
 
     async fn come_in(&self) -> Result<MultiplexedConnection, ClaimError> {
         let mut connection = self.first_dial().await?;
@@ -182,50 +118,6 @@ impl Tenant {
         }
     }
 
-    fn refusal(&self, holder: &Holder) -> ClaimError {
-        let RedisSettings { company, prefix, .. } = &self.settings;
-        let place = format!("at REDIS_URL under CHATCTL_REDIS_PREFIX={prefix}");
-        let Holder { node, because, .. } = holder;
-        ClaimError(match company {
-            Company::Nobody(own) => format!(
-                "with {own} only one node can run, and node {node} runs {place}; stop it, or set on every node what stands for many nodes instead of {own}"
-            ),
-            Company::Many => format!(
-                "node {node} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
-            ),
-        })
-    }
-
-    async fn ask(
-        &self,
-        connection: &mut MultiplexedConnection,
-        is_start: bool,
-    ) -> Result<Answer, String> {
-        let RedisSettings { name, node, company, lease, .. } = &self.settings;
-        let (is_alone, because) = match company {
-            Company::Many => (false, ""),
-            Company::Nobody(because) => (true, because.as_str()),
-        };
-        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        let mut call = CLAIM.prepare_invoke();
-        call.key(self.key()).arg(name).arg(node.as_str()).arg(lease_ms);
-        call.arg(u8::from(is_alone)).arg(because).arg(u8::from(is_start));
-        let reply: Vec<String> = in_time(ANSWER_TIME, call.invoke_async(connection)).await?;
-        let mut words = reply.into_iter();
-        match words.next().as_deref() {
-            Some("ok") => Ok(Answer::Ok),
-            Some("replaced") => Ok(Answer::Replaced),
-            Some("taken") => {
-                let mut word = || words.next().unwrap_or_default();
-                let (node, start, lease_end_ms) = (word(), word(), word());
-                let left = Duration::from_millis(word().parse().unwrap_or_default());
-                Ok(Answer::Taken(Holder { node, start, lease_end_ms, left, because: word() }))
-            }
-            other => Err(format!("it answers a claim with {other:?}")),
-        }
-    }
-
-    /// Renews the lease until `closing`, or until somebody else has come in.
     async fn stay(
         mut self,
         first: MultiplexedConnection,
@@ -270,6 +162,71 @@ impl Tenant {
                     link = None;
                 }
             }
+        }
+    }
+}
+
+impl RedisTenant {
+    async fn dial(&self) -> Result<MultiplexedConnection, String> {
+        in_time(DIAL_TIME, Box::pin(connect(&self.client, AsyncConnectionConfig::new()))).await
+    }
+
+    /// The server may be starting, too.
+    async fn first_dial(&self) -> Result<MultiplexedConnection, ClaimError> {
+        let deadline = Instant::now() + START_TIME;
+        loop {
+            match self.dial().await {
+                Ok(connection) => return Ok(connection),
+                Err(reason) if Instant::now() > deadline => {
+                    return Err(ClaimError(format!(
+                        "the server of REDIS_URL does not answer as it should: {reason}"
+                    )));
+                }
+                Err(_) => sleep(REDIAL_PAUSE).await,
+            }
+        }
+    }
+
+    fn refusal(&self, holder: &Holder) -> ClaimError {
+        let RedisSettings { company, prefix, .. } = &self.settings;
+        let place = format!("at REDIS_URL under CHATCTL_REDIS_PREFIX={prefix}");
+        let Holder { node, because, .. } = holder;
+        ClaimError(match company {
+            Company::Nobody(own) => format!(
+                "with {own} only one node can run, and node {node} runs {place}; stop it, or set on every node what stands for many nodes instead of {own}"
+            ),
+            Company::Many => format!(
+                "node {node} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
+            ),
+        })
+    }
+
+    async fn ask(
+        &self,
+        connection: &mut MultiplexedConnection,
+        is_start: bool,
+    ) -> Result<Answer, String> {
+        let RedisSettings { name, node, company, lease, .. } = &self.settings;
+        let (is_alone, because) = match company {
+            Company::Many => (false, ""),
+            Company::Nobody(because) => (true, because.as_str()),
+        };
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        let mut call = CLAIM.prepare_invoke();
+        call.key(self.key()).arg(name).arg(node.as_str()).arg(lease_ms);
+        call.arg(u8::from(is_alone)).arg(because).arg(u8::from(is_start));
+        let reply: Vec<String> = in_time(ANSWER_TIME, call.invoke_async(connection)).await?;
+        let mut words = reply.into_iter();
+        match words.next().as_deref() {
+            Some("ok") => Ok(Answer::Ok),
+            Some("replaced") => Ok(Answer::Replaced),
+            Some("taken") => {
+                let mut word = || words.next().unwrap_or_default();
+                let (node, start, lease_end_ms) = (word(), word(), word());
+                let left = Duration::from_millis(word().parse().unwrap_or_default());
+                Ok(Answer::Taken(Holder { node, start, lease_end_ms, left, because: word() }))
+            }
+            other => Err(format!("it answers a claim with {other:?}")),
         }
     }
 

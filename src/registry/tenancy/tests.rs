@@ -25,7 +25,7 @@ fn tenant(server: &Server, name: &str, company: &Company) -> RedisTenancy {
         company: company.clone(),
         lease: LEASE,
     };
-    RedisTenancy::new(settings).unwrap()
+    RedisTenancy::of(settings).unwrap()
 }
 
 fn alone() -> Company {
@@ -99,7 +99,7 @@ fn tenant_of(
     name: &str,
     company: &Company,
 ) -> CassandraTenancy {
-    CassandraTenancy::new(super::cassandra::CassandraSettings {
+    CassandraTenancy::of(super::cassandra::CassandraSettings {
         name: name.to_owned(),
         node: NodeId::generate(),
         company: company.clone(),
