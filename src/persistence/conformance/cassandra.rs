@@ -1,20 +1,17 @@
 //! Where the suite gets CASSANDRA engines from: one node for all suites, a keyspace for each.
 
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tempfile::TempDir;
 
-use super::local::LocalFactory;
-use super::subject::{Ending, Factory};
+use super::service::{Guard, ServiceFactory, Store};
 use crate::cassandra_link::Cluster;
 use crate::config;
 use crate::persistence::Persistence;
 use crate::persistence::cassandra::{CassandraSettings, SCHEMA, open};
-use crate::persistence::local::SyncPolicy;
 use crate::services::{
     Artifacts, CassandraNode, CassandraService, CommitlogSync, NodeProcess, Progress, Provision,
     SchemaFile, Service as _, free_port,
@@ -30,9 +27,8 @@ const HEAP_MB: u32 = 512;
 pub struct Ring {
     service: CassandraService,
     copies: u32,
-    /// Held open: its end is what the shell below waits for.
-    _guards: Vec<Child>,
-    _folder: TempDir,
+    guards: Vec<Guard>,
+    folder: TempDir,
 }
 
 impl Ring {
@@ -69,7 +65,7 @@ impl Ring {
         });
         service.prepare(&Progress::silent()).await.map_err(|error| error.to_string())?;
         // From here on a failure is one of the node, not of what is installed.
-        let mut ring = Self { service, copies: nodes.into(), _guards: Vec::new(), _folder: folder };
+        let mut ring = Self { service, copies: nodes.into(), guards: Vec::new(), folder };
         ring.serve().await;
         Ok(ring)
     }
@@ -77,10 +73,11 @@ impl Ring {
     /// Starts what does not run.
     pub async fn serve(&mut self) {
         self.service.start(&Progress::silent()).await.expect("the nodes start");
-        for node in self.service.processes() {
-            let pid = node.running().expect("it runs");
-            self._guards.push(guard(pid));
-        }
+        // Those of nodes that were killed, among others.
+        self.guards.drain(..).for_each(Guard::forget);
+        let guard =
+            |node: &NodeProcess| Guard::new(node.running().expect("it runs"), self.folder.path());
+        self.guards = self.service.processes().iter().map(guard).collect();
     }
 
     /// Its nodes.
@@ -115,18 +112,6 @@ fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// Ends a process when this one is gone: statics are never dropped, so a shell waits for the end of a pipe.
-fn guard(pid: u32) -> Child {
-    Command::new("sh")
-        .args(["-c", "read _; kill -9 $0"])
-        .arg(pid.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell")
-}
-
 /// In a thread and a runtime of its own, because a runtime may be at work in this one.
 fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
@@ -139,10 +124,7 @@ fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
 }
 
 /// Engines over one keyspace of a shared node.
-pub struct CassandraFactory {
-    /// `None`: nothing is installed; the embedded engine stands in, so that everything else runs.
-    settings: Result<CassandraSettings, LocalFactory>,
-}
+pub type CassandraFactory = ServiceFactory<CassandraSettings>;
 
 impl CassandraFactory {
     /// With buckets as they usually are.
@@ -163,36 +145,13 @@ impl CassandraFactory {
             let ring = SHARED.get_or_init(|| Ring::start(1, CommitlogSync::Periodic)).as_ref()?;
             Some(blocking(ring.keyspace(bucket_rows)))
         });
-        let settings = settings.clone().ok_or_else(|| LocalFactory::new(SyncPolicy::Memory));
-        Self { settings }
+        Self::new(settings.clone())
     }
 }
 
 #[async_trait]
-impl Factory for CassandraFactory {
-    async fn create(&self) -> Arc<dyn Persistence> {
-        match &self.settings {
-            Ok(settings) => open(settings.clone()).await.expect("the node runs"),
-            Err(local) => local.create().await,
-        }
-    }
-
-    async fn second_node(&self) -> Option<Arc<dyn Persistence>> {
-        match &self.settings {
-            Ok(_) => Some(self.create().await),
-            Err(_) => None,
-        }
-    }
-
-    fn survives(&self) -> bool {
-        self.settings.is_ok()
-    }
-
-    async fn reopen(&self, engine: Arc<dyn Persistence>, ending: Ending) -> Arc<dyn Persistence> {
-        if ending == Ending::Closed {
-            engine.close().await;
-        }
-        drop(engine);
-        self.create().await
+impl Store for CassandraSettings {
+    async fn engine(&self) -> Arc<dyn Persistence> {
+        open(self.clone()).await.expect("the node runs")
     }
 }

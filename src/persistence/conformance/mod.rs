@@ -15,6 +15,7 @@ pub(super) mod join;
 mod judge;
 pub(super) mod late;
 pub(super) mod list;
+pub(super) mod load;
 mod local;
 mod model;
 pub(super) mod open;
@@ -26,6 +27,7 @@ mod reference;
 pub(super) mod reopen;
 mod resume;
 mod schedule;
+mod service;
 pub(super) mod subject;
 mod unread;
 

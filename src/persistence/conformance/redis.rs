@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tempfile::TempDir;
 
-use super::local::LocalFactory;
-use super::subject::{Ending, Factory};
+use super::service::{Guard, ServiceFactory, Store};
 use crate::config;
 use crate::model::Epoch;
 use crate::persistence::Persistence;
-use crate::persistence::local::SyncPolicy;
 use crate::persistence::redis::{RedisSettings, open};
 use crate::services::{Artifacts, Progress, ServiceKind};
 
@@ -152,31 +150,19 @@ const SHARED_OPTIONS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"]
 /// A server that all cases of one suite share, and what ends it.
 struct Shared {
     server: Server,
-    _guard: Child,
+    _guard: Guard,
 }
 
 impl Shared {
-    /// Statics are never dropped, so a shell waits for the end of a pipe that this process holds, and cleans up.
     fn start(program: &Path) -> Self {
         let server = Server::start(program, &SHARED_OPTIONS);
-        let guard = Command::new("sh")
-            .args(["-c", "read _; kill -9 $0; rm -rf \"$1\""])
-            .arg(server.pid().to_string())
-            .arg(server.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell");
+        let guard = Guard::new(server.pid(), server.folder.path());
         Self { server, _guard: guard }
     }
 }
 
 /// Engines over one prefix of a shared server.
-pub struct RedisFactory {
-    /// `None`: no server is installed; the embedded engine stands in, so that everything else runs.
-    settings: Result<RedisSettings, LocalFactory>,
-}
+pub type RedisFactory = ServiceFactory<RedisSettings>;
 
 impl RedisFactory {
     /// On Redis.
@@ -196,11 +182,7 @@ impl RedisFactory {
         program: impl FnOnce() -> Option<PathBuf>,
     ) -> Self {
         let shared = shared.get_or_init(|| program().map(|program| Shared::start(&program)));
-        let settings = match shared {
-            Some(shared) => Ok(fresh_settings(&shared.server)),
-            None => Err(LocalFactory::new(SyncPolicy::Memory)),
-        };
-        Self { settings }
+        Self::new(shared.as_ref().map(|shared| fresh_settings(&shared.server)))
     }
 }
 
@@ -210,30 +192,8 @@ pub fn fresh_settings(server: &Server) -> RedisSettings {
 }
 
 #[async_trait]
-impl Factory for RedisFactory {
-    async fn create(&self) -> Arc<dyn Persistence> {
-        match &self.settings {
-            Ok(settings) => open(settings.clone()).await.expect("the server runs"),
-            Err(local) => local.create().await,
-        }
-    }
-
-    async fn second_node(&self) -> Option<Arc<dyn Persistence>> {
-        match &self.settings {
-            Ok(_) => Some(self.create().await),
-            Err(_) => None,
-        }
-    }
-
-    fn survives(&self) -> bool {
-        self.settings.is_ok()
-    }
-
-    async fn reopen(&self, engine: Arc<dyn Persistence>, ending: Ending) -> Arc<dyn Persistence> {
-        if ending == Ending::Closed {
-            engine.close().await;
-        }
-        drop(engine);
-        self.create().await
+impl Store for RedisSettings {
+    async fn engine(&self) -> Arc<dyn Persistence> {
+        open(self.clone()).await.expect("the server runs")
     }
 }

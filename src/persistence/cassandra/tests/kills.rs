@@ -1,12 +1,7 @@
 //! Nodes that are killed under load, again and again.
 
 use super::*;
-
-/// How often a node is killed: `CHATCTL_TEST_KILLS`, or a number that is quick.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn kills_asked(quick: u32) -> u32 {
-    std::env::var("CHATCTL_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(quick)
-}
+use crate::persistence::conformance::load::asked;
 
 #[expect(clippy::print_stdout, reason = "its report")]
 async fn kill(nodes: u8, kills: u32) {
@@ -36,11 +31,11 @@ async fn kill(nodes: u8, kills: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_only_node_killed_under_load_loses_and_doubles_nothing() {
-    kill(1, kills_asked(1)).await;
+    kill(1, asked("CHATCTL_TEST_KILLS", 1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three nodes take a minute; `make soak`"]
 async fn one_of_three_nodes_killed_under_load_loses_and_doubles_nothing() {
-    kill(3, kills_asked(3)).await;
+    kill(3, asked("CHATCTL_TEST_KILLS", 3)).await;
 }

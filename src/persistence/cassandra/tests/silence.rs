@@ -1,6 +1,7 @@
 //! A node that does not answer: stopped for a while, alone or as one of three.
 
 use super::*;
+use crate::persistence::conformance::load::{Sent, pause_asked, send_at};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A dead node is noticed within this.
@@ -8,41 +9,8 @@ const NOTICED_MAX: Duration = Duration::from_secs(5);
 /// Appends in a second while the node stands still.
 const RATE: u32 = 100;
 
-/// How long the node stands still: `CHATCTL_TEST_PAUSE_S`, or a time that is quick.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn pause_asked() -> Duration {
-    const QUICK_S: u64 = 6;
-    let asked = std::env::var("CHATCTL_TEST_PAUSE_S").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(asked.unwrap_or(QUICK_S))
-}
-
-/// What became of one append.
-struct Sent {
-    called: Instant,
-    took: Duration,
-    outcome: Result<AppendOutcome, EngineError>,
-}
-
-/// Appends at [`RATE`] until told to stop, whatever becomes of them.
-async fn load(engine: Arc<CassandraPersistence>, stop: Arc<AtomicBool>) -> Vec<Sent> {
-    let begun = Instant::now();
-    let rooms: Vec<Room> = (0..10).map(|at| room(&format!("load-{at}"))).collect();
-    let mut calls = Vec::new();
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let due = begun + Duration::from_secs(1) * number / RATE;
-        tokio::time::sleep_until(due.into()).await;
-        let message = rooms[number as usize % 10].named(&ann(), &format!("{number}"), "x", PAST);
-        let called = Instant::now();
-        let call = engine.append(message);
-        calls.push(tokio::spawn(async move {
-            let outcome = call.await;
-            Sent { called, took: called.elapsed(), outcome }
-        }));
-    }
-    join_all(calls).await.into_iter().map(|call| call.expect("a call")).collect()
+fn load_rooms() -> Vec<Room> {
+    (0..10).map(|at| room(&format!("load-{at}"))).collect()
 }
 
 #[expect(clippy::print_stdout, reason = "its report")]
@@ -51,7 +19,14 @@ async fn pause(nodes: u8) {
     let settings = ring.keyspace(ROWS).await;
     let first = engine(&settings).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let load = tokio::spawn(load(Arc::clone(&first), Arc::clone(&stop)));
+    let load = tokio::spawn(send_at(
+        Arc::clone(&first) as _,
+        ann(),
+        load_rooms(),
+        "x".to_owned(),
+        RATE,
+        Arc::clone(&stop),
+    ));
     tokio::time::sleep(Duration::from_secs(5)).await;
     let pid = ring.nodes()[usize::from(nodes) - 1].running().expect("it runs");
     let pid = Pid::from_raw(pid.cast_signed()).unwrap();

@@ -1,13 +1,10 @@
 //! A server that is killed under load, again and again.
 
 use super::*;
+use crate::persistence::conformance::load::asked;
 
-/// How often the server is killed: `CHATCTL_TEST_KILLS`, or a number that is quick.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn kills_asked() -> u32 {
-    const QUICK: u32 = 3;
-    std::env::var("CHATCTL_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(QUICK)
-}
+/// How often the server is killed where nobody asks for more.
+const KILLS: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_under_load_loses_and_doubles_nothing() {
@@ -47,7 +44,7 @@ async fn a_server_killed_under_load_loses_and_doubles_nothing() {
             })
         })
         .collect();
-    for _ in 0..kills_asked() {
+    for _ in 0..asked("CHATCTL_TEST_KILLS", KILLS) {
         tokio::time::sleep(Duration::from_millis(400)).await;
         server.kill();
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -2,6 +2,7 @@
 
 use super::proxy::Proxy;
 use super::*;
+use crate::persistence::conformance::load::{Sent, pause_asked, send_at};
 use crate::services::resident_bytes;
 
 /// A dead server is noticed within this.
@@ -11,43 +12,8 @@ const RATE: u32 = 500;
 /// Memory that waiting may take.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
-/// How long the server stands still: `CHATCTL_TEST_PAUSE_S`, or a time that is quick.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn pause_asked() -> Duration {
-    const QUICK_S: u64 = 6;
-    let asked = std::env::var("CHATCTL_TEST_PAUSE_S").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(asked.unwrap_or(QUICK_S))
-}
-
-/// What became of one append.
-struct Sent {
-    called: Instant,
-    took: Duration,
-    outcome: Result<AppendOutcome, EngineError>,
-}
-
-/// Appends at [`RATE`] until told to stop, whatever becomes of them.
-async fn load(engine: Arc<RedisPersistence>, stop: Arc<AtomicBool>) -> Vec<Sent> {
-    let content = "x".repeat(200);
-    let (rooms, begun) = ((0..10).map(|at| room(&format!("load-{at}"))), Instant::now());
-    let rooms: Vec<Room> = rooms.collect();
-    let mut calls = Vec::new();
-    for number in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let due = begun + Duration::from_secs(1) * number / RATE;
-        tokio::time::sleep_until(due.into()).await;
-        let message =
-            rooms[number as usize % 10].named(&ann(), &format!("{number}"), &content, PAST);
-        let called = Instant::now();
-        let call = engine.append(message);
-        calls.push(tokio::spawn(async move {
-            let outcome = call.await;
-            Sent { called, took: called.elapsed(), outcome }
-        }));
-    }
-    join_all(calls).await.into_iter().map(|call| call.expect("a call")).collect()
+fn load_rooms() -> Vec<Room> {
+    (0..10).map(|at| room(&format!("load-{at}"))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +22,14 @@ async fn a_server_that_stands_still_gets_bounded_answers_and_memory() {
     let Some(server) = server(&DISK) else { return };
     let engine = engine(&fresh_settings(&server)).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let load = tokio::spawn(load(Arc::clone(&engine), Arc::clone(&stop)));
+    let load = tokio::spawn(send_at(
+        Arc::clone(&engine) as _,
+        ann(),
+        load_rooms(),
+        "x".repeat(200),
+        RATE,
+        Arc::clone(&stop),
+    ));
     tokio::time::sleep(Duration::from_secs(2)).await;
     let resident = || resident_bytes(std::process::id()).unwrap_or_default();
     let (before, mut highest) = (resident(), 0);

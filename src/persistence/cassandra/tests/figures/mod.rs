@@ -10,6 +10,7 @@ mod wobble;
 
 use super::*;
 use crate::persistence::cassandra::layout::BUCKET_ROWS;
+use crate::persistence::conformance::load::{self, machine_load};
 
 /// Conversations, or senders, at once.
 const CONCURRENCY: usize = 64;
@@ -20,16 +21,9 @@ fn content() -> String {
     "x".repeat(200)
 }
 
-/// The load of the machine in the last minute.
-fn machine_load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
-}
-
 /// The number of copies and the sync of figures: `CHATCTL_TEST_NODES` (1 or 3).
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
 fn nodes_asked() -> u8 {
-    std::env::var("CHATCTL_TEST_NODES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    load::asked("CHATCTL_TEST_NODES", 1)
 }
 
 fn percentile(times: &mut [Duration], share: f64) -> f64 {
@@ -43,23 +37,7 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(
     workers: usize,
     call: impl Fn(usize, u64) -> F + Clone + Send + Sync + 'static,
 ) -> f64 {
-    let started = Instant::now();
-    let workers = (0..workers).map(|worker| {
-        let call = call.clone();
-        tokio::spawn(async move {
-            let mut count = 0;
-            while started.elapsed() < MEASURED {
-                call(worker, count).await;
-                count += 1;
-            }
-            count
-        })
-    });
-    let mut all: u64 = 0;
-    for worker in workers.collect::<Vec<_>>() {
-        all += worker.await.unwrap();
-    }
-    all as f64 / started.elapsed().as_secs_f64()
+    load::rate(workers, MEASURED, call).await
 }
 
 /// Calls at a fixed rate for a while, whatever they take; the latency of each from when it was due, and when that was.

@@ -11,22 +11,13 @@ const PAGE: usize = 50;
 /// The kinds of pages.
 const WAYS: [&str; 3] = ["open", "newest range", "random cursor"];
 
-/// The largest conversation: `CHATCTL_TEST_VOLUME`, or what the figure is about.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn volume_asked() -> u64 {
-    const VOLUME: u64 = 1_000_000;
-    std::env::var("CHATCTL_TEST_VOLUME").ok().and_then(|text| text.parse().ok()).unwrap_or(VOLUME)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for minutes"]
 async fn as_the_volume_grows() {
     let Some(ring) = Ring::start(1, CommitlogSync::Periodic) else { return };
     let settings = ring.keyspace(BUCKET_ROWS).await;
     let writer = engine(&settings).await;
-    let sizes: Vec<u64> =
-        (3..).map(|power| 10u64.pow(power)).take_while(|&size| size <= volume_asked()).collect();
-    assert!(sizes.len() > 1, "CHATCTL_TEST_VOLUME: give at least 10000");
+    let sizes = load::volumes_asked();
     for &size in &sizes {
         let (started, room) = (Instant::now(), room(&format!("size-{size}")));
         let mut calls = Vec::new();

@@ -14,6 +14,7 @@ use redis::{Arg, Cmd};
 
 use super::*;
 use crate::model::LIMITS;
+use crate::persistence::conformance::load::{self, machine_load};
 
 /// Calls that wait at once, in the engine as in `redis-benchmark`.
 const CONCURRENCY: usize = 64;
@@ -24,12 +25,6 @@ const PAGE: usize = 50;
 
 fn content() -> String {
     "x".repeat(200)
-}
-
-/// The load of the machine in the last minute.
-fn machine_load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// Stores messages 1 s apart, many at once; how many had to be sent again.
@@ -100,22 +95,5 @@ fn benchmark(server: &Server, cmd: &Cmd, requests: u32) -> f64 {
 async fn rate<F: Future<Output = ()> + Send + 'static>(
     call: impl Fn(usize, u64) -> F + Clone + Send + Sync + 'static,
 ) -> f64 {
-    let started = Instant::now();
-    let workers = (0..CONCURRENCY).map(|worker| {
-        let call = call.clone();
-        tokio::spawn(async move {
-            let mut count = 0;
-            while started.elapsed() < MEASURED {
-                call(worker, count).await;
-                count += 1;
-            }
-            count
-        })
-    });
-    let counts: Vec<u64> = join_all(workers.collect::<Vec<_>>())
-        .await
-        .into_iter()
-        .map(|count| count.unwrap())
-        .collect();
-    counts.iter().sum::<u64>() as f64 / started.elapsed().as_secs_f64()
+    load::rate(CONCURRENCY, MEASURED, call).await
 }

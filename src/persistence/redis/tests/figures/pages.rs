@@ -12,13 +12,6 @@ const ROUNDS: usize = 4_000;
 const WAYS: [(&str, &str); 3] =
     [("open", "#0072b2"), ("newest range", "#d55e00"), ("random cursor", "#009e73")];
 
-/// The largest conversation: `CHATCTL_TEST_VOLUME`, or what the figure is about.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn volume_asked() -> u64 {
-    const VOLUME: u64 = 1_000_000;
-    std::env::var("CHATCTL_TEST_VOLUME").ok().and_then(|text| text.parse().ok()).unwrap_or(VOLUME)
-}
-
 /// Percentiles of one kind of page in one volume, µs.
 struct Cell {
     p50_us: f64,
@@ -40,9 +33,7 @@ impl Cell {
 async fn as_the_volume_grows() {
     let Some(server) = server(&["--appendonly", "no"]) else { return };
     let engine = engine(&fresh_settings(&server)).await;
-    let sizes: Vec<u64> =
-        (3..).map(|power| 10u64.pow(power)).take_while(|&size| size <= volume_asked()).collect();
-    assert!(sizes.len() > 1, "CHATCTL_TEST_VOLUME: give at least 10000");
+    let sizes = load::volumes_asked();
     let mut summary = Vec::new();
     let mut say = |line: String| {
         println!("{line}");
@@ -58,7 +49,7 @@ async fn as_the_volume_grows() {
             bytes as f64 / size as f64
         ));
     }
-    let messages = SPREAD.0.min(volume_asked());
+    let messages = SPREAD.0.min(load::volume_asked());
     let spread: Vec<Room> =
         (0..messages / SPREAD.1).map(|at| room(&format!("spread-{at}"))).collect();
     let before = used_memory(&server);
@@ -148,7 +139,7 @@ fn keep(summary: &[String], lines: &[Line]) {
         "# What pages cost as the volume grows\n\n\
          `CHATCTL_TEST_VOLUME={} cargo test --release figures::pages -- --ignored --nocapture`, revision {}, \
          durability none (`appendonly no`), {} ({} cores, kernel {}).\n\n```text\n{text}\n```\n\n![p50 and p99](pages.svg)\n",
-        volume_asked(),
+        load::volume_asked(),
         env!("CHATCTL_GIT_REVISION"),
         host.cpu_model,
         host.cores,
