@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::codec::{BucketRow, MessageRow, bigint, number};
 use super::failure::unreadable;
-use super::layout::PART_BUCKETS;
+use super::layout::{buckets_of, part_of};
 use super::link::{CallError, Link};
 use super::skeleton::{Skeleton, Summary};
 use super::statements::serial;
@@ -72,13 +72,14 @@ impl Buckets {
         self.full.get(&(conv, bucket))
     }
 
-    /// Remembers a tail that has become full.
-    pub fn keep(&self, conv: ConvId, tail: &Tail) {
+    /// Remembers a tail that has become full. Answers what is remembered.
+    pub fn keep(&self, conv: ConvId, tail: &Tail) -> Arc<Full> {
         let messages: Vec<_> = tail.rows.iter().map(|row| Arc::clone(&row.message)).collect();
         let bytes: usize = messages.iter().map(|message| message.wire_bytes()).sum();
         let messages = (bytes <= MESSAGES_BYTES_MAX).then_some(messages);
-        self.full
-            .insert((conv, tail.bucket), Arc::new(Full { skeleton: tail.skeleton(), messages }));
+        let full = Arc::new(Full { skeleton: tail.skeleton(), messages });
+        self.full.insert((conv, tail.bucket), Arc::clone(&full));
+        full
     }
 
     /// Nothing of before is true any more: the store is in another life.
@@ -102,7 +103,7 @@ impl Buckets {
         let skeleton = match rows.first() {
             Some((bytes,)) => Skeleton::decode(bytes, bucket, link.layout)
                 .ok_or_else(|| unreadable("a skeleton"))?,
-            None => rebuild(link, conv, bucket).await?,
+            None => reread(link, conv, bucket).await?.skeleton(),
         };
         let full = Arc::new(Full { skeleton, messages: None });
         self.full.insert((conv, bucket), Arc::clone(&full));
@@ -117,9 +118,9 @@ impl Buckets {
         part: u64,
         end: u64,
     ) -> Result<Part, CallError> {
-        let first = part * PART_BUCKETS;
-        let wanted = end.min(first + PART_BUCKETS).saturating_sub(first) as usize;
-        if let Some(known) = self.parts.get(&(conv, part)).filter(|known| known.len() >= wanted) {
+        let wanted = buckets_of(part, end);
+        let count = (wanted.end - wanted.start) as usize;
+        if let Some(known) = self.parts.get(&(conv, part)).filter(|known| known.len() >= count) {
             return Ok(known);
         }
         let values = (&conv.as_bytes()[..], bigint(part));
@@ -134,8 +135,8 @@ impl Buckets {
                 (bucket, Summary { bucket, main, far, late: late.cast_unsigned() })
             })
             .collect();
-        let mut summaries = Vec::with_capacity(wanted);
-        for bucket in first..first + wanted as u64 {
+        let mut summaries = Vec::with_capacity(count);
+        for bucket in wanted {
             let summary = match found.remove(&bucket) {
                 Some(summary) => summary,
                 None => Box::pin(self.full(link, conv, bucket)).await?.skeleton.summary(bucket),
@@ -199,12 +200,12 @@ async fn fetch(
     Ok(messages)
 }
 
-/// From the messages, where whoever began the next bucket ended before it had written the skeleton.
-async fn rebuild(link: &Link, conv: ConvId, bucket: u64) -> Result<Skeleton, CallError> {
+/// A full bucket from its messages, where what is derived from them is missing: the store came back with less.
+pub async fn reread(link: &Link, conv: ConvId, bucket: u64) -> Result<Tail, CallError> {
     let values = (&conv.as_bytes()[..], bigint(bucket));
     let rows: Vec<BucketRow> = link.rows(&serial(&link.statements.bucket), values).await?;
     match Tail::new(rows, bucket, link.layout) {
-        Ok(Some(tail)) if tail.is_full(link.layout) => Ok(tail.skeleton()),
+        Ok(Some(tail)) if tail.is_full(link.layout) => Ok(tail),
         Ok(_) => Err(unreadable("a bucket with a hole").into()),
         Err(incomplete) => Err(CallError::Answer(incomplete.into())),
     }
@@ -223,7 +224,7 @@ pub async fn write(
         range.map_or((-1, -1), |(low, high)| (bigint(low), bigint(high)))
     };
     let ((low, high), (far_low, far_high)) = (bounds(summary.main), bounds(summary.far));
-    let part = bigint(super::layout::part_of(bucket));
+    let part = bigint(part_of(bucket));
     let late = summary.late.cast_signed();
     let values = (key, part, bigint(bucket), low, high, far_low, far_high, late);
     let (skeleton, summary) = tokio::join!(
@@ -231,10 +232,4 @@ pub async fn write(
         link.run(&link.statements.set_summary, values),
     );
     skeleton.and(summary)
-}
-
-/// The buckets of a part, below `end`.
-pub fn buckets_of(part: u64, end: u64) -> std::ops::Range<u64> {
-    let first = part * PART_BUCKETS;
-    first..end.min(first + PART_BUCKETS).max(first)
 }

@@ -61,8 +61,7 @@ impl Committer {
                         Ok(()) => continue,
                         Err(CallError::Answer(error)) => error,
                         Err(error) => {
-                            let lost = matches!(error, CallError::Lost);
-                            if lost {
+                            if matches!(error, CallError::Lost) {
                                 self.store.lost(&link).await;
                             }
                             last = self.store.calls.failed(error, &link, deadline).await;
@@ -96,9 +95,6 @@ impl Committer {
         let layout = link.layout;
         let end = store.ends.of(conv);
         let tail = in_time(deadline, store.ends.known(link, conv)).await?;
-        if tail.generation > link.life.generation {
-            return Err(CallError::Stale);
-        }
         let older = in_time(deadline, self.older(link, conv, &end, &tail, queued)).await?;
         let is_new = tail.is_full(layout);
         let base = if is_new {
@@ -297,9 +293,6 @@ impl Committer {
     ) {
         let tail = Arc::new(decision.applied(link.layout));
         end.learn(&tail, link.layout);
-        if tail.is_full(link.layout) {
-            self.store.buckets.keep(conv, &tail);
-        }
         if is_new {
             let (link, bucket) = (Arc::clone(link), tail.bucket);
             self.tasks.spawn(async move {

@@ -15,12 +15,14 @@ use scylla::statement::unprepared::Statement;
 use tokio::time::timeout;
 
 use super::CassandraSettings;
-use super::facts::{KeyspaceFacts, NodeFacts, SETTINGS, found};
-use super::life;
+use super::facts::{KeyspaceFacts, NodeFacts, SETTINGS, Starts, found};
+use super::layout::Layout;
+use super::life::{self, Seen};
 use super::link::Link;
 use super::statements::Statements;
 use crate::cassandra_link;
-use crate::persistence::lineage::Lineage;
+use crate::model::Level;
+use crate::persistence::lineage::{Life, Lineage};
 use crate::persistence::status::Status;
 
 /// A session is ready within this, or it is tried again.
@@ -81,34 +83,32 @@ impl Dialer {
         Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
         self.check_schema(&session).await?;
         let statements = Box::pin(Statements::prepare(&session)).await?;
-        let nodes = self.nodes(&session).await?;
-        let (life, layout) = life::learn(
-            &session,
-            &statements,
-            &self.lineage,
-            keyspace,
-            &nodes,
-            self.settings.bucket_rows,
-        )
-        .await?;
-        self.status.found(found(keyspace, &nodes));
+        let (life, layout) = self.learn(&session, &statements, keyspace).await?;
         Ok(Arc::new(Link::new(session, statements, life, layout, keyspace)))
     }
 
     /// What the nodes say now, and the life of the store after it.
     pub async fn ask(&self, link: &Link) -> Result<(), DialError> {
-        let nodes = self.nodes(&link.session).await?;
-        life::learn(
-            &link.session,
-            &link.statements,
-            &self.lineage,
-            link.keyspace,
-            &nodes,
-            self.settings.bucket_rows,
-        )
-        .await?;
-        self.status.found(found(link.keyspace, &nodes));
-        Ok(())
+        self.learn(&link.session, &link.statements, link.keyspace).await.map(drop)
+    }
+
+    async fn learn(
+        &self,
+        session: &Session,
+        statements: &Statements,
+        keyspace: KeyspaceFacts,
+    ) -> Result<(Arc<Life>, Layout), DialError> {
+        let nodes = self.nodes(session).await?;
+        let found = found(keyspace, &nodes);
+        let seen = Seen {
+            starts: Starts::of(&nodes),
+            quorum: keyspace.quorum() as usize,
+            is_on_disk: found.durability.level >= Level::Disk,
+        };
+        let rows = self.settings.bucket_rows;
+        let learnt = life::learn(session, statements, &self.lineage, &seen, rows).await?;
+        self.status.found(found);
+        Ok(learnt)
     }
 
     async fn connect(&self) -> Result<Session, DialError> {

@@ -5,10 +5,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
 
 use super::codec::{BucketRow, bigint, number};
+use super::failure::unreadable;
 use super::layout::Layout;
 use super::link::{CallError, Link};
 use super::names::{BucketNames, Names};
@@ -115,24 +117,14 @@ impl End {
     }
 }
 
-/// Counts conversations; the memory of one is bounded by its bucket.
-#[derive(Clone)]
-struct EndWeighter;
-
-impl Weighter<ConvId, Arc<End>> for EndWeighter {
-    fn weight(&self, _: &ConvId, _: &Arc<End>) -> u64 {
-        1
-    }
-}
-
 /// The ends that are remembered.
 pub struct Ends {
-    known: Cache<ConvId, Arc<End>, EndWeighter>,
+    known: Cache<ConvId, Arc<End>>,
 }
 
 impl Default for Ends {
     fn default() -> Self {
-        Self { known: Cache::with_weighter(KNOWN_MAX, KNOWN_MAX as u64, EndWeighter) }
+        Self { known: Cache::new(KNOWN_MAX) }
     }
 }
 
@@ -153,27 +145,21 @@ impl Ends {
     /// The end as it was at some moment after this call began: everything acknowledged before is in it.
     pub async fn fresh(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
         let end = self.in_life(link, conv);
-        let agreed = end.is_in_doubt();
-        match self.look(link, conv, &end, agreed).await {
-            Err(Looked::Hole) => match self.look(link, conv, &end, true).await {
-                Err(Looked::Hole) => {
-                    Err(CallError::Answer(super::failure::unreadable("a hole in a conversation")))
-                }
-                Err(Looked::Failed(error)) => Err(error),
-                Ok(tail) => Ok(tail),
-            },
-            Err(Looked::Failed(error)) => Err(error),
-            Ok(tail) => Ok(tail),
+        if !end.is_in_doubt() {
+            match self.look(link, conv, &end, false).await {
+                Ok(tail) => return Ok(tail),
+                Err(Looked::Failed(error)) => return Err(error),
+                Err(Looked::Hole) => {}
+            }
         }
+        self.agreed(link, conv).await
     }
 
     /// The same of what is agreed: nothing that was begun before can appear later without a condition that fails.
     pub async fn agreed(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
         let end = self.in_life(link, conv);
         match self.look(link, conv, &end, true).await {
-            Err(Looked::Hole) => {
-                Err(CallError::Answer(super::failure::unreadable("a hole in a conversation")))
-            }
+            Err(Looked::Hole) => Err(CallError::Answer(unreadable("a hole in a conversation"))),
             Err(Looked::Failed(error)) => Err(error),
             Ok(tail) => Ok(tail),
         }
@@ -262,9 +248,11 @@ impl Read<'_> {
         self.conv.as_bytes()
     }
 
-    async fn bucket(&self, bucket: u64) -> Result<Vec<BucketRow>, CallError> {
-        let statement = &self.link.statements.bucket;
-        let values = (self.key(), bigint(bucket));
+    async fn rows(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Vec<BucketRow>, CallError> {
         if self.agreed {
             self.link.rows(&serial(statement), values).await
         } else {
@@ -272,14 +260,13 @@ impl Read<'_> {
         }
     }
 
+    async fn bucket(&self, bucket: u64) -> Result<Vec<BucketRow>, CallError> {
+        self.rows(&self.link.statements.bucket, (self.key(), bigint(bucket))).await
+    }
+
     async fn after(&self, bucket: u64, after: Seq) -> Result<Vec<BucketRow>, CallError> {
-        let statement = &self.link.statements.bucket_after;
         let values = (self.key(), bigint(bucket), bigint(after.0));
-        if self.agreed {
-            self.link.rows(&serial(statement), values).await
-        } else {
-            self.link.rows(statement, values).await
-        }
+        self.rows(&self.link.statements.bucket_after, values).await
     }
 
     /// The last bucket as far as the hint knows; an empty one where there is nothing.

@@ -53,6 +53,12 @@ pub fn part_of(bucket: u64) -> u64 {
     bucket / PART_BUCKETS
 }
 
+/// The buckets of a part, below `end`.
+pub fn buckets_of(part: u64, end: u64) -> std::ops::Range<u64> {
+    let first = part * PART_BUCKETS;
+    first..end.min(first + PART_BUCKETS).max(first)
+}
+
 /// The parts that the buckets below `end` are in.
 pub fn parts_below(end: u64) -> std::ops::Range<u64> {
     0..end.div_ceil(PART_BUCKETS)

@@ -15,10 +15,11 @@ use scylla::statement::unprepared::Statement;
 
 use super::codec::{bigint, number};
 use super::dialer::DialError;
-use super::facts::{KeyspaceFacts, NodeFacts, Starts, found};
+use super::facts::Starts;
 use super::layout::Layout;
 use super::statements::{Statements, serial};
-use crate::model::{Epoch, Level};
+use crate::cassandra_link::was_applied;
+use crate::model::Epoch;
 use crate::persistence::lineage::{Life, Lineage};
 
 /// How often a change is tried against others before it is left to the next attempt.
@@ -32,17 +33,27 @@ struct StoreRow {
     starts: String,
 }
 
+/// What was seen of the nodes, as far as it matters here.
+#[derive(Debug)]
+pub struct Seen {
+    /// When each was started.
+    pub starts: Starts,
+    /// How many hold a message when it is acknowledged.
+    pub quorum: usize,
+    /// What they acknowledge is on disk.
+    pub is_on_disk: bool,
+}
+
 /// Reads the row, makes it where there is none, begins another life where that must be; and notes the starts of the nodes.
 pub async fn learn(
     session: &Session,
     statements: &Statements,
     lineage: &Lineage,
-    keyspace: KeyspaceFacts,
-    nodes: &[NodeFacts],
+    seen: &Seen,
     bucket_rows: u64,
 ) -> Result<(Arc<Life>, Layout), DialError> {
     let known = lineage.known().map(|(life, _)| life);
-    let (now, mut lost) = (Starts::of(nodes), false);
+    let (now, mut lost) = (&seen.starts, false);
     let store = serial(&statements.store);
     for _ in 0..TRIES {
         let rows = Box::pin(session.execute_unpaged(&store, ())).await?.into_rows_result()?;
@@ -59,8 +70,7 @@ pub async fn learn(
         };
         let (generation, noted) = (number(row.generation), Starts::parse(&row.starts));
         let is_older = known.as_ref().is_some_and(|life| life.generation > generation);
-        let may_have_lost = now.changed_since(&noted) >= keyspace.quorum() as usize
-            && found(keyspace, nodes).durability.level < Level::Disk;
+        let may_have_lost = now.changed_since(&noted) >= seen.quorum && !seen.is_on_disk;
         if is_older || may_have_lost {
             let next = known.as_ref().map_or(0, |life| life.generation).max(generation) + 1;
             let values = (
@@ -121,10 +131,7 @@ async fn change(
     statement: &PreparedStatement,
     values: impl SerializeRow,
 ) -> Result<bool, DialError> {
-    let reply = Box::pin(session.execute_unpaged(statement, values)).await?.into_rows_result()?;
-    let row = reply.first_row::<scylla::value::Row>()?;
-    let applied = row.columns.into_iter().next().flatten();
-    Ok(applied.and_then(|value| value.as_boolean()).unwrap_or(false))
+    Ok(was_applied(Box::pin(session.execute_unpaged(statement, values)).await?)?)
 }
 
 /// The clock of a node, ms since 1970.

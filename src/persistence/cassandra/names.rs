@@ -10,11 +10,11 @@ use std::time::Duration;
 use scylla::DeserializeRow;
 use sha2::{Digest as _, Sha256};
 
-use super::codec::{BucketRow, bigint, number};
+use super::buckets::reread;
+use super::codec::{Row, bigint, number};
 use super::failure::unreadable;
-use super::layout::{Layout, part_of};
+use super::layout::{Layout, PART_BUCKETS, part_of};
 use super::link::{CallError, Link};
-use super::statements::serial;
 use super::tail::Tail;
 use crate::model::{Cid, ConvId, Seq, UserName};
 
@@ -38,7 +38,7 @@ pub struct BucketNames {
 impl BucketNames {
     /// Of a full tail.
     pub fn new(tail: &Tail) -> Self {
-        let hash = |row: &super::codec::Row| hash(&row.message.from, &row.message.cid);
+        let hash = |row: &Row| hash(&row.message.from, &row.message.cid);
         let until = tail.rows.last().map_or(0, |row| row.message.at);
         Self { bucket: tail.bucket, hashes: tail.rows.iter().map(hash).collect(), until }
     }
@@ -150,7 +150,7 @@ pub async fn load(link: &Link, conv: ConvId, end: u64, now: u64) -> Result<Names
     let mut before = end;
     while before > 0 && !is_enough(names.buckets.iter(), now, layout) {
         let part = part_of(before - 1);
-        let first = before.saturating_sub(READ_BUCKETS).max(part * super::layout::PART_BUCKETS);
+        let first = before.saturating_sub(READ_BUCKETS).max(part * PART_BUCKETS);
         let values = (&conv.as_bytes()[..], bigint(part), bigint(first), bigint(before));
         let mut rows =
             link.rows::<NamesRow>(&link.statements.names, values).await?.into_iter().peekable();
@@ -158,7 +158,7 @@ pub async fn load(link: &Link, conv: ConvId, end: u64, now: u64) -> Result<Names
         for bucket in (first..before).rev() {
             let found = match rows.next_if(|row| number(row.bucket) == bucket) {
                 Some(row) => BucketNames::of(row, layout)?,
-                None => rebuild(link, conv, bucket).await?,
+                None => BucketNames::new(&reread(link, conv, bucket).await?),
             };
             names.note(&found, layout);
             names.buckets.push_front(found);
@@ -166,17 +166,6 @@ pub async fn load(link: &Link, conv: ConvId, end: u64, now: u64) -> Result<Names
         before = first;
     }
     Ok(names)
-}
-
-/// From the messages, where the row is missing: the store came back with less.
-async fn rebuild(link: &Link, conv: ConvId, bucket: u64) -> Result<BucketNames, CallError> {
-    let values = (&conv.as_bytes()[..], bigint(bucket));
-    let rows: Vec<BucketRow> = link.rows(&serial(&link.statements.bucket), values).await?;
-    match Tail::new(rows, bucket, link.layout) {
-        Ok(Some(tail)) if tail.is_full(link.layout) => Ok(BucketNames::new(&tail)),
-        Ok(_) => Err(unreadable("a bucket with a hole").into()),
-        Err(incomplete) => Err(CallError::Answer(incomplete.into())),
-    }
 }
 
 /// Notes those of a full bucket.
@@ -191,7 +180,6 @@ pub async fn write(link: &Link, conv: ConvId, tail: &Tail) -> Result<(), CallErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::persistence::cassandra::codec::Row;
 
     fn full(bucket: u64, layout: Layout) -> Tail {
         let mut tail = Tail::default();

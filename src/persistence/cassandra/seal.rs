@@ -23,8 +23,8 @@ pub async fn seal(
     store.crash.at(Point::BeforeSeal).await;
     names::write(link, conv, tail).await?;
     store.crash.at(Point::AfterNames).await;
-    buckets::write(link, conv, tail.bucket, &tail.skeleton()).await?;
-    store.buckets.keep(conv, tail);
+    let full = store.buckets.keep(conv, tail);
+    buckets::write(link, conv, tail.bucket, &full.skeleton).await?;
     store.crash.at(Point::AfterSeal).await;
     end.seal(tail.bucket);
     Ok(())

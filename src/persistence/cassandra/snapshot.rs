@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::buckets::{Full, Part, buckets_of};
-use super::layout::{Layout, part_of, parts_below};
+use super::buckets::{Full, Part};
+use super::layout::{Layout, buckets_of, part_of, parts_below};
 use super::skeleton::{Outline, Summary};
 use super::tail::Tail;
 use crate::model::{AckSet, Message, Seq, UserName};
