@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::{
     Artifacts, CassandraService, Compose, ComposePrograms, Folder, FolderLock, Health,
-    KafkaService, NativeServices, Nodes, Ports, Progress, Provision, RedisService, Service,
-    ServiceError, ServiceKind,
+    KafkaService, NativeServices, NodeProcess, Nodes, Ports, Progress, Provision, RedisService,
+    Service, ServiceError, ServiceKind,
 };
 
 /// How long a second `init-env` waits for the first. From an empty cache that takes a minute or two.
@@ -186,7 +186,7 @@ impl Environment {
             if self.plan.mode == Mode::Native {
                 progress.say(kind, "prepares");
                 service.prepare(progress).await?;
-                service.start(progress).await?;
+                start(service, progress).await?;
             }
             let health = probe(service).await?;
             progress.say(kind, "creates what engines need, unless it is there");
@@ -284,6 +284,24 @@ pub async fn check(plan: &Plan) -> Result<Vec<ServiceReport>, ServiceError> {
 
 fn refused(error: impl std::fmt::Display) -> ServiceError {
     ServiceError::Refused(error.to_string())
+}
+
+/// Starts a service. A process that was found running may be on its way out, killed or told to end a moment ago: when it
+/// ends while we wait for it, its node is started like one that was down. One that we started and that ends is an error.
+async fn start(service: &dyn Service, progress: &Progress) -> Result<(), ServiceError> {
+    let mut found: Vec<_> = service.processes().iter().map(NodeProcess::running).collect();
+    loop {
+        let Err(error) = service.start(progress).await else { return Ok(()) };
+        let mut went = false;
+        for (pid, node) in found.iter_mut().zip(service.processes()) {
+            if pid.is_some() && node.running() != *pid {
+                (*pid, went) = (None, true);
+            }
+        }
+        if !went {
+            return Err(error);
+        }
+    }
 }
 
 async fn probe(service: &dyn Service) -> Result<Health, ServiceError> {

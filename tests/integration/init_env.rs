@@ -72,6 +72,19 @@ async fn killed_services_come_back_where_they_were_with_their_data() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_about_to_end_is_waited_for_and_started_again() {
+    let Some(own) = OwnServices::start(&[ServiceKind::Redis], Nodes::One).await else { return };
+    // Paused, it runs and does not serve: as one that was killed and is still being taken down.
+    own.nodes().for_each(|node| node.signal(Signal::STOP).unwrap());
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        own.nodes().for_each(|node| node.signal(Signal::KILL).unwrap());
+    };
+    let (reports, ()) = tokio::join!(own.up(), end);
+    assert!(reports[0].health.is_ok(), "{:?}", reports[0].health);
+}
+
+#[tokio::test]
 async fn three_nodes_form_a_whole_within_four_gibibytes() {
     let kinds = ServiceKind::ALL;
     let Some(own) = OwnServices::start(&kinds, Nodes::Three).await else { return };
