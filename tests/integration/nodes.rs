@@ -269,7 +269,7 @@ async fn the_only_node_ends_when_another_came_in_while_it_was_away() {
     first.signal(rustix::process::Signal::STOP);
     let second = redis.node_with(&alone).await;
     first.signal(rustix::process::Signal::CONT);
-    assert_eq!(first.terminate_wait().await, Some(1));
+    assert_eq!(first.wait_for_end().await, Some(1));
     second.connect(&unique("ann")).await;
 }
 

@@ -101,7 +101,7 @@ async fn sigterm_drains_and_everything_answered_is_there_afterwards() {
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(ann.push("notice").await, json!({"code": "draining"}));
     assert_eq!(ann.close_code().await, 4001);
-    assert_eq!(server.terminate_wait().await, Some(0));
+    assert_eq!(server.wait_for_end().await, Some(0));
     server.restart().await;
     let mut bob = server.connect(&bob_name).await;
     assert_eq!(bob.open_user(&ann_name).await["head"], 20);

@@ -79,8 +79,8 @@ impl Server {
         self.child.kill().await.unwrap();
     }
 
-    /// The exit code of a server that was told to end.
-    pub async fn terminate_wait(&mut self) -> Option<i32> {
+    /// The exit code of a server that was told to end, by a signal or a rival.
+    pub async fn wait_for_end(&mut self) -> Option<i32> {
         timeout(PATIENCE, self.child.wait()).await.expect("ends in time").unwrap().code()
     }
 
