@@ -1,6 +1,6 @@
 //! Full buckets: what is remembered of them, and how the rest is fetched. They never change, so whatever was seen stays true.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::codec::{BucketRow, MessageRow, bigint, number};
 use super::failure::unreadable;
-use super::layout::{buckets_of, part_of};
+use super::layout::{buckets_of, part_of, shelf_of};
 use super::link::{CallError, Link};
 use super::skeleton::{Skeleton, Summary};
 use super::statements::serial;
@@ -88,26 +88,53 @@ impl Buckets {
         self.parts.clear();
     }
 
-    /// A full bucket: from memory, from its skeleton, or, where that was never written, from its messages.
+    /// Full buckets: from memory, from their skeletons, or, where those were never written, from their messages.
     pub async fn full(
         &self,
         link: &Link,
         conv: ConvId,
-        bucket: u64,
-    ) -> Result<Arc<Full>, CallError> {
-        if let Some(full) = self.known(conv, bucket) {
-            return Ok(full);
+        buckets: &[u64],
+    ) -> Result<HashMap<u64, Arc<Full>>, CallError> {
+        let known = |&bucket: &u64| Some((bucket, self.known(conv, bucket)?));
+        let mut found: HashMap<_, _> = buckets.iter().filter_map(known).collect();
+        let missing = buckets.iter().filter(|bucket| !found.contains_key(bucket));
+        let shelves: BTreeSet<u64> = missing.map(|&bucket| shelf_of(bucket)).collect();
+        let fetch = shelves.into_iter().map(|shelf| self.shelf(link, conv, shelf));
+        found.extend(try_join_all(fetch).await?.into_iter().flatten());
+        for &bucket in buckets {
+            if !found.contains_key(&bucket) {
+                let skeleton = reread(link, conv, bucket).await?.skeleton();
+                found.insert(bucket, self.remember(conv, bucket, skeleton));
+            }
         }
-        let values = (&conv.as_bytes()[..], bigint(bucket));
-        let rows = link.rows::<(Vec<u8>,)>(&link.statements.skeleton, values).await?;
-        let skeleton = match rows.first() {
-            Some((bytes,)) => Skeleton::decode(bytes, bucket, link.layout)
-                .ok_or_else(|| unreadable("a skeleton"))?,
-            None => reread(link, conv, bucket).await?.skeleton(),
+        Ok(found)
+    }
+
+    /// What stands on a shelf.
+    async fn shelf(
+        &self,
+        link: &Link,
+        conv: ConvId,
+        shelf: u64,
+    ) -> Result<Vec<(u64, Arc<Full>)>, CallError> {
+        let values = (&conv.as_bytes()[..], bigint(shelf));
+        let rows = link.rows::<(i64, Vec<u8>)>(&link.statements.skeletons, values).await?;
+        let full = |(bucket, bytes): (i64, Vec<u8>)| {
+            let bucket = number(bucket);
+            let skeleton = Skeleton::decode(&bytes, bucket, link.layout)
+                .ok_or_else(|| unreadable("a skeleton"))?;
+            Ok((bucket, self.remember(conv, bucket, skeleton)))
         };
-        let full = Arc::new(Full { skeleton, messages: None });
-        self.full.insert((conv, bucket), Arc::clone(&full));
-        Ok(full)
+        rows.into_iter().map(full).collect()
+    }
+
+    /// Remembers a skeleton, unless more is known.
+    fn remember(&self, conv: ConvId, bucket: u64, skeleton: Skeleton) -> Arc<Full> {
+        self.known(conv, bucket).unwrap_or_else(|| {
+            let full = Arc::new(Full { skeleton, messages: None });
+            self.full.insert((conv, bucket), Arc::clone(&full));
+            full
+        })
     }
 
     /// The summaries of a part, complete for all buckets below `end`.
@@ -135,15 +162,15 @@ impl Buckets {
                 (bucket, Summary { bucket, main, far, late: late.cast_unsigned() })
             })
             .collect();
-        let mut summaries = Vec::with_capacity(count);
-        for bucket in wanted {
-            let summary = match found.remove(&bucket) {
-                Some(summary) => summary,
-                None => Box::pin(self.full(link, conv, bucket)).await?.skeleton.summary(bucket),
-            };
-            summaries.push(summary);
+        let missing: Vec<u64> =
+            wanted.clone().filter(|bucket| !found.contains_key(bucket)).collect();
+        if !missing.is_empty() {
+            let full = Box::pin(self.full(link, conv, &missing)).await?;
+            let summary =
+                |(&bucket, full): (&u64, &Arc<Full>)| (bucket, full.skeleton.summary(bucket));
+            found.extend(full.iter().map(summary));
         }
-        let summaries = Arc::new(summaries);
+        let summaries: Part = Arc::new(wanted.filter_map(|bucket| found.remove(&bucket)).collect());
         self.parts.insert((conv, part), Arc::clone(&summaries));
         Ok(summaries)
     }
@@ -227,8 +254,9 @@ pub async fn write(
     let part = bigint(part_of(bucket));
     let late = summary.late.cast_signed();
     let values = (key, part, bigint(bucket), low, high, far_low, far_high, late);
+    let shelved = (key, bigint(shelf_of(bucket)), bigint(bucket), skeleton.encode());
     let (skeleton, summary) = tokio::join!(
-        link.run(&link.statements.set_skeleton, (key, bigint(bucket), skeleton.encode())),
+        link.run(&link.statements.set_skeleton, shelved),
         link.run(&link.statements.set_summary, values),
     );
     skeleton.and(summary)

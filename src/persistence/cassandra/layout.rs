@@ -48,6 +48,14 @@ impl Layout {
     }
 }
 
+/// Buckets whose skeletons share a partition: 24 KiB, read as one, because whoever looks at one soon looks beside it.
+pub const SHELF_BUCKETS: u64 = 8;
+
+/// Which shelf the skeleton of a bucket is on.
+pub fn shelf_of(bucket: u64) -> u64 {
+    bucket / SHELF_BUCKETS
+}
+
 /// Which part the summary of a bucket is in.
 pub fn part_of(bucket: u64) -> u64 {
     bucket / PART_BUCKETS

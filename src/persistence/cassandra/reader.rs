@@ -73,9 +73,7 @@ impl Store {
             };
             match need {
                 Need::Full(buckets) => {
-                    let fetch = buckets.iter().map(|&bucket| self.buckets.full(link, conv, bucket));
-                    let found = try_join_all(fetch).await?;
-                    snapshot.full.extend(buckets.iter().copied().zip(found));
+                    snapshot.full.extend(self.buckets.full(link, conv, &buckets).await?);
                 }
                 Need::Parts(parts) => {
                     let end = snapshot.tail.bucket;

@@ -61,7 +61,7 @@ statements! {
     /// Notes those in one.
     set_names: Write, "set_names";
     /// What is known of a full bucket.
-    skeleton: Read, "skeleton";
+    skeletons: Read, "skeletons";
     /// Notes it.
     set_skeleton: Write, "set_skeleton";
     /// The times of many full buckets.

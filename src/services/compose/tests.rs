@@ -181,4 +181,5 @@ fn containers_sync_as_native_nodes_do() {
     let entrypoint = FILES.iter().find(|(name, _)| *name == "cassandra/entrypoint.sh").unwrap().1;
     assert_eq!(super::super::CommitlogSync::default(), super::super::CommitlogSync::Batch);
     assert!(entrypoint.contains("put commitlog_sync batch\nwithout commitlog_sync_period\n"));
+    assert!(entrypoint.contains("s/^-XX:+UseG1GC$/-XX:+UseSerialGC/"));
 }
