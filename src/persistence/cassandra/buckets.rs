@@ -1,5 +1,6 @@
 //! Full buckets: what is remembered of them, and how the rest is fetched. They never change, so whatever was seen stays true.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -102,9 +103,9 @@ impl Buckets {
         let fetch = shelves.into_iter().map(|shelf| self.shelf(link, conv, shelf));
         found.extend(try_join_all(fetch).await?.into_iter().flatten());
         for &bucket in buckets {
-            if !found.contains_key(&bucket) {
+            if let Entry::Vacant(missing) = found.entry(bucket) {
                 let skeleton = reread(link, conv, bucket).await?.skeleton();
-                found.insert(bucket, self.remember(conv, bucket, skeleton));
+                missing.insert(self.remember(conv, bucket, skeleton));
             }
         }
         Ok(found)
