@@ -13,7 +13,7 @@ use super::recorder::RunRecord;
 use super::report::{Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
 use crate::harness::Host;
-use crate::harness::Metrics;
+use crate::harness::{Metrics, Stage};
 use crate::harness::{ResultFolder, TargetOptions, Targets, Versions, folder_name};
 
 /// Options that every workload has.
@@ -124,6 +124,9 @@ impl Run {
         };
         let mut figures = findings.figures;
         figures.extend(per_message(&server_counters, findings.messages));
+        if let (Some(before), Some(after)) = (&before, &after) {
+            figures.extend(stage_figures(&after.stages_since(before)));
+        }
         if !findings.complete {
             notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
         }
@@ -179,6 +182,21 @@ fn per_message(counters: &BTreeMap<String, f64>, messages: u64) -> BTreeMap<Stri
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()
+}
+
+/// What each stage of a delivery took, µs: its mean, and a bound that p99 is not above.
+fn stage_figures(stages: &BTreeMap<String, Stage>) -> BTreeMap<String, f64> {
+    let mut figures = BTreeMap::new();
+    for (name, stage) in stages {
+        if let Some(mean) = stage.mean_us() {
+            figures.insert(format!("stage_{name}_mean_us"), mean);
+        }
+        // As few as would be a guess.
+        if let Some(bound) = stage.quantile_below_us(0.99).filter(|_| stage.count() >= 1_000.0) {
+            figures.insert(format!("stage_{name}_p99_below_us"), bound as f64);
+        }
+    }
+    figures
 }
 
 fn rfc3339(time: SystemTime) -> String {

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::black_box::{cancel_on_ctrl_c, key_value, shown_command};
+use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::paired_clients::{self, PairedClientsOptions, Volume};
@@ -49,7 +49,10 @@ struct CommonArgs {
     /// Admin listener of a --url server, like 127.0.0.1:9090, for its counters; repeat for several
     #[arg(long, value_name = "HOST:PORT")]
     admin: Vec<String>,
-    /// Environment of the started server, like CHATCTL_LOCAL_SYNC=never; repeat for several. Its data
+    /// Servers to start, on engines that they share; the two clients of a pair are on different ones
+    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "url")]
+    nodes: usize,
+    /// Environment of the started servers, like CHATCTL_LOCAL_SYNC=never; repeat for several. Their data
     /// is put under TMPDIR
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
     server_env: Vec<(String, String)>,
@@ -217,6 +220,7 @@ impl CommonArgs {
         let targets = TargetOptions {
             addresses: self.url,
             admins: self.admin,
+            nodes: self.nodes,
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
         };

@@ -37,6 +37,12 @@ fn redacted(argument: &str) -> String {
     }
 }
 
+/// A count of servers: more on one machine prove nothing more.
+pub(super) fn nodes(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=16).contains(count));
+    count.ok_or_else(|| "write a number from 1 to 16".to_owned())
+}
+
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

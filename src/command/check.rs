@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::black_box::{cancel_on_ctrl_c, key_value, shown_command};
+use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
 use crate::check::checker::judge;
 use crate::check::drive::{DriveOptions, Driven, drive};
 use crate::check::history::{HistoryError, read_history};
@@ -46,7 +46,10 @@ struct ValidityArgs {
     /// are spread over them. None: a server is started for this run
     #[arg(long)]
     url: Vec<Address>,
-    /// Environment of the started server, like CHATCTL_LOCAL_SYNC=never; repeat for several. Its data
+    /// Servers to start, on engines that they share; clients are spread over them
+    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "url")]
+    nodes: usize,
+    /// Environment of the started servers, like CHATCTL_LOCAL_SYNC=never; repeat for several. Their data
     /// is put under TMPDIR
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
     server_env: Vec<(String, String)>,
@@ -109,6 +112,7 @@ async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Res
     let targets = Targets::start(&TargetOptions {
         addresses: args.url,
         admins: Vec::new(),
+        nodes: args.nodes,
         environment: args.server_env,
         connect_timeout: CONNECT_TIMEOUT,
     })

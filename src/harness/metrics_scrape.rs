@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// The server's histogram of stages.
+const STAGES: &str = "chatctl_delivery_stage_seconds";
+
 /// Most bytes of one answer.
 const RESPONSE_BYTES_MAX: u64 = 8 << 20;
 
@@ -42,6 +45,45 @@ pub enum ScrapeError {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metrics {
     values: BTreeMap<String, f64>,
+    stages: BTreeMap<String, Stage>,
+}
+
+/// How long one stage of deliveries took, as a histogram of the server's.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stage {
+    count: f64,
+    sum_s: f64,
+    /// Times up to each upper bound, µs, cumulative; the one without a bound is left out.
+    buckets: BTreeMap<u64, f64>,
+}
+
+impl Stage {
+    fn combine(&self, other: &Self, sign: f64) -> Self {
+        let mut both = self.clone();
+        both.count += sign * other.count;
+        both.sum_s += sign * other.sum_s;
+        for (bound, count) in &other.buckets {
+            *both.buckets.entry(*bound).or_insert(0.0) += sign * count;
+        }
+        both
+    }
+
+    /// How often.
+    pub fn count(&self) -> f64 {
+        self.count
+    }
+
+    /// The mean, µs; `None` when there was none.
+    pub fn mean_us(&self) -> Option<f64> {
+        (self.count >= 1.0).then(|| self.sum_s * 1e6 / self.count)
+    }
+
+    /// The bound, µs, of the bucket that a quantile falls into: it is no higher. `None`: beyond all bounds, or nothing to tell from.
+    pub fn quantile_below_us(&self, quantile: f64) -> Option<u64> {
+        let rank = self.count * quantile;
+        let found = self.buckets.iter().find(|(_, count)| **count >= rank);
+        found.filter(|_| self.count >= 1.0).map(|(bound, _)| *bound)
+    }
 }
 
 impl Metrics {
@@ -64,6 +106,7 @@ impl Metrics {
     /// quantiles are left out, since their sum means nothing.
     pub fn parse(text: &str) -> Self {
         let mut values = BTreeMap::new();
+        let mut stages = BTreeMap::<String, Stage>::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             // A label's value may hold spaces and braces: the sample follows the last brace.
             let (name, labels, rest) = match (line.find('{'), line.rfind('}')) {
@@ -75,14 +118,32 @@ impl Metrics {
                     None => continue,
                 },
             };
+            let value = rest.split_whitespace().next().and_then(|value| value.parse::<f64>().ok());
+            if let (Some(part), Some(stage), Some(value)) =
+                (name.strip_prefix(STAGES), label(labels, "stage"), value)
+            {
+                let stage = stages.entry(stage.to_owned()).or_default();
+                match part {
+                    "_count" => stage.count += value,
+                    "_sum" => stage.sum_s += value,
+                    _ => {
+                        let bound = label(labels, "le").and_then(|bound| bound.parse::<f64>().ok());
+                        if let Some(bound) = bound.filter(|bound| bound.is_finite()) {
+                            let bound_us = (bound * 1e6).round() as u64;
+                            *stage.buckets.entry(bound_us).or_insert(0.0) += value;
+                        }
+                    }
+                }
+                continue;
+            }
             if name.ends_with("_bucket") || labels.contains("quantile=") {
                 continue;
             }
-            if let Some(Ok(value)) = rest.split_whitespace().next().map(str::parse::<f64>) {
+            if let Some(value) = value {
                 *values.entry(name.to_owned()).or_insert(0.0) += value;
             }
         }
-        Self { values }
+        Self { values, stages }
     }
 
     /// The value of a metric, if the server has it.
@@ -95,6 +156,19 @@ impl Metrics {
         for (name, value) in &other.values {
             *self.values.entry(name.clone()).or_insert(0.0) += value;
         }
+        for (name, stage) in &other.stages {
+            let both = self.stages.get(name).cloned().unwrap_or_default().combine(stage, 1.0);
+            self.stages.insert(name.clone(), both);
+        }
+    }
+
+    /// The stages of deliveries since `before`, by name.
+    pub fn stages_since(&self, before: &Self) -> BTreeMap<String, Stage> {
+        let none = Stage::default();
+        let since = |name: &String| before.stages.get(name).unwrap_or(&none);
+        let grown =
+            |(name, stage): (&String, &Stage)| (name.clone(), stage.combine(since(name), -1.0));
+        self.stages.iter().map(grown).collect()
     }
 
     /// How much each counter (`…_total`, `…_count`, `…_sum`) grew since `before`. A counter that
@@ -109,6 +183,12 @@ impl Metrics {
             .filter(|&(_, grown)| grown >= 0.0)
             .collect()
     }
+}
+
+/// What a label says.
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+    rest.split_once('"').map(|(value, _)| value)
 }
 
 async fn get(admin: &str) -> io::Result<String> {
@@ -151,6 +231,27 @@ mod tests {
         assert_eq!(grown.get("chatctl_syncs_total"), Some(&2.0));
         assert_eq!(grown.get("chatctl_append_seconds_sum"), Some(&1.5));
         assert_eq!(grown.get("chatctl_process_resident_bytes"), None);
+    }
+
+    #[test]
+    fn stages_are_told_apart_and_summed_over_nodes() {
+        let text = |count: u32, sum: &str| {
+            format!(
+                "{STAGES}_bucket{{stage=\"told\",le=\"0.001\"}} 1\n{STAGES}_bucket{{stage=\"told\",le=\"0.0025\"}} {count}\n\
+                 {STAGES}_bucket{{stage=\"told\",le=\"+Inf\"}} {count}\n{STAGES}_sum{{stage=\"told\"}} {sum}\n\
+                 {STAGES}_count{{stage=\"told\"}} {count}\n"
+            )
+        };
+        let mut metrics = Metrics::parse(&text(4, "0.004"));
+        metrics.add(&Metrics::parse(&text(4, "0.004")));
+        let stages = metrics.stages_since(&Metrics::parse(&text(3, "0.002")));
+        let told = &stages["told"];
+        assert_eq!((told.count(), told.mean_us().map(f64::round)), (5.0, Some(1_200.0)));
+        assert_eq!(
+            (told.quantile_below_us(0.2), told.quantile_below_us(0.99)),
+            (Some(1_000), Some(2_500))
+        );
+        assert!(metrics.values.is_empty() && stages.len() == 1);
     }
 
     #[tokio::test]

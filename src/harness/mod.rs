@@ -12,7 +12,7 @@ mod versions;
 
 pub use error::HarnessError;
 pub use host::Host;
-pub use metrics_scrape::Metrics;
+pub use metrics_scrape::{Metrics, Stage};
 pub use result_folder::{ResultFolder, folder_name};
 pub use targets::{ServerInfo, TargetOptions, Targets};
 pub use versions::Versions;

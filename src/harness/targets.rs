@@ -12,14 +12,21 @@ use crate::client::{Address, Client, ClientOptions};
 use crate::model::UserName;
 use crate::services::resident_bytes;
 
+/// Why several servers of our own are no use.
+const ALONE: &str = "--nodes needs engines that nodes share, and LOCAL messages are each node's own: set \
+    --server-env WS_MESSAGE_PERSISTENCE_ENGINE=REDIS (or CASSANDRA), WS_MESSAGE_DISTRIBUTION_ENGINE=REDIS (or KAFKA) and \
+    WS_CONN_PERSISTENCE_ENGINE=REDIS, or these variables in the environment or in .env";
+
 /// Which servers to run against.
 #[derive(Debug, Clone, Default)]
 pub struct TargetOptions {
-    /// Addresses; none: a server of our own is started.
+    /// Addresses; none: servers of our own are started.
     pub addresses: Vec<Address>,
     /// `host:port` of the admin listeners of those servers, for their counters.
     pub admins: Vec<String>,
-    /// Environment of our own server.
+    /// How many servers of our own are started, at least one.
+    pub nodes: usize,
+    /// Environment of our own servers.
     pub environment: Vec<(String, String)>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
@@ -49,26 +56,31 @@ pub struct Targets {
     addresses: Vec<Address>,
     admins: Vec<String>,
     infos: Vec<ServerInfo>,
-    own: Option<ServerProcess>,
+    /// As many as addresses, or none.
+    own: Vec<ServerProcess>,
 }
 
 impl Targets {
-    /// Finds the servers, or starts one, and says `hello` to each.
+    /// Finds the servers, or starts some, and says `hello` to each. Several of our own need engines that they share.
     pub async fn start(options: &TargetOptions) -> Result<Self, HarnessError> {
-        let own = match options.addresses.is_empty() {
-            true => Some(ServerProcess::start(&options.environment).await?),
-            false => None,
-        };
-        let (addresses, admins) = match &own {
-            Some(own) => {
-                (vec![own.address().clone()], own.admin().map(str::to_owned).into_iter().collect())
+        let mut own = Vec::new();
+        if options.addresses.is_empty() {
+            // One after the other: the first may have to make what the others find.
+            for _ in 0..options.nodes.max(1) {
+                own.push(ServerProcess::start(&options.environment).await?);
             }
-            None => (options.addresses.clone(), options.admins.clone()),
+        }
+        let (addresses, admins) = match own.is_empty() {
+            false => (
+                own.iter().map(|server| server.address().clone()).collect(),
+                own.iter().filter_map(ServerProcess::admin).map(str::to_owned).collect(),
+            ),
+            true => (options.addresses.clone(), options.admins.clone()),
         };
         let probe = UserName::new("harness-probe")
             .map_err(|error| HarnessError::Usage(format!("bench-probe: {error}")))?;
         let mut infos = Vec::new();
-        for address in &addresses {
+        for (index, address) in addresses.iter().enumerate() {
             let connect_timeout = options.connect_timeout;
             let client = ClientOptions { connect_timeout, ..ClientOptions::default() };
             let client = Client::connect(address, &probe, client)
@@ -80,12 +92,17 @@ impl Targets {
                 node: hello.node.to_string(),
                 engine: hello.engine.name.clone(),
                 durability: hello.engine.durability.to_string(),
-                own: own.is_some(),
-                data_filesystem: own.as_ref().map(|own| filesystem(own.data_folder())),
+                own: !own.is_empty(),
+                data_filesystem: own.get(index).map(|own| filesystem(own.data_folder())),
             });
             client.close().await;
         }
-        Ok(Self { addresses, admins, infos, own })
+        let targets = Self { addresses, admins, infos, own };
+        if targets.own.len() > 1 && targets.infos.iter().any(|info| info.engine == "LOCAL") {
+            let _ = targets.stop().await;
+            return Err(HarnessError::Usage(ALONE.to_owned()));
+        }
+        Ok(targets)
     }
 
     /// Where clients connect, at least one.
@@ -128,23 +145,23 @@ impl Targets {
 
     /// Resident memory of the server, bytes: of our own process, or what a given one's metrics say.
     pub async fn resident_bytes(&self) -> Option<u64> {
-        if let Some(pid) = self.own.as_ref().and_then(ServerProcess::pid) {
-            return resident_bytes(pid);
+        if !self.own.is_empty() {
+            let resident = self.own.iter().map(|server| resident_bytes(server.pid()?));
+            return resident.sum();
         }
         let metrics = self.scrape(&mut Vec::new()).await?;
         metrics.get("chatctl_process_resident_bytes").map(|bytes| bytes as u64)
     }
 
-    /// The last lines of our own server's log.
+    /// The last lines of the logs of our own servers.
     pub fn log_tail(&self) -> Vec<String> {
-        self.own.as_ref().map(ServerProcess::log_tail).unwrap_or_default()
+        self.own.iter().flat_map(ServerProcess::log_tail).collect()
     }
 
-    /// Stops our own server; the text says what was wrong with its end, if anything.
+    /// Stops our own servers; the text says what was wrong with their ends, if anything.
     pub async fn stop(self) -> Option<String> {
-        match self.own {
-            Some(own) => own.stop().await,
-            None => None,
-        }
+        let ends = futures_util::future::join_all(self.own.into_iter().map(ServerProcess::stop));
+        let wrong: Vec<_> = ends.await.into_iter().flatten().collect();
+        (!wrong.is_empty()).then(|| wrong.join("; "))
     }
 }
