@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,7 +12,7 @@ use super::refusals::{RETRY_AFTER_MS, draining, engine_error, timed_out};
 use super::room::{Live, Need, Room};
 use super::subscription::Subscription;
 use super::{ChatService, encode, listing, reading};
-use crate::distribution::{Hint, MessageHint};
+use crate::distribution::{Hint, MessageHint, Stage, wall_clock_us};
 use crate::model::{ConvId, LIMITS, Place, Seq, UserName};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, OpenQuery, Opened, Stored,
@@ -255,6 +255,7 @@ impl Greeted {
         let Send { conv, cid, kind, content, ts } = send;
         let OpenConv { place, subscription, .. } = open;
         let own_send = subscription.send_begins(&cid, &kind, &content);
+        let taken = Instant::now();
         let mut appending = service.persistence.append(Append {
             conv,
             place: Arc::clone(&place),
@@ -303,6 +304,7 @@ impl Greeted {
                 }),
             });
             let outcome = outcome.map(|stored| {
+                Stage::Stored.record(taken.elapsed());
                 let reply = send_reply(&stored);
                 service.publish_stored(conv, place, stored);
                 Reply::Send(reply)
@@ -327,6 +329,7 @@ impl ChatService {
             node,
             message,
             became,
+            stored_us: wall_clock_us(),
         }));
     }
 }

@@ -2,6 +2,7 @@
 
 mod directory;
 mod encode;
+mod gaps;
 mod listing;
 mod methods;
 mod outbox;

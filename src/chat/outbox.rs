@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::distribution::Stage;
 use crate::protocol::CloseCode;
 
 /// One text frame, encoded once and shared by everyone who gets it.
@@ -31,6 +33,10 @@ struct Queue {
     /// Bytes queued or taken and not yet written.
     bytes: usize,
     taken_bytes: usize,
+    /// When the first of `frames` came.
+    since: Option<Instant>,
+    /// When the first of those taken came.
+    taken_since: Option<Instant>,
     closed: Option<CloseCode>,
 }
 
@@ -73,6 +79,7 @@ impl Outbox {
             metrics::counter!("chatctl_slow_readers_total").increment(1);
         } else {
             queue.bytes += frame.len();
+            queue.since.get_or_insert_with(Instant::now);
             queue.frames.push_back(frame);
         }
         let open = queue.closed.is_none();
@@ -112,6 +119,8 @@ impl Outbox {
             // An idle session keeps no room for a burst that has passed.
             queue.frames.shrink_to(16);
             queue.taken_bytes = queue.bytes;
+            let since = queue.since.take();
+            queue.taken_since = queue.taken_since.or(since);
             return Some(Taken::Frames);
         }
         queue.closed.map(Taken::Closed)
@@ -127,7 +136,11 @@ impl Outbox {
         let mut queue = self.queue();
         queue.bytes -= queue.taken_bytes;
         queue.taken_bytes = 0;
+        let since = queue.taken_since.take();
         drop(queue);
+        if let Some(since) = since {
+            Stage::Written.record(since.elapsed());
+        }
         self.drained.notify_waiters();
     }
 

@@ -265,6 +265,12 @@ impl Room {
         self.state().need_fill()
     }
 
+    /// Whether something is missing for certain.
+    pub fn is_missing(&self) -> bool {
+        let state = self.state();
+        state.stream.as_ref().is_some_and(|stream| state.highest_heard > stream.head)
+    }
+
     /// What is missing; `None` when nothing is, and the next gap asks anew. A doubt is settled by this: whoever takes it
     /// either fills the room or doubts again.
     pub fn missing_after(&self) -> Option<Missing> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::room::Room;
 use super::subscription::Subscription;
+use crate::distribution::Distribution;
 use crate::model::{ConvId, Place, SessionId, UserName};
 
 /// Locks that rooms are spread over, so that conversations do not wait for each other.
@@ -14,8 +15,9 @@ const SHARDS: usize = 64;
 type Shard = Mutex<HashMap<ConvId, Arc<Room>>>;
 
 /// All rooms; one exists as long as somebody is in it. Locks are taken in the order shard, room, index.
-#[derive(Debug)]
 pub struct Rooms {
+    /// Told which conversations are open here.
+    distribution: Arc<dyn Distribution>,
     shards: Vec<Shard>,
     hasher: RandomState,
     /// The open direct chats of each user, for presence.
@@ -30,14 +32,13 @@ struct Direct {
     version: u64,
 }
 
-impl Default for Rooms {
-    fn default() -> Self {
-        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { shards, hasher: RandomState::new(), direct: Mutex::default() }
-    }
-}
-
 impl Rooms {
+    /// None yet; `distribution` is told which there are.
+    pub fn new(distribution: Arc<dyn Distribution>) -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { distribution, shards, hasher: RandomState::new(), direct: Mutex::default() }
+    }
+
     fn shard(&self, conv: ConvId) -> MutexGuard<'_, HashMap<ConvId, Arc<Room>>> {
         let at = self.hasher.hash_one(conv) as usize % SHARDS;
         // No code under this lock can panic half-way through a change.
@@ -76,6 +77,7 @@ impl Rooms {
             for user in place.participants() {
                 direct.entry(user.clone()).or_default().convs.insert(conv);
             }
+            self.distribution.opened(conv);
             Arc::new(Room::new(conv, Arc::clone(place)))
         });
         room.join(subscription);
@@ -102,6 +104,7 @@ impl Rooms {
 
     fn remove(&self, shard: &mut HashMap<ConvId, Arc<Room>>, conv: ConvId) {
         let Some(room) = shard.remove(&conv) else { return };
+        self.distribution.closed(conv);
         let mut direct = self.direct();
         for user in room.place().participants() {
             if let Some(of_user) = direct.get_mut(user) {
@@ -132,13 +135,14 @@ mod tests {
     use super::*;
     use crate::chat::Outbox;
     use crate::chat::directory::SessionHandle;
+    use crate::distribution::local::LocalDistribution;
 
     #[test]
     fn of_two_changes_of_presence_the_newer_one_is_the_last_that_is_told() {
         let name = |name| UserName::new(name).unwrap();
         let (ann, bob) = (name("ann"), name("bob"));
         let place = Arc::new(Place::direct(ann.clone(), bob.clone()));
-        let rooms = Rooms::default();
+        let rooms = Rooms::new(Arc::new(LocalDistribution::default()));
         let outbox = Arc::new(Outbox::new(1 << 20));
         let session = Arc::new(SessionHandle::new(SessionId::generate(), ann, outbox));
         let subscription = Arc::new(Subscription::new(session, true, true, None));

@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::directory::Directory;
 use super::encode;
+use super::gaps::Gaps;
 use super::room::{Missing, Need, Room};
 use super::rooms::Rooms;
-use crate::distribution::{self, Distribution, Hint, HintSink, MessageHint};
+use crate::distribution::{
+    self, Concerned, Distribution, Hint, HintSink, MessageHint, Parts, Stage,
+};
 use crate::model::{ConvId, NodeId, Place, UserName};
 use crate::persistence::{Following, Persistence};
 use crate::protocol::{NoticePush, Push};
@@ -31,6 +34,11 @@ const REPAIR_ATTEMPTS: u32 = 50;
 const REPAIR_PAUSE: Duration = Duration::from_millis(100);
 /// Rooms that are compared with the engine at the same time after the bus was away.
 const CHECKS_MAX: usize = 32;
+/// Every open conversation is compared with the engine this often, for the hint that was lost without anybody noticing: a part of
+/// them at each beat.
+const CHECK_BEATS: u32 = 30;
+/// Between two beats.
+const CHECK_BEAT: Duration = Duration::from_secs(1);
 /// How often `listed` pushes that had to wait are looked at.
 const LISTED_TICK: Duration = Duration::from_millis(250);
 
@@ -63,8 +71,8 @@ pub struct ChatService {
     pub(super) rooms: Rooms,
     pub(super) directory: Directory,
     draining: AtomicBool,
-    /// The bus was away: every room is to be compared with the engine.
-    gap: Notify,
+    /// What is to be compared with the engine.
+    gaps: Gaps,
     /// Everything that was begun and must end before the engine does.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -80,13 +88,13 @@ impl ChatService {
     ) -> Result<Arc<Self>, StartError> {
         let service = Arc::new(Self {
             persistence,
+            rooms: Rooms::new(Arc::clone(&distribution)),
             distribution,
             registry,
             settings,
-            rooms: Rooms::default(),
             directory: Directory::default(),
             draining: AtomicBool::new(false),
-            gap: Notify::new(),
+            gaps: Gaps::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -97,7 +105,10 @@ impl ChatService {
             service.distribution.close().await;
             return Err(error.into());
         }
+        // This may be a node that was killed between storing and telling.
+        service.distribution.publish(Hint::Doubt);
         service.tasks.spawn(follow_gaps(Arc::clone(&service)));
+        service.tasks.spawn(check_in_turn(Arc::clone(&service)));
         service.tasks.spawn(flush_listed(Arc::clone(&service)));
         if let Some(renewals) = service.persistence.renewals() {
             service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
@@ -147,6 +158,9 @@ impl ChatService {
 
     /// Takes a stored message to everyone on this node.
     fn deliver_message(self: &Arc<Self>, hint: MessageHint) {
+        if hint.node != self.settings.node {
+            Stage::Travelled.record_since(hint.stored_us);
+        }
         let (conv, head) = (hint.conv, hint.message.seq);
         if let Some(room) = self.rooms.get(conv)
             && room.take(&hint.epoch, hint.message) == Need::Fill
@@ -164,6 +178,8 @@ impl ChatService {
         let service = Arc::clone(self);
         self.spawn(async move {
             tokio::time::sleep(REORDER_WAIT).await;
+            let closed_by = if room.is_missing() { "reading" } else { "hint" };
+            metrics::counter!("chatctl_stream_gaps_total", "closed_by" => closed_by).increment(1);
             service.fill(conv, room).await;
         });
     }
@@ -206,7 +222,8 @@ impl ChatService {
                 self.rooms.sweep(conv);
                 return;
             }
-            attempts += 1;
+            // Where perhaps nothing is missing nobody is sent away.
+            attempts += u32::from(is_known);
             if attempts == REPAIR_ATTEMPTS {
                 room.give_up();
                 return;
@@ -215,14 +232,16 @@ impl ChatService {
         }
     }
 
-    /// Compares every room with the engine. Rooms that come later read after the gap anyway.
-    async fn check_rooms(&self) {
+    /// Compares rooms with the engine. Rooms that come later read after the gap anyway.
+    async fn check_rooms(&self, is_concerned: impl Fn(ConvId) -> bool) {
         let check = |(conv, room): (ConvId, Arc<Room>)| async move {
             if room.doubt() == Need::Fill {
                 self.fill(conv, room).await;
             }
         };
-        futures_util::stream::iter(self.rooms.all()).for_each_concurrent(CHECKS_MAX, check).await;
+        let mut rooms = self.rooms.all();
+        rooms.retain(|(conv, _)| is_concerned(*conv));
+        futures_util::stream::iter(rooms).for_each_concurrent(CHECKS_MAX, check).await;
     }
 
     fn deliver(self: &Arc<Self>, hint: Hint) {
@@ -249,6 +268,7 @@ impl ChatService {
             Hint::Became { conv, place, user, head } => {
                 self.directory.became(conv, &place, &user, head);
             }
+            Hint::Doubt => self.gaps.add(Concerned::All),
         }
     }
 
@@ -269,9 +289,9 @@ impl HintSink for Sink {
         }
     }
 
-    fn gap(&self) {
+    fn gap(&self, concerned: Concerned) {
         if let Some(service) = self.0.upgrade() {
-            service.gap.notify_one();
+            service.gaps.add(concerned);
         }
     }
 }
@@ -283,14 +303,36 @@ impl PresenceSink for Sink {
             service.distribution.publish(Hint::Presence { user, online, version });
         }
     }
+
+    fn node_ended(&self) {
+        if let Some(service) = self.0.upgrade() {
+            service.distribution.publish(Hint::Doubt);
+        }
+    }
 }
 
 /// Compares the rooms with the engine whenever the bus was away; what comes meanwhile is one more time.
 async fn follow_gaps(service: Arc<ChatService>) {
-    while service.stop.run_until_cancelled(service.gap.notified()).await.is_some() {
+    while let Some(told) = service.stop.run_until_cancelled(service.gaps.next()).await {
         metrics::counter!("chatctl_hint_gaps_total").increment(1);
         // Boxed: it holds many reads at once.
-        if service.stop.run_until_cancelled(Box::pin(service.check_rooms())).await.is_none() {
+        let check = Box::pin(service.check_rooms(|conv| told.contain(conv)));
+        if service.stop.run_until_cancelled(check).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Compares all rooms with the engine, one part after the other.
+async fn check_in_turn(service: Arc<ChatService>) {
+    for beat in (0..CHECK_BEATS).cycle() {
+        let parts = Parts::new(CHECK_BEATS, [beat].into());
+        let turn = async {
+            tokio::time::sleep(CHECK_BEAT).await;
+            // Boxed: it holds many reads at once.
+            Box::pin(service.check_rooms(|conv| parts.contain(conv))).await;
+        };
+        if service.stop.run_until_cancelled(turn).await.is_none() {
             return;
         }
     }

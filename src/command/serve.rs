@@ -20,10 +20,11 @@ use super::{Exit, init_env, print_out};
 use crate::cassandra_link::Cluster;
 use crate::chat::{ChatService, ChatSettings};
 use crate::config::{
-    CassandraConfig, Config, DistributionEngine, LocalConfig, LocalSync, LogFormat,
+    CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
     PersistenceEngine, RedisConfig, RegistryEngine, Sources, VariableArgs, env_example,
 };
 use crate::distribution::Distribution;
+use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
 use crate::distribution::local::LocalDistribution;
 use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 #[cfg(feature = "faults")]
@@ -229,6 +230,7 @@ fn services_of(config: &Config) -> Vec<ServiceKind> {
     match config.distribution {
         DistributionEngine::Local => {}
         DistributionEngine::Redis(_) => needed.push(ServiceKind::Redis),
+        DistributionEngine::Kafka(_) => needed.push(ServiceKind::Kafka),
     }
     match config.registry {
         RegistryEngine::Local => {}
@@ -260,6 +262,13 @@ async fn open_engines(config: &Config, node: &NodeId, name: &str) -> anyhow::Res
             let (url, prefix) = (url.expose().to_owned(), prefix.clone());
             let settings = redis_bus::RedisSettings { url, prefix, node: node.clone() };
             Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
+        }
+        DistributionEngine::Kafka(KafkaConfig { brokers, topic, partitions, reads_open_only }) => {
+            let (brokers, topic) = (brokers.clone(), topic.clone());
+            let reading = if *reads_open_only { Reading::Open } else { Reading::All };
+            let (partitions, node) = (*partitions, node.clone());
+            let settings = KafkaSettings { brokers, topic, partitions, reading, node };
+            Arc::new(KafkaDistribution::new(settings).context("the KAFKA bus cannot start")?)
         }
     };
     let registry: Arc<dyn Registry> = match &config.registry {

@@ -20,16 +20,6 @@ pub enum ConfigError {
         /// What would do.
         allowed: String,
     },
-    /// The value is one that a later version will take.
-    #[error("{key}{value} is not built yet in this version; use {allowed}")]
-    NotBuilt {
-        /// The variable.
-        key: &'static str,
-        /// `="…"`.
-        value: String,
-        /// What would do.
-        allowed: String,
-    },
     /// The value is not UTF-8.
     #[error("{key} in the environment is not UTF-8; set it to text")]
     NotUtf8 {
@@ -61,14 +51,6 @@ impl ConfigError {
             value: shown(variable, value),
             source_name: source.describe(variable),
             allowed: variable.kind.allowed(),
-        }
-    }
-
-    pub(super) fn not_built(variable: &Variable, value: &str, allowed: &str) -> Self {
-        Self::NotBuilt {
-            key: variable.key,
-            value: shown(variable, value),
-            allowed: allowed.to_owned(),
         }
     }
 }

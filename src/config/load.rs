@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    CassandraConfig, Config, ConfigError, DistributionEngine, Kind, LocalConfig, LocalSync,
-    LogFormat, Origin, PersistenceEngine, RedisConfig, RegistryEngine, ServicesConfig, Source,
-    Sources, VARIABLES, Variable,
+    CassandraConfig, Config, ConfigError, DistributionEngine, KafkaConfig, Kind, LocalConfig,
+    LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig, RegistryEngine, ServicesConfig,
+    Source, Sources, VARIABLES, Variable,
 };
 
 impl Config {
@@ -32,6 +32,12 @@ impl Config {
             prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
         };
         let services = ServicesConfig::load(sources)?;
+        let kafka = KafkaConfig {
+            brokers: services.kafka_brokers,
+            topic: services.kafka_topic,
+            partitions: services.kafka_partitions,
+            reads_open_only: reader.choice("CHATCTL_KAFKA_READ")? == "open",
+        };
         let cassandra = CassandraConfig {
             hosts: services.cassandra_hosts,
             keyspace: services.cassandra_keyspace,
@@ -45,10 +51,7 @@ impl Config {
         let distribution = match reader.choice("WS_MESSAGE_DISTRIBUTION_ENGINE")? {
             "LOCAL" => DistributionEngine::Local,
             "REDIS" => DistributionEngine::Redis(redis.clone()),
-            other => {
-                let variable = variable("WS_MESSAGE_DISTRIBUTION_ENGINE");
-                return Err(ConfigError::not_built(variable, other, "LOCAL or REDIS"));
-            }
+            _ => DistributionEngine::Kafka(kafka),
         };
         let registry = match reader.choice("WS_CONN_PERSISTENCE_ENGINE")? {
             "REDIS" => RegistryEngine::Redis(redis),
@@ -249,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn kafka_has_brokers_and_one_topic() {
+        let config = load(&[
+            ("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA"),
+            ("KAFKA_BROKERS", "a:1, b:2"),
+            ("CHATCTL_KAFKA_PARTITIONS", "128"),
+        ])
+        .unwrap();
+        let (brokers, topic) = (vec!["a:1".into(), "b:2".into()], "chatctl-hints".into());
+        let kafka = KafkaConfig { brokers, topic, partitions: 128, reads_open_only: false };
+        assert_eq!(config.distribution, DistributionEngine::Kafka(kafka));
+    }
+
+    #[test]
     fn redis_has_an_address_that_is_never_shown() {
         let config = load(&[
             ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
@@ -277,11 +293,7 @@ mod tests {
     #[case("CASSANDRA_HOSTS", "localhost", "host:port")]
     #[case("CASSANDRA_KEYSPACE", "Chat", "lower-case letters")]
     #[case("CHATCTL_REDIS_PREFIX", "a{b}", "visible ASCII")]
-    #[case(
-        "WS_MESSAGE_DISTRIBUTION_ENGINE",
-        "KAFKA",
-        "not built yet in this version; use LOCAL or REDIS"
-    )]
+    #[case("WS_MESSAGE_DISTRIBUTION_ENGINE", "NATS", "LOCAL, REDIS, KAFKA")]
     #[case("WS_CONN_PERSISTENCE_ENGINE", "KAFKA", "LOCAL, REDIS")]
     #[case("CHATCTL_NODE", "two words", "visible ASCII")]
     #[case("CHATCTL_LEASE_MS", "499", "an integer from 500")]

@@ -28,7 +28,7 @@ pub use redis_url::{RedisUrl, RedisUrlError};
 pub use services::ServicesConfig;
 pub use sources::{Source, Sources};
 pub use values::{
-    CassandraConfig, Config, DistributionEngine, LocalConfig, LocalSync, LogFormat,
+    CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
     PersistenceEngine, RedisConfig, RegistryEngine,
 };
 pub use variables::{Kind, VARIABLES, Variable};

@@ -71,6 +71,19 @@ pub struct CassandraConfig {
     pub datacenter: String,
 }
 
+/// What the KAFKA engine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// Brokers to begin with, `host:port` each; at least one.
+    pub brokers: Vec<String>,
+    /// The topic of hints.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: u32,
+    /// Only those of conversations that are open on a node are read there.
+    pub reads_open_only: bool,
+}
+
 /// What the REDIS engines are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisConfig {
@@ -113,6 +126,8 @@ pub enum DistributionEngine {
     Local,
     /// Pub/sub of a Redis or Valkey server.
     Redis(RedisConfig),
+    /// A topic of Kafka.
+    Kafka(KafkaConfig),
 }
 
 /// The registry with its settings.

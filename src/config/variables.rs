@@ -105,14 +105,14 @@ pub const VARIABLES: &[Variable] = &[
         "persistence-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS", "CASSANDRA"]),
-        "Where messages live. This version has LOCAL: embedded, durable, one node; and REDIS: a Redis or Valkey server",
+        "Where messages live. LOCAL: embedded, durable, one node; REDIS: a Redis or Valkey server; CASSANDRA",
     ),
     variable(
         "WS_MESSAGE_DISTRIBUTION_ENGINE",
         "distribution-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS", "KAFKA"]),
-        "How messages become known to other nodes. This version has LOCAL: one node; and REDIS: pub/sub of a Redis or Valkey server",
+        "How messages become known to other nodes. LOCAL: one node; REDIS: pub/sub of a Redis or Valkey server; KAFKA: a topic",
     ),
     variable(
         "WS_CONN_PERSISTENCE_ENGINE",
@@ -178,6 +178,13 @@ pub const VARIABLES: &[Variable] = &[
         Some("16"),
         Kind::Number { unit: "COUNT", min: 1, max: 1024 },
         "Partitions of that topic; fixed once it is created",
+    ),
+    variable(
+        "CHATCTL_KAFKA_READ",
+        "kafka-read",
+        Some("all"),
+        choice(&["all", "open"]),
+        "Partitions that a node reads: all; or open, those of conversations that are open on it, so that its work does not grow with everybody's. The same on every node",
     ),
     variable(
         "CASSANDRA_HOSTS",

@@ -1,12 +1,16 @@
 //! The conformance suite: the contract of [`Distribution`] in cases whose names read as its
 //! sentences. Another bus is one more line at the end.
 
+mod brokers;
 mod faults;
+mod kafka_faults;
+mod kafka_figures;
 mod subject;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::brokers::KafkaFactory;
 use self::subject::{Factory, Heard, LocalFactory, RedisFactory, message, place};
 use super::{Distribution, Hint};
 use crate::model::{AckSet, Epoch, Seq, SessionId, UserName};
@@ -24,6 +28,7 @@ fn one_of_each() -> Vec<Hint> {
         Hint::Presence { user: user.clone(), online: true, version: 0 },
         Hint::Presence { user: user.clone(), online: false, version: u64::MAX },
         Hint::Became { conv, place, user, head: Seq(8) },
+        Hint::Doubt,
     ]
 }
 
@@ -131,3 +136,5 @@ macro_rules! conformance_suite {
 conformance_suite!(local, Some(LocalFactory));
 conformance_suite!(redis_server, RedisFactory::redis());
 conformance_suite!(valkey_server, RedisFactory::valkey());
+conformance_suite!(kafka_one_broker, KafkaFactory::shared(1));
+conformance_suite!(kafka_three_brokers, KafkaFactory::shared(3));

@@ -1,15 +1,22 @@
 //! How a stored message becomes known to the other nodes: the contract of every bus, and the buses.
 
+mod backlog;
 #[cfg(test)]
 mod conformance;
+pub mod kafka;
 pub mod local;
+mod parts;
 pub mod redis;
+mod stages;
 mod wire;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+pub use parts::{Concerned, Parts};
+pub use stages::{Stage, wall_clock_us};
 
 use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, Seq, SessionId, UserName};
 
@@ -22,6 +29,9 @@ use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, Seq, SessionId
 /// **Blocking.** [`publish`](Distribution::publish) never blocks and never fails a send. A hint that
 /// cannot be taken is dropped, counted, and its conversation remembered, so that its newest `seq` is
 /// published when the bus is back.
+///
+/// **Away.** While a node cannot hear the bus, or a part of it, it tells [`gap`](HintSink::gap) of what is concerned at least once a
+/// second, and once more when it hears again: streams go on by reading the engine.
 #[async_trait]
 pub trait Distribution: Send + Sync + 'static {
     /// The bus's name as users configure it: `LOCAL`, `REDIS`, `KAFKA`.
@@ -34,6 +44,13 @@ pub trait Distribution: Send + Sync + 'static {
 
     /// Tells all nodes. Order between calls is not kept.
     fn publish(&self, hint: Hint);
+
+    /// A conversation was opened here that was not open: its hints are of use from now on. What the bus cannot bring at once it tells by
+    /// [`gap`](HintSink::gap). Must not block.
+    fn opened(&self, _conv: ConvId) {}
+
+    /// It was closed by the last who had it open. As many calls as of [`opened`](Distribution::opened), each after its own.
+    fn closed(&self, _conv: ConvId) {}
 
     /// Tells what is still queued, if that is soon done, and ends the work behind the bus. Hints published afterwards may be lost.
     async fn close(&self) {}
@@ -49,9 +66,10 @@ pub trait HintSink: Send + Sync + 'static {
     /// Takes one hint; must not block.
     fn deliver(&self, hint: Hint);
 
-    /// Hints may have been missed until now: the bus was away, or somebody could not tell what was stored. What is open must be
-    /// compared with the engine. Must not block; calls that come close together may be answered as one.
-    fn gap(&self);
+    /// Hints may have been missed until now: the bus was away, or somebody could not tell what was stored. What is open of
+    /// the concerned conversations must be compared with the engine. Must not block; calls that come close together may be
+    /// answered as one.
+    fn gap(&self, concerned: Concerned);
 }
 
 /// Something that the engine or a registry already holds.
@@ -103,6 +121,8 @@ pub enum Hint {
         /// Its newest number.
         head: Seq,
     },
+    /// A node ended, perhaps between storing and telling: what is open must be compared with the engine.
+    Doubt,
 }
 
 /// A stored message, for those who have its conversation open.
@@ -120,4 +140,7 @@ pub struct MessageHint {
     pub message: Arc<Message>,
     /// Users that the conversation became theirs by this message.
     pub became: Vec<UserName>,
+    /// When it was durable, by the wall clock of its node, µs since 1970: another node tells from it how long the hint travelled. 0: unknown.
+    #[serde(default)]
+    pub stored_us: u64,
 }

@@ -63,6 +63,14 @@ impl Distribution for FaultyDistribution {
         self.bus.close().await;
     }
 
+    fn opened(&self, conv: ConvId) {
+        self.bus.opened(conv);
+    }
+
+    fn closed(&self, conv: ConvId) {
+        self.bus.closed(conv);
+    }
+
     fn publish(&self, hint: Hint) {
         let Hint::Message(mut hint) = hint else { return self.bus.publish(hint) };
         let another = self.of_another(hint.conv, &hint.message);

@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::pushes::Pushes;
 use super::{Fault, FaultyDistribution};
 use crate::distribution::{
-    Distribution as _, Hint, HintSink, MessageHint, local::LocalDistribution,
+    Concerned, Distribution as _, Hint, HintSink, MessageHint, local::LocalDistribution,
 };
 use crate::model::{
     ChannelName, Cid, ConvId, Epoch, Message, MessageType, NodeId, Place, Seq, SessionId, UserName,
@@ -56,7 +56,7 @@ impl HintSink for Heard {
         self.0.lock().unwrap().push(heard);
     }
 
-    fn gap(&self) {}
+    fn gap(&self, _: Concerned) {}
 }
 
 #[rstest]
@@ -80,6 +80,7 @@ async fn hints_are_doubled_delayed_and_misrouted(
             node: NodeId::generate(),
             message: message(seq, &format!("{name}{seq}")),
             became: Vec::new(),
+            stored_us: 0,
         }));
     }
     tokio::time::sleep(Duration::from_millis(400)).await;

@@ -173,6 +173,10 @@ async fn users_of_a_killed_node_go_within_its_lease_and_are_told_once(factory: i
         let told: Vec<bool> = heard.iter().flat_map(|heard| heard.of(&who)).collect();
         assert_eq!(told, [false], "{who} once, by one of the two");
     }
+    assert!(
+        heard.iter().any(|heard| heard.ends() > 0),
+        "what the node stored last may not be told"
+    );
     assert!(third.registry.online(&stays).await);
     assert!(heard.iter().all(|heard| !heard.of(&stays).contains(&false)));
 }

@@ -66,6 +66,10 @@ pub struct StartError(pub String);
 pub trait PresenceSink: Send + Sync + 'static {
     /// Takes one change, for all nodes; must not block.
     fn changed(&self, change: Change);
+
+    /// The lease of some node ended without a goodbye: it may have stored a message that it did not tell. Told by one node or
+    /// more, for all nodes; must not block.
+    fn node_ended(&self);
 }
 
 /// A user came or went.

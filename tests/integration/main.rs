@@ -14,6 +14,8 @@ mod compose;
 mod conversation;
 mod faults;
 mod init_env;
+mod kafka_bus;
+mod kafka_nemesis;
 mod limits;
 #[cfg(feature = "faults")]
 mod mutants;

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::distribution::local::LocalDistribution;
 use crate::distribution::redis::{RedisDistribution, RedisSettings};
-use crate::distribution::{Distribution, Hint, HintSink, MessageHint};
-use crate::model::{ChannelName, Cid, Epoch, Message, MessageType, NodeId, Place, Seq, UserName};
+use crate::distribution::{Concerned, Distribution, Hint, HintSink, MessageHint};
+use crate::model::{
+    ChannelName, Cid, ConvId, Epoch, Message, MessageType, NodeId, Place, Seq, UserName,
+};
 use crate::persistence::conformance::redis::{Server, program};
 use crate::services::ServiceKind;
 
@@ -69,15 +71,15 @@ impl Factory for RedisFactory {
 
 /// What one node heard.
 #[derive(Default)]
-pub struct Heard(Mutex<(Vec<Hint>, usize)>);
+pub struct Heard(Mutex<(Vec<Hint>, Vec<Concerned>)>);
 
 impl HintSink for Heard {
     fn deliver(&self, hint: Hint) {
         self.0.lock().unwrap().0.push(hint);
     }
 
-    fn gap(&self) {
-        self.0.lock().unwrap().1 += 1;
+    fn gap(&self, concerned: Concerned) {
+        self.0.lock().unwrap().1.push(concerned);
     }
 }
 
@@ -92,25 +94,29 @@ impl Heard {
         }
     }
 
-    /// Waits for a gap; how long it took.
-    pub async fn until_gap(&self) -> Duration {
-        let started = Instant::now();
-        while self.gaps() == 0 {
-            assert!(started.elapsed() < PATIENCE, "no gap was told");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        started.elapsed()
-    }
-
     /// How often a gap was told.
     pub fn gaps(&self) -> usize {
-        self.0.lock().unwrap().1
+        self.0.lock().unwrap().1.len()
+    }
+
+    /// How often a gap of this conversation was told.
+    pub fn gaps_of(&self, conv: ConvId) -> usize {
+        self.0.lock().unwrap().1.iter().filter(|concerned| concerned.contain(conv)).count()
     }
 
     /// The numbers of messages, in the order of their coming.
     pub fn numbers(&self) -> Vec<u64> {
         let number = |hint: &Hint| match hint {
             Hint::Message(hint) => Some(hint.message.seq.0),
+            _ => None,
+        };
+        self.0.lock().unwrap().0.iter().filter_map(number).collect()
+    }
+
+    /// The numbers of messages of one conversation.
+    pub fn numbers_of(&self, conv: ConvId) -> Vec<u64> {
+        let number = |hint: &Hint| match hint {
+            Hint::Message(hint) if hint.conv == conv => Some(hint.message.seq.0),
             _ => None,
         };
         self.0.lock().unwrap().0.iter().filter_map(number).collect()
@@ -151,5 +157,6 @@ pub fn message(place: &Arc<Place>, seq: u64, content: &str) -> Hint {
             late: seq.is_multiple_of(2),
         }),
         became: vec![ann],
+        stored_us: 1,
     })
 }

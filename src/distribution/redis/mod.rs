@@ -13,7 +13,6 @@
 //! **One server**, or a primary with replicas. A cluster takes `PUBLISH` at any node and repeats it to all; there
 //! sharded pub/sub (`SPUBLISH` to a few channels by hash of the conversation) would spare it that.
 
-mod backlog;
 mod dialer;
 mod publisher;
 mod subscriber;

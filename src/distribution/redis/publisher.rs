@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::backlog::{Backlog, Told};
 use super::dialer::{Dialer, REDIAL_PAUSE};
-use crate::distribution::Hint;
+use crate::distribution::backlog::{Backlog, Told};
 use crate::distribution::wire::{Note, encode};
+use crate::distribution::{Hint, Stage};
 use crate::model::NodeId;
 use crate::redis_link::in_time;
 
@@ -47,6 +47,8 @@ struct Shared {
 struct Queued {
     bytes: Vec<u8>,
     told: Option<Told>,
+    /// When its message was durable; 0: it is none.
+    stored_us: u64,
 }
 
 impl Publisher {
@@ -76,7 +78,8 @@ impl Publisher {
             return self.shared.lose(told);
         };
         self.shared.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        permit.send(Queued { bytes, told });
+        let stored_us = if let Hint::Message(hint) = hint { hint.stored_us } else { 0 };
+        permit.send(Queued { bytes, told, stored_us });
     }
 }
 
@@ -165,10 +168,11 @@ impl Worker {
             pipe.cmd("PUBLISH").arg(&self.dialer.channel).arg(&queued.bytes).ignore();
         }
         let sent = in_time(SENT_TIME, pipe.exec_async(connection)).await;
-        if sent.is_err() {
-            // Perhaps told, perhaps not: telling it again does no harm.
-            for queued in batch {
-                self.shared.lose(queued.told);
+        for queued in batch {
+            match sent {
+                Ok(()) => Stage::Told.record_since(queued.stored_us),
+                // Perhaps told, perhaps not: telling it again does no harm.
+                Err(_) => self.shared.lose(queued.told),
             }
         }
         sent

@@ -1,5 +1,6 @@
 //! The subscription: hears what other nodes publish, and notices when it does not hear.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,16 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dialer::{Dialer, REDIAL_PAUSE};
-use crate::distribution::HintSink;
 use crate::distribution::wire::{Heard, Note, decode};
+use crate::distribution::{Concerned, HintSink};
 use crate::model::NodeId;
 
 /// Time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(1);
 /// A heartbeat without an answer for this long ends the connection.
 const BEAT_TIME: Duration = Duration::from_secs(2);
+/// While nothing is heard, a gap is told this often.
+const GAP_BEAT: Duration = Duration::from_millis(500);
 /// How long a start waits for the server.
 const START_TIME: Duration = Duration::from_secs(10);
 
@@ -73,17 +76,35 @@ impl Subscriber {
             let reason = watch(&mut subscription).await;
             tracing::warn!(%reason, "redis: the subscription to the bus is down");
             // Its connection may still bring something: no harm, hints may come twice.
-            subscription = loop {
-                match self.subscribe().await {
-                    Ok(subscription) => break subscription,
-                    Err(error) => {
-                        tracing::debug!(%error, "redis: the bus cannot be subscribed to");
-                        sleep(REDIAL_PAUSE).await;
-                    }
-                }
+            subscription = tokio::select! {
+                // Boxed: it holds a whole connection.
+                subscription = Box::pin(self.subscribe_again()) => subscription,
+                never = self.tell_gaps() => match never {},
             };
             tracing::info!("redis: subscribed to the bus again");
-            self.sink.gap();
+            self.sink.gap(Concerned::All);
+        }
+    }
+}
+
+impl Subscriber {
+    async fn subscribe_again(&self) -> Subscription {
+        loop {
+            match self.subscribe().await {
+                Ok(subscription) => return subscription,
+                Err(error) => {
+                    tracing::debug!(%error, "redis: the bus cannot be subscribed to");
+                    sleep(REDIAL_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// While nothing is heard, the engine is asked.
+    async fn tell_gaps(&self) -> Infallible {
+        loop {
+            self.sink.gap(Concerned::All);
+            sleep(GAP_BEAT).await;
         }
     }
 }
@@ -112,12 +133,12 @@ fn take(node: &NodeId, sink: &dyn HintSink, data: &[Value]) {
         Heard::Own => {}
         Heard::Note(note) => match *note {
             Note::Hint(hint) => sink.deliver(hint),
-            Note::Gap => sink.gap(),
+            Note::Gap => sink.gap(Concerned::All),
         },
         // Of a node of another version: what it says is stored, so the engine has it.
         Heard::Unreadable => {
             metrics::counter!("chatctl_hints_unreadable_total").increment(1);
-            sink.gap();
+            sink.gap(Concerned::All);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use tempfile::TempDir;
 
-use super::service::{Guard, ServiceFactory, Store};
+use super::service::{Guard, ServiceFactory, Store, blocking, is_ci};
 use crate::cassandra_link::Cluster;
 use crate::config;
 use crate::persistence::Persistence;
@@ -105,22 +105,6 @@ impl Ring {
         let settings = CassandraSettings::new(self.cluster(), keyspace);
         CassandraSettings { bucket_rows, ..settings }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn is_ci() -> bool {
-    std::env::var_os("CI").is_some()
-}
-
-/// In a thread and a runtime of its own, because a runtime may be at work in this one.
-fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    std::thread::scope(|scope| {
-        let run = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(work)
-        };
-        scope.spawn(run).join().expect("it ends")
-    })
 }
 
 /// Engines over one keyspace of a shared node.

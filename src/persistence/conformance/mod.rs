@@ -27,7 +27,7 @@ mod reference;
 pub(super) mod reopen;
 mod resume;
 mod schedule;
-mod service;
+pub(crate) mod service;
 pub(super) mod subject;
 mod unread;
 

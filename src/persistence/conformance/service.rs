@@ -85,3 +85,20 @@ impl Guard {
         self.0.wait().expect("it ends");
     }
 }
+
+/// Whether what is missing is a failure.
+#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// In a thread and a runtime of its own, because a runtime may be at work in this one.
+pub fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(work)
+        };
+        scope.spawn(run).join().expect("it ends")
+    })
+}

@@ -1,5 +1,6 @@
 //! What the cases work with: nodes, and what they told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -114,11 +115,15 @@ impl Factory for RedisFactory {
 
 /// What one node told.
 #[derive(Default)]
-pub struct Heard(Mutex<Vec<Change>>);
+pub struct Heard(Mutex<Vec<Change>>, AtomicUsize);
 
 impl PresenceSink for Heard {
     fn changed(&self, change: Change) {
         self.0.lock().unwrap().push(change);
+    }
+
+    fn node_ended(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -149,6 +154,11 @@ impl Heard {
         let changes = self.0.lock().unwrap();
         let of_user = changes.iter().filter(|change| change.user == *user);
         of_user.map(|change| (change.version, change.online)).max()
+    }
+
+    /// How often the end of a node was told.
+    pub fn ends(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
     }
 
     /// How many users were told to be so.

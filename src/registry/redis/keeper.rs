@@ -251,7 +251,11 @@ impl Keeper {
         self.next_beat = now + self.lease / BEATS_PER_LEASE;
         let steady = now - *self.steady_since.get_or_insert(now);
         // After an outage of the server every lease has ended: who lives has to come back first.
-        if finished > 0 || (expired > 0 && steady >= self.lease) {
+        let has_ended = expired > 0 && steady >= self.lease;
+        if has_ended && self.next_sweep.is_none() {
+            self.sink.node_ended();
+        }
+        if finished > 0 || has_ended {
             self.next_sweep.get_or_insert(now);
         }
         Ok(())

@@ -65,6 +65,7 @@ impl SharedServices {
 /// Services of one test, which may kill and pause them; ended by force when dropped.
 pub struct OwnServices {
     environment: Environment,
+    topic: String,
     _folder: tempfile::TempDir,
 }
 
@@ -72,9 +73,10 @@ impl OwnServices {
     /// Starts them on free ports in a folder of their own; `None` when the caller is to be left out.
     pub async fn start(kinds: &[ServiceKind], nodes: Nodes) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let environment =
-            Environment::open(plan(folder.path().into(), kinds, nodes), &Progress::silent()).await;
-        let own = Self { environment: environment.unwrap(), _folder: folder };
+        let plan = plan(folder.path().into(), kinds, nodes);
+        let topic = plan.provision.kafka_topic.clone();
+        let environment = Environment::open(plan, &Progress::silent()).await.unwrap();
+        let own = Self { environment, topic, _folder: folder };
         for report in own.up().await {
             if let Err(error) = report.health {
                 return leave_out(&error.to_string());
@@ -93,6 +95,18 @@ impl OwnServices {
         self.environment.services().iter().flat_map(|service| service.processes())
     }
 
+    /// The nodes of one of them.
+    pub fn nodes_of(&self, kind: ServiceKind) -> &[NodeProcess] {
+        let services = self.environment.services();
+        let found = services.iter().find(|service| service.kind() == kind);
+        found.expect("a service that was started").processes()
+    }
+
+    /// The topic of hints, of as many partitions as [`PARTITIONS`] says.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// The variables that lead to them.
     pub fn variable(&self, key: &str) -> String {
         let found = self.environment.variables().into_iter().find(|(name, _)| *name == key);
@@ -108,6 +122,9 @@ impl Drop for OwnServices {
     }
 }
 
+/// Partitions of a topic of our own.
+pub const PARTITIONS: &str = "4";
+
 /// A plan of native services in a folder, with names that no other test uses.
 pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
     let nowhere =
@@ -122,7 +139,7 @@ pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
         ports: Ports::FreshFirst,
         provision: Provision {
             kafka_topic: unique("hints"),
-            kafka_partitions: 4,
+            kafka_partitions: PARTITIONS.parse().unwrap(),
             cassandra_keyspace: unique("k").replace('-', "_"),
             cassandra_replication: u32::try_from(nodes.count()).unwrap(),
             cassandra_schema: &[],

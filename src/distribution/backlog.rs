@@ -1,11 +1,11 @@
-//! What could not be published: per conversation the highest number, to be told when the server is back.
+//! What could not be published: per conversation the highest number, to be told when the bus is back.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::distribution::wire::Note;
-use crate::distribution::{Hint, MessageHint};
+use super::wire::Note;
+use super::{Hint, MessageHint};
 use crate::model::{ConvId, Epoch, Place, Seq};
 
 /// Conversations that are kept in mind; beyond, all nodes compare everything with the engine.
@@ -36,7 +36,7 @@ impl Told {
                 epoch: epoch.clone(),
                 head: *head,
             }),
-            Hint::Acked { .. } | Hint::Presence { .. } | Hint::Became { .. } => None,
+            Hint::Acked { .. } | Hint::Presence { .. } | Hint::Became { .. } | Hint::Doubt => None,
         }
     }
 }

@@ -1,0 +1,56 @@
+//! What every client of the brokers is told, and its complaints.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+
+/// How often the library tells of itself.
+const LOOK_MS: &str = "500";
+
+/// The settings that reading and writing have in common. A broker that is silent for three seconds is given up; one that is
+/// away is looked for twice a second.
+pub fn config(brokers: &[String]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", brokers.join(","))
+        .set("client.id", "chatctl")
+        .set("socket.timeout.ms", "3000")
+        .set("socket.connection.setup.timeout.ms", "2000")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "500")
+        // Who leads a partition, and how many there are, is known within seconds also when nothing fails.
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        // A topic that is there at the start and then is not was taken away.
+        .set("topic.metadata.propagation.max.ms", "1000")
+        .set("allow.auto.create.topics", "false")
+        .set("statistics.interval.ms", LOOK_MS);
+    config
+}
+
+/// Counts the requests that one client sends to the brokers.
+#[derive(Default)]
+pub struct Requests(AtomicU64);
+
+impl Requests {
+    /// Takes the client's own sum; it may fall, when a broker is forgotten.
+    pub fn count(&self, statistics: &Statistics, client: &'static str) {
+        let sent = u64::try_from(statistics.tx).unwrap_or(0);
+        let before = self.0.swap(sent, Ordering::Relaxed);
+        metrics::counter!("chatctl_kafka_requests_total", "client" => client)
+            .increment(sent.saturating_sub(before));
+    }
+}
+
+/// What the library writes into its log.
+pub fn log(facility: &str, message: &str) {
+    tracing::debug!(facility, message, "kafka");
+}
+
+/// What went wrong with the client as a whole.
+pub fn complain(error: &KafkaError, reason: &str) {
+    tracing::debug!(%error, reason, "kafka");
+}

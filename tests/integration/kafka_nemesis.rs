@@ -1,0 +1,124 @@
+//! Three servers over Kafka, judged while their brokers are killed and started again, one after the other.
+//!
+//! Short here; `make soak` runs the same code over a million deliveries.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use chatctl::services::{Nodes, ServiceKind};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::services::{OwnServices, PARTITIONS};
+use crate::support::{BINARY, scale, unique};
+
+/// Between two kills.
+const KILL_EVERY: Duration = Duration::from_secs(20);
+/// How long a killed broker is left alone before it is started again.
+const DOWN: Duration = Duration::from_secs(3);
+/// Also while the bus is away: the engine is asked.
+const DELIVERED_MAX: Duration = Duration::from_secs(6);
+const DELIVERED_P99_MAX: Duration = Duration::from_secs(1);
+
+/// Runs `chatctl <arguments> --nodes 3 --json` on engines of its own, and kills brokers until it ends. What it printed, and how many
+/// were killed; `None` where services cannot be had.
+async fn while_brokers_are_killed(nodes: Nodes, arguments: &[&str]) -> Option<(Value, usize)> {
+    let kinds = [ServiceKind::Redis, ServiceKind::Kafka];
+    let own = OwnServices::start(&kinds, nodes).await?;
+    let out = tempfile::tempdir().unwrap();
+    let child = tokio::process::Command::new(BINARY)
+        .args(arguments)
+        .args(["--nodes", "3", "--json", "--out"])
+        .arg(out.path())
+        .env("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS")
+        .env("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA")
+        .env("WS_CONN_PERSISTENCE_ENGINE", "REDIS")
+        .env("REDIS_URL", own.variable("REDIS_URL"))
+        .env("KAFKA_BROKERS", own.variable("KAFKA_BROKERS"))
+        .env("CHATCTL_KAFKA_TOPIC", own.topic())
+        .env("CHATCTL_KAFKA_PARTITIONS", PARTITIONS)
+        .env("CHATCTL_REDIS_PREFIX", unique("nemesis:"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut kills = 0;
+    let nemesis = async {
+        let begun = Instant::now();
+        loop {
+            // The first one early: short runs are to see one, too.
+            let at = KILL_EVERY * u32::try_from(kills).unwrap() + KILL_EVERY / 4;
+            tokio::time::sleep(at.saturating_sub(begun.elapsed())).await;
+            let brokers = own.nodes_of(ServiceKind::Kafka);
+            brokers[kills % brokers.len()].signal(Signal::KILL).unwrap();
+            kills += 1;
+            tokio::time::sleep(DOWN).await;
+            for report in own.up().await {
+                report.health.unwrap();
+            }
+        }
+    };
+    let output = tokio::select! {
+        output = child.wait_with_output() => output.unwrap(),
+        () = nemesis => unreachable!("it goes on until the run ends"),
+    };
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stdout));
+    Some((serde_json::from_slice(&output.stdout).unwrap(), kills))
+}
+
+async fn no_delivery_is_missed(nodes: Nodes) {
+    // A message is delivered once to the peer and once to its sender.
+    let deliveries = scale("CHATCTL_TEST_DELIVERIES", 60_000);
+    let clients = 20;
+    let messages = (deliveries / clients).max(1).to_string();
+    let arguments = ["bench", "paired-clients", "--clients", "20", "--messages", &messages];
+    let Some((report, kills)) = while_brokers_are_killed(nodes, &arguments).await else { return };
+    assert_eq!(report["verdict"], "pass", "{}", report["correctness"]);
+    let delivery = &report["latencies"]["delivery"];
+    let at_most = |key: &str, max: Duration| {
+        let us = delivery[key].as_f64().unwrap();
+        assert!(us <= max.as_secs_f64() * 1e6, "{key} {us} µs");
+    };
+    println!(
+        "{} deliveries, {kills} kills of {} brokers: p50 {} p99 {} max {} µs; writes max {} µs; repaired {} messages; positions lost {}; {}",
+        delivery["count"],
+        nodes.count(),
+        delivery["p50_us"],
+        delivery["p99_us"],
+        delivery["max_us"],
+        report["latencies"]["write"]["max_us"],
+        report["server_counters"]["chatctl_repaired_messages_total"],
+        report["server_counters"]["chatctl_kafka_positions_lost_total"],
+        report["figures"]
+    );
+    assert!(kills > 0, "nothing was killed");
+    at_most("max_us", DELIVERED_MAX);
+    // A short run is mostly kills.
+    if deliveries >= 1_000_000 {
+        at_most("p99_us", DELIVERED_P99_MAX);
+    }
+}
+
+#[tokio::test]
+async fn no_delivery_is_missed_while_one_of_three_brokers_is_killed_again_and_again() {
+    no_delivery_is_missed(Nodes::Three).await;
+}
+
+#[tokio::test]
+async fn no_delivery_is_missed_while_the_only_broker_is_killed_again_and_again() {
+    no_delivery_is_missed(Nodes::One).await;
+}
+
+#[tokio::test]
+async fn three_servers_are_valid_while_brokers_are_killed() {
+    let messages = scale("CHATCTL_TEST_VALIDITY_MESSAGES", 300).to_string();
+    let arguments = ["check", "validity", "--clients", "12", "--messages", &messages];
+    let Some((verdict, kills)) = while_brokers_are_killed(Nodes::Three, &arguments).await else {
+        return;
+    };
+    assert_eq!(verdict["outcome"], "valid", "{verdict}");
+    println!("valid with {kills} kills of brokers");
+}
