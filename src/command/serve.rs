@@ -420,10 +420,14 @@ fn raise_file_limit() -> Option<u64> {
     }
 }
 
+/// A library's advice on settings that are chosen on purpose, again with every session.
+const QUIETER: &str = "scylla=error";
+
 /// Logs go to stderr: stdout holds one line and nothing else.
 fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<()> {
+    // What is set comes last and wins.
     let filter = EnvFilter::builder()
-        .parse(&config.log)
+        .parse(format!("{QUIETER},{}", config.log))
         .map_err(|error| anyhow!("{}: {error}", Config::refuse(sources, "CHATCTL_LOG")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
