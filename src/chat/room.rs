@@ -267,8 +267,7 @@ impl Room {
 
     /// Whether something is missing for certain.
     pub fn is_missing(&self) -> bool {
-        let state = self.state();
-        state.stream.as_ref().is_some_and(|stream| state.highest_heard > stream.head)
+        self.state().is_missing()
     }
 
     /// What is missing; `None` when nothing is, and the next gap asks anew. A doubt is settled by this: whoever takes it
@@ -276,7 +275,7 @@ impl Room {
     pub fn missing_after(&self) -> Option<Missing> {
         let mut state = self.state();
         let missing = state.stream.as_ref().and_then(|stream| {
-            let is_known = state.highest_heard > stream.head;
+            let is_known = state.is_missing();
             let (epoch, after) = (stream.epoch.clone(), stream.head);
             (is_known || state.in_doubt).then_some(Missing { epoch, after, is_known })
         });
@@ -424,12 +423,14 @@ impl State {
         }
     }
 
+    /// More was heard of than was fanned out.
+    fn is_missing(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| self.highest_heard > stream.head)
+    }
+
     fn need_fill(&mut self) -> Need {
-        let missing = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| self.in_doubt || self.highest_heard > stream.head);
-        if missing && !self.filling {
+        let doubts = self.in_doubt && self.stream.is_some();
+        if (doubts || self.is_missing()) && !self.filling {
             self.filling = true;
             return Need::Fill;
         }

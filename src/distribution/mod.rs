@@ -125,6 +125,13 @@ pub enum Hint {
     Doubt,
 }
 
+impl Hint {
+    /// When its message was durable, as [`MessageHint::stored_us`]; 0: it is of none.
+    fn stored_us(&self) -> u64 {
+        if let Self::Message(hint) = self { hint.stored_us } else { 0 }
+    }
+}
+
 /// A stored message, for those who have its conversation open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageHint {

@@ -1,5 +1,6 @@
 //! Who is connected: the contract of every registry, and the registries.
 
+mod background;
 #[cfg(test)]
 mod conformance;
 pub mod local;

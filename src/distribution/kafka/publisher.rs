@@ -66,6 +66,16 @@ enum Tells {
     Nothing,
 }
 
+impl Tells {
+    fn of(hint: &Hint) -> Self {
+        match (hint, Told::of(hint)) {
+            (_, Some(told)) => Self::Head(told),
+            (Hint::Doubt, None) => Self::Gap,
+            (_, None) => Self::Nothing,
+        }
+    }
+}
+
 struct Context {
     shared: Arc<Shared>,
     requests: Requests,
@@ -150,16 +160,12 @@ impl Publisher {
 
     /// Queues a hint, or keeps in mind what it told. Does not wait.
     pub fn publish(&self, hint: Hint) {
-        let tells = match (&hint, Told::of(&hint)) {
-            (_, Some(told)) => Tells::Head(told),
-            (Hint::Doubt, None) => Tells::Gap,
-            (_, None) => Tells::Nothing,
-        };
+        let tells = Tells::of(&hint);
         let conv = conv_of(&hint);
         if let (Some(mentions), Hint::Message(message)) = (&self.mentions, &hint) {
             self.mention(mentions, message);
         }
-        let stored_us = if let Hint::Message(hint) = &hint { hint.stored_us } else { 0 };
+        let stored_us = hint.stored_us();
         self.send(&Note::Hint(hint), conv, Record { tells, is_retold: false, stored_us });
     }
 
@@ -234,12 +240,8 @@ impl Publisher {
         for note in notes {
             match &note {
                 Note::Hint(hint) => {
-                    let tells = Told::of(hint).map_or(Tells::Nothing, Tells::Head);
-                    self.send(
-                        &note,
-                        conv_of(hint),
-                        Record { tells, is_retold: true, stored_us: 0 },
-                    );
+                    let record = Record { tells: Tells::of(hint), is_retold: true, stored_us: 0 };
+                    self.send(&note, conv_of(hint), record);
                 }
                 Note::Gap => {
                     // Nodes need not read every part.
@@ -275,10 +277,11 @@ impl Publisher {
     /// Waits until all is told, what had to wait too, no longer than `limit`. Blocks.
     pub fn finish(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if let Err(error) = producer.flush(left) {
+            // Locked for this statement only: telling again locks it too, and a replacement may wait in between.
+            let flushed = self.producer.read().unwrap_or_else(PoisonError::into_inner).flush(left);
+            if let Err(error) = flushed {
                 tracing::debug!(%error, "kafka: not everything was told at the end");
                 return;
             }

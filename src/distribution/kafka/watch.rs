@@ -110,24 +110,19 @@ impl Watch {
                 "kafka: the topic has another count of partitions than CHATCTL_KAFKA_PARTITIONS; those beyond are not used, hints of missing ones are replaced by reading"
             );
         }
-        let is_heard = |part: &u32| {
-            let number = i32::try_from(*part).unwrap_or(i32::MAX);
-            let partition = known.and_then(|known| known.get(&number));
-            partition.is_some_and(|partition| is_read(partition, statistics))
-        };
+        let of = |part: u32| known.and_then(|known| known.get(&i32::try_from(part).ok()?));
+        let is_heard = |part: u32| of(part).is_some_and(|partition| is_read(partition, statistics));
         let now = Instant::now();
         let is_new = |since: &Instant| now.saturating_duration_since(*since) < BEGINNING;
         let unheard: BTreeSet<u32> = state
             .read
             .iter()
-            .filter(|(part, since)| !is_new(since) && !is_heard(part))
+            .filter(|(part, since)| !is_new(since) && !is_heard(**part))
             .map(|(part, _)| *part)
             .collect();
         let was_quiet = state.unheard.is_empty();
         let is_stopped = |part: &&u32| {
-            let number = i32::try_from(**part).unwrap_or(i32::MAX);
-            let partition = known.and_then(|known| known.get(&number));
-            partition.is_some_and(|partition| partition.unknown || partition.fetch_state == "none")
+            of(**part).is_some_and(|partition| partition.unknown || partition.fetch_state == "none")
         };
         state.stopped.extend(unheard.iter().filter(is_stopped));
         if !state.stopped.is_empty() {

@@ -78,8 +78,7 @@ impl Publisher {
             return self.shared.lose(told);
         };
         self.shared.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        let stored_us = if let Hint::Message(hint) = hint { hint.stored_us } else { 0 };
-        permit.send(Queued { bytes, told, stored_us });
+        permit.send(Queued { bytes, told, stored_us: hint.stored_us() });
     }
 }
 

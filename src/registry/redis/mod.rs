@@ -25,18 +25,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Client, ProtocolVersion};
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+#[cfg(test)]
+use tokio_util::sync::CancellationToken;
 
 use self::keeper::{Keeper, Shared};
 use self::scripts::{Keys, SCRIPTS};
 use self::table::Next;
+use super::background::Background;
 use super::{Change, PresenceSink, Registry, StartError, WAIT_MAX};
 use crate::model::{NodeId, SessionId, UserName};
 use crate::redis_link;
-
-/// What is still to be told at a close gets this long.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// What the registry can be told.
 #[derive(Clone)]
@@ -60,12 +58,7 @@ pub struct RedisRegistry {
     keys: Keys,
     shared: Arc<Shared>,
     sink: OnceLock<Arc<dyn PresenceSink>>,
-    tasks: TaskTracker,
-    /// Ends the work once everything is told.
-    closing: CancellationToken,
-    /// Ends the work where nobody calls `close`.
-    stop: CancellationToken,
-    _guard: DropGuard,
+    work: Background,
 }
 
 impl RedisRegistry {
@@ -75,24 +68,20 @@ impl RedisRegistry {
             redis_link::client(&settings.url, ProtocolVersion::RESP2).map_err(|error| {
                 StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
             })?;
-        let stop = CancellationToken::new();
         Ok(Self {
             client,
             keys: Keys::new(&settings.prefix),
             settings,
             shared: Arc::default(),
             sink: OnceLock::new(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            _guard: stop.clone().drop_guard(),
-            stop,
+            work: Background::default(),
         })
     }
 
     /// Ends the work as a kill would.
     #[cfg(test)]
     pub fn stopper(&self) -> CancellationToken {
-        self.stop.clone()
+        self.work.stopper()
     }
 
     fn guess(&self, user: &UserName, online: bool) {
@@ -135,11 +124,7 @@ impl Registry for RedisRegistry {
         let first = keeper.start().await.map_err(|reason| {
             StartError(format!("the server of REDIS_URL does not answer as it should: {reason}"))
         })?;
-        let (stop, closing) = (self.stop.clone(), self.closing.clone());
-        self.tasks.spawn(async move {
-            // Boxed: it holds a whole connection.
-            stop.run_until_cancelled(Box::pin(keeper.run(first, closing))).await;
-        });
+        self.work.spawn(|closing| keeper.run(first, closing));
         Ok(())
     }
 
@@ -177,11 +162,6 @@ impl Registry for RedisRegistry {
     }
 
     async fn close(&self) {
-        self.closing.cancel();
-        self.tasks.close();
-        if timeout(CLOSE_TIME, self.tasks.wait()).await.is_err() {
-            self.stop.cancel();
-            self.tasks.wait().await;
-        }
+        self.work.close().await;
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::lease::{BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
+use super::lease::{self, BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
 use super::{ClaimError, Company};
 use crate::cassandra_link::{self, Cluster, was_applied};
 use crate::clock;
@@ -161,10 +161,7 @@ impl Tenant for CassandraTenant {
                 }
                 Ok(Ok(Looked::Taken(holder))) => {
                     let reason = if holder.name == self.settings.name {
-                        format!(
-                            "node {} was started again while this start of it was running; give each node its own CHATCTL_NODE",
-                            self.settings.name
-                        )
+                        lease::started_again(&self.settings.name)
                     } else {
                         let ClaimError(reason) = self.refusal(&holder);
                         format!("another node came in after a pause: {reason}")
@@ -197,15 +194,7 @@ impl CassandraTenant {
             "at CASSANDRA_HOSTS={} in CASSANDRA_KEYSPACE={keyspace}",
             cluster.hosts.join(",")
         );
-        let Entry { name, because, .. } = holder;
-        ClaimError(match company {
-            Company::Nobody(own) => format!(
-                "with {own} only one node can run, and node {name} runs {place}; stop it, or set on every node what stands for many nodes instead of {own}"
-            ),
-            Company::Many => format!(
-                "node {name} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
-            ),
-        })
+        lease::refusal(company, &holder.name, &place, &holder.because)
     }
 
     /// Takes or keeps this node's place, unless somebody is in the way who is not `over`.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
-use super::{ClaimError, Tenancy};
+use super::{ClaimError, Company, Tenancy};
+use crate::registry::background::Background;
 
 /// Beats in the time of a lease: some may be lost.
 pub const BEATS_PER_LEASE: u32 = 5;
@@ -17,8 +16,25 @@ pub const BEATS_PER_LEASE: u32 = 5;
 pub const START_TIME: Duration = Duration::from_secs(10);
 /// Time between two looks at a node that may be over.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(200);
-/// How long a goodbye may take.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// Why a node may not run beside `holder`, which runs at `place` and, where it must be alone, is so for `because`.
+pub fn refusal(company: &Company, holder: &str, place: &str, because: &str) -> ClaimError {
+    ClaimError(match company {
+        Company::Nobody(own) => format!(
+            "with {own} only one node can run, and node {holder} runs {place}; stop it, or set on every node what stands for many nodes instead of {own}"
+        ),
+        Company::Many => format!(
+            "node {holder} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
+        ),
+    })
+}
+
+/// Why a node must end that another start of its name has replaced.
+pub fn started_again(name: &str) -> String {
+    format!(
+        "node {name} was started again while this start of it was running; give each node its own CHATCTL_NODE"
+    )
+}
 
 /// How a node comes in and stays.
 pub trait Tenant: Send + 'static {
@@ -40,23 +56,13 @@ pub trait Tenant: Send + 'static {
 /// One node's place among the tenants.
 pub struct Lease<T> {
     tenant: Mutex<Option<T>>,
-    tasks: TaskTracker,
-    closing: CancellationToken,
-    stop: CancellationToken,
-    _guard: DropGuard,
+    work: Background,
 }
 
 impl<T> Lease<T> {
     /// Of a node that has not asked yet.
     pub fn new(tenant: T) -> Self {
-        let stop = CancellationToken::new();
-        Self {
-            tenant: Mutex::new(Some(tenant)),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            _guard: stop.clone().drop_guard(),
-            stop,
-        }
+        Self { tenant: Mutex::new(Some(tenant)), work: Background::default() }
     }
 }
 
@@ -68,19 +74,11 @@ impl<T: Tenant> Tenancy for Lease<T> {
         // Boxed: it holds a whole connection.
         let link = Box::pin(tenant.come_in()).await?;
         let (lost, receiver) = oneshot::channel();
-        let (stop, closing) = (self.stop.clone(), self.closing.clone());
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(Box::pin(tenant.stay(link, closing, lost))).await;
-        });
+        self.work.spawn(|closing| tenant.stay(link, closing, lost));
         Ok(receiver)
     }
 
     async fn close(&self) {
-        self.closing.cancel();
-        self.tasks.close();
-        if timeout(CLOSE_TIME, self.tasks.wait()).await.is_err() {
-            self.stop.cancel();
-            self.tasks.wait().await;
-        }
+        self.work.close().await;
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::lease::{BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
+use super::lease::{self, BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
 use super::{ClaimError, Company};
 use crate::model::NodeId;
 use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, connect, in_time};
@@ -146,10 +146,7 @@ impl Tenant for RedisTenant {
                     self.settings.name = format!("{name}#{node}");
                 }
                 Ok(Answer::Replaced) => {
-                    let _ = lost.send(format!(
-                        "node {} was started again while this start of it was running; give each node its own CHATCTL_NODE",
-                        self.settings.name
-                    ));
+                    let _ = lost.send(lease::started_again(&self.settings.name));
                     return;
                 }
                 Ok(Answer::Taken(holder)) => {
@@ -190,15 +187,7 @@ impl RedisTenant {
     fn refusal(&self, holder: &Holder) -> ClaimError {
         let RedisSettings { company, prefix, .. } = &self.settings;
         let place = format!("at REDIS_URL under CHATCTL_REDIS_PREFIX={prefix}");
-        let Holder { node, because, .. } = holder;
-        ClaimError(match company {
-            Company::Nobody(own) => format!(
-                "with {own} only one node can run, and node {node} runs {place}; stop it, or set on every node what stands for many nodes instead of {own}"
-            ),
-            Company::Many => format!(
-                "node {node} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
-            ),
-        })
+        lease::refusal(company, &holder.node, &place, &holder.because)
     }
 
     async fn ask(
