@@ -7,29 +7,17 @@ use chatctl::services::{Nodes, ServiceKind};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::services::{OwnServices, PARTITIONS, SharedServices};
+use crate::support::services::{OwnServices, SharedServices};
 use crate::support::{Peer, Server, message, scale, unique};
 
 /// While the bus is away, messages come by reading the engine: within this.
 const DELIVERED_MAX: Duration = Duration::from_secs(6);
 
-/// Variables of a node, all on shared engines.
-fn engines<'a>(redis: &'a str, prefix: &'a str, kafka: &'a str) -> [(&'a str, &'a str); 6] {
-    [
-        ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
-        ("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA"),
-        ("WS_CONN_PERSISTENCE_ENGINE", "REDIS"),
-        ("REDIS_URL", redis),
-        ("CHATCTL_REDIS_PREFIX", prefix),
-        ("KAFKA_BROKERS", kafka),
-    ]
-}
-
 #[tokio::test]
 async fn clients_of_two_nodes_chat_over_one_topic() {
     let Some(shared) = SharedServices::find().await else { return };
     let prefix = unique("kafka:");
-    let engines = engines(shared.variable("REDIS_URL"), &prefix, shared.variable("KAFKA_BROKERS"));
+    let engines = shared.on_kafka(&prefix);
     let (one, other) = (Server::start_with(&engines).await, Server::start_with(&engines).await);
     let (ann_name, bob_name) = (unique("ann"), unique("bob"));
     let (mut ann, mut bob) = (one.connect(&ann_name).await, other.connect(&bob_name).await);
@@ -57,7 +45,7 @@ async fn clients_of_two_nodes_chat_over_one_topic() {
 async fn a_topic_that_is_not_there_is_said_with_what_to_do() {
     let Some(shared) = SharedServices::find().await else { return };
     let prefix = unique("kafka:");
-    let engines = engines(shared.variable("REDIS_URL"), &prefix, shared.variable("KAFKA_BROKERS"));
+    let engines = shared.on_kafka(&prefix);
     let elsewhere = [&engines[..], &[("CHATCTL_KAFKA_TOPIC", "elsewhere")]].concat();
     let text = Server::refused(&elsewhere).await;
     for part in ["elsewhere", "CHATCTL_KAFKA_TOPIC", "init-env"] {
@@ -69,9 +57,8 @@ async fn a_topic_that_is_not_there_is_said_with_what_to_do() {
 async fn while_the_only_broker_is_away_messages_come_all_the_same() {
     let kinds = [ServiceKind::Redis, ServiceKind::Kafka];
     let Some(own) = OwnServices::start(&kinds, Nodes::One).await else { return };
-    let (redis, kafka) = (own.variable("REDIS_URL"), own.variable("KAFKA_BROKERS"));
-    let topic = [("CHATCTL_KAFKA_TOPIC", own.topic()), ("CHATCTL_KAFKA_PARTITIONS", PARTITIONS)];
-    let engines = [&engines(&redis, "chatctl:", &kafka)[..], &topic].concat();
+    let variables = own.on_kafka();
+    let engines: Vec<_> = variables.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let (one, other) = (Server::start_with(&engines).await, Server::start_with(&engines).await);
     let channel = unique("channel");
     let mut writer = one.connect(&unique("writer")).await;
@@ -126,7 +113,7 @@ async fn the_first_message_after_an_open_comes_as_fast_as_any() {
     let pairs = scale("CHATCTL_TEST_PAIRS", 100);
     let Some(shared) = SharedServices::find().await else { return };
     let prefix = unique("kafka:");
-    let engines = engines(shared.variable("REDIS_URL"), &prefix, shared.variable("KAFKA_BROKERS"));
+    let engines = shared.on_kafka(&prefix);
     let (one, other) = (Server::start_with(&engines).await, Server::start_with(&engines).await);
     let (mut first, mut steady) = (Vec::new(), Vec::new());
     let (ann_name, bob_name) = (unique("ann"), unique("bob"));
@@ -162,7 +149,7 @@ async fn sessions_of_a_killed_node_resume_on_the_others() {
     let sessions = scale("CHATCTL_TEST_SESSIONS", 200);
     let Some(shared) = SharedServices::find().await else { return };
     let prefix = unique("kafka:");
-    let engines = engines(shared.variable("REDIS_URL"), &prefix, shared.variable("KAFKA_BROKERS"));
+    let engines = shared.on_kafka(&prefix);
     let mut doomed = Server::start_with(&engines).await;
     let others = [Server::start_with(&engines).await, Server::start_with(&engines).await];
     let channels: Vec<String> = (0..10).map(|_| unique("channel")).collect();

@@ -9,8 +9,8 @@ use chatctl::services::{Nodes, ServiceKind};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::services::{OwnServices, PARTITIONS};
-use crate::support::{BINARY, scale, unique};
+use crate::support::services::OwnServices;
+use crate::support::{BINARY, scale};
 
 /// Between two kills.
 const KILL_EVERY: Duration = Duration::from_secs(20);
@@ -30,14 +30,7 @@ async fn while_brokers_are_killed(nodes: Nodes, arguments: &[&str]) -> Option<(V
         .args(arguments)
         .args(["--nodes", "3", "--json", "--out"])
         .arg(out.path())
-        .env("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS")
-        .env("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA")
-        .env("WS_CONN_PERSISTENCE_ENGINE", "REDIS")
-        .env("REDIS_URL", own.variable("REDIS_URL"))
-        .env("KAFKA_BROKERS", own.variable("KAFKA_BROKERS"))
-        .env("CHATCTL_KAFKA_TOPIC", own.topic())
-        .env("CHATCTL_KAFKA_PARTITIONS", PARTITIONS)
-        .env("CHATCTL_REDIS_PREFIX", unique("nemesis:"))
+        .envs(own.on_kafka())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

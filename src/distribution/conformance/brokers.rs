@@ -1,21 +1,17 @@
-//! Brokers of our own: on loopback, in a folder of their own, ended with this process.
+//! Brokers of our own.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use tempfile::TempDir;
-
 use super::subject::Factory;
-use crate::config;
 use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
 use crate::model::NodeId;
-use crate::persistence::conformance::service::{Guard, blocking, is_ci};
-use crate::services::{
-    Artifacts, KafkaNode, KafkaService, NodeProcess, Progress, Provision, Service as _, free_port,
-};
+use crate::persistence::conformance::service::{Own, blocking, free_port_on};
+use crate::services::{KafkaNode, KafkaService, NodeProcess, Provision, Service as _};
 
 /// Java heap of a broker.
 const HEAP_MB: u32 = 256;
@@ -23,23 +19,27 @@ const HEAP_MB: u32 = 256;
 pub const PARTITIONS: u32 = 4;
 
 /// One broker, or three with three copies of everything.
-pub struct Brokers {
-    service: KafkaService,
-    guards: Vec<Guard>,
-    folder: TempDir,
-}
+pub struct Brokers(Own<KafkaService>);
 
 impl Brokers {
     /// Starts them. `None` where what they need is not there; an error in CI.
     pub fn start(count: u8) -> Option<Self> {
-        match blocking(Self::try_start(count)) {
-            Ok(brokers) => Some(brokers),
-            Err(reason) => {
-                assert!(!is_ci(), "kafka: {reason}");
-                eprintln!("LEFT OUT: everything on kafka, for {reason}");
-                None
+        let make = |folder: &Path, artifacts| {
+            let mut ports = BTreeSet::new();
+            // A port that was found free and is not taken yet may be found again.
+            while ports.len() < 2 * usize::from(count) {
+                ports.insert(free_port_on(&[Ipv4Addr::LOCALHOST.into()])?);
             }
-        }
+            let ports: Vec<u16> = ports.into_iter().collect();
+            let node = |pair: &[u16]| KafkaNode { port: pair[0], controller_port: pair[1] };
+            Ok(KafkaService::native(crate::services::KafkaSettings {
+                folder: folder.to_owned(),
+                artifacts,
+                nodes: ports.chunks(2).map(node).collect(),
+                heap_mb: HEAP_MB,
+            }))
+        };
+        Own::start("kafka", make).map(Self)
     }
 
     /// Those that all cases share that break nothing.
@@ -50,44 +50,14 @@ impl Brokers {
         shared.get_or_init(|| Self::start(count)).as_ref()
     }
 
-    async fn try_start(count: u8) -> Result<Self, String> {
-        let cache = config::cache_folder().ok_or("there is no home folder to keep programs in")?;
-        let folder = TempDir::with_prefix("chatctl-kafka").map_err(|error| error.to_string())?;
-        let port =
-            || free_port(&[Ipv4Addr::LOCALHOST.into()], None).map_err(|error| error.to_string());
-        let mut ports = BTreeSet::new();
-        // A port that was found free and is not taken yet may be found again.
-        while ports.len() < 2 * usize::from(count) {
-            ports.insert(port()?);
-        }
-        let ports: Vec<u16> = ports.into_iter().collect();
-        let node = |pair: &[u16]| KafkaNode { port: pair[0], controller_port: pair[1] };
-        let service = KafkaService::native(crate::services::KafkaSettings {
-            folder: folder.path().to_owned(),
-            artifacts: Arc::new(Artifacts::new(cache)),
-            nodes: ports.chunks(2).map(node).collect(),
-            heap_mb: HEAP_MB,
-        });
-        service.prepare(&Progress::silent()).await.map_err(|error| error.to_string())?;
-        // From here on a failure is one of the brokers, not of what is installed.
-        let mut brokers = Self { service, guards: Vec::new(), folder };
-        brokers.serve().await;
-        Ok(brokers)
-    }
-
     /// Starts what does not run.
     pub async fn serve(&mut self) {
-        self.service.start(&Progress::silent()).await.expect("the brokers start");
-        // Those of brokers that were killed, among others.
-        self.guards.drain(..).for_each(Guard::forget);
-        let guard =
-            |node: &NodeProcess| Guard::new(node.running().expect("it runs"), self.folder.path());
-        self.guards = self.service.processes().iter().map(guard).collect();
+        self.0.serve().await;
     }
 
     /// Each of them.
     pub fn nodes(&self) -> &[NodeProcess] {
-        self.service.processes()
+        self.0.service().processes()
     }
 
     /// A topic that nobody else has.
@@ -95,7 +65,7 @@ impl Brokers {
         static TOPICS: AtomicU32 = AtomicU32::new(0);
         let topic = format!("hints-{}", TOPICS.fetch_add(1, Ordering::Relaxed));
         self.make(&topic, partitions).await;
-        let (brokers, reading) = (self.service.addresses(), Reading::All);
+        let (brokers, reading) = (self.0.service().addresses(), Reading::All);
         KafkaFactory { brokers, topic, partitions, reading }
     }
 
@@ -108,12 +78,12 @@ impl Brokers {
             cassandra_replication: 1,
             cassandra_schema: &[],
         };
-        self.service.provision(&provision).await.expect("the topic is made");
+        self.0.service().provision(&provision).await.expect("the topic is made");
     }
 
     /// Removes a topic.
     pub async fn delete(&self, topic: &str) {
-        self.service.delete_topic(topic).await.expect("the topic is deleted");
+        self.0.service().delete_topic(topic).await.expect("the topic is deleted");
     }
 }
 

@@ -6,7 +6,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::started;
 use super::subject::{Factory as _, Heard, RedisFactory, message, place};
-use crate::distribution::Distribution;
 use crate::distribution::redis::{RedisDistribution, RedisSettings};
 use crate::model::NodeId;
 
@@ -24,16 +23,6 @@ fn command(factory: &RedisFactory, words: &[&str]) -> redis::Value {
 fn signal(factory: &RedisFactory, signal: Signal) {
     let pid = Pid::from_raw(factory.server.pid() as i32).unwrap();
     kill_process(pid, signal).unwrap();
-}
-
-/// Publishes a number again and again until it is heard.
-async fn until_heard(bus: &dyn Distribution, heard: &Heard, seq: u64) {
-    let (begun, place) = (Instant::now(), place());
-    while heard.numbers().iter().all(|&number| number != seq) {
-        bus.publish(message(&place, seq, "x"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(begun.elapsed() < NOTICED_MAX, "nothing is heard again");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +59,7 @@ async fn publishing_to_a_paused_server_does_not_block_and_the_bus_heals() {
     signal(&factory, Signal::CONT);
     let healed = Instant::now();
     // The head may be told before the other node is back: that is what gaps are for.
-    until_heard(&*here, &heard, MANY + 1).await;
+    heard.until_told(&*here, MANY + 1, NOTICED_MAX).await;
     assert!(healed.elapsed() < NOTICED_MAX, "{:?}", healed.elapsed());
 }
 
@@ -94,7 +83,7 @@ async fn a_killed_and_restarted_server_carries_hints_again() {
     factory.server.restart();
     factory.server.wait();
     // Told before the other node was back, it is lost: that is what gaps are for.
-    until_heard(&*here, &heard, 11).await;
+    heard.until_told(&*here, 11, NOTICED_MAX).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let gaps = heard.gaps();
     tokio::time::sleep(Duration::from_secs(1)).await;

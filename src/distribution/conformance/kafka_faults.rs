@@ -10,7 +10,7 @@ use super::started;
 use super::subject::{Factory as _, Heard, message, place};
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
 use crate::distribution::parts::part_of;
-use crate::distribution::{Distribution, Hint};
+use crate::distribution::{Distribution as _, Hint};
 use crate::model::{ChannelName, ConvId, Place};
 
 /// A broker that goes away is noticed within this, and so is its return.
@@ -40,19 +40,6 @@ async fn gaps_go_on(heard: &Heard, conv: ConvId, how_long: Duration) {
     }
 }
 
-/// Publishes numbers until one is heard: what was told before the other node was back may be lost, that is what gaps are for.
-async fn until_heard(bus: &dyn Distribution, place: &Arc<Place>, heard: &Heard, first: u64) {
-    let begun = Instant::now();
-    for seq in first.. {
-        bus.publish(message(place, seq, "x"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if heard.numbers().iter().any(|&number| number >= first) {
-            return;
-        }
-        assert!(begun.elapsed() < NOTICED_MAX, "nothing is heard again");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_only_broker_is_killed_sends_go_on_and_gaps_are_told() {
     let Some(mut brokers) = Brokers::start(1) else { return };
@@ -75,7 +62,7 @@ async fn while_the_only_broker_is_killed_sends_go_on_and_gaps_are_told() {
     brokers.serve().await;
     // Without another message: the highest number is told when the broker is back.
     heard.until("what was not told", |hints| Heard::highest(hints) == MANY).await;
-    until_heard(&*here, &place, &heard, MANY + 1).await;
+    heard.until_told(&*here, MANY + 1, NOTICED_MAX).await;
     tokio::time::sleep(QUIET_AFTER).await;
     let before = heard.gaps();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -95,7 +82,7 @@ async fn a_paused_broker_is_noticed_and_so_is_its_return() {
     here.publish(message(&place, 1, "x"));
     gaps_go_on(&heard, place.conv_id(), Duration::from_secs(5)).await;
     brokers.nodes()[0].signal(Signal::CONT).unwrap();
-    until_heard(&*here, &place, &heard, 2).await;
+    heard.until_told(&*here, 2, NOTICED_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -94,6 +94,17 @@ impl Heard {
         }
     }
 
+    /// Publishes a message of [`place`] again and again until it is heard: what is told before a node is back may be lost, that is what
+    /// gaps are for.
+    pub async fn until_told(&self, bus: &dyn Distribution, seq: u64, limit: Duration) {
+        let (begun, place) = (Instant::now(), place());
+        while !self.numbers().contains(&seq) {
+            bus.publish(message(&place, seq, "x"));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(begun.elapsed() < limit, "nothing is heard again");
+        }
+    }
+
     /// How often a gap was told.
     pub fn gaps(&self) -> usize {
         self.0.lock().unwrap().1.len()

@@ -5,16 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use tempfile::TempDir;
 
-use super::service::{Guard, ServiceFactory, Store, blocking, is_ci};
+use super::service::{Own, ServiceFactory, Store, blocking, free_port_on};
 use crate::cassandra_link::Cluster;
-use crate::config;
 use crate::persistence::Persistence;
 use crate::persistence::cassandra::{CassandraSettings, SCHEMA, open};
 use crate::services::{
-    Artifacts, CassandraNode, CassandraService, CommitlogSync, NodeProcess, Progress, Provision,
-    SchemaFile, Service as _, free_port,
+    CassandraNode, CassandraService, CommitlogSync, NodeProcess, Provision, SchemaFile,
+    Service as _,
 };
 
 /// As `init-env` makes them.
@@ -23,71 +21,47 @@ const TABLES: &[SchemaFile] = &[SchemaFile { version: SCHEMA[0].0, cql: SCHEMA[0
 /// Java heap of a node.
 const HEAP_MB: u32 = 512;
 
-/// Nodes of our own: on loopback, in a folder of their own, ended with this process.
+/// Nodes of our own.
 pub struct Ring {
-    service: CassandraService,
+    own: Own<CassandraService>,
     copies: u32,
-    guards: Vec<Guard>,
-    folder: TempDir,
 }
 
 impl Ring {
     /// Starts one node or three. `None` where what they need is not there; an error in CI.
     pub fn start(nodes: u8, commitlog_sync: CommitlogSync) -> Option<Self> {
-        match blocking(Self::try_start(nodes, commitlog_sync)) {
-            Ok(ring) => Some(ring),
-            Err(reason) => {
-                assert!(!is_ci(), "cassandra: {reason}");
-                eprintln!("LEFT OUT: everything on cassandra, for {reason}");
-                None
-            }
-        }
-    }
-
-    async fn try_start(nodes: u8, commitlog_sync: CommitlogSync) -> Result<Self, String> {
         /// Rings of one process differ in their hosts.
         static RINGS: AtomicU32 = AtomicU32::new(0);
-        let cache = config::cache_folder().ok_or("there is no home folder to keep programs in")?;
-        let folder =
-            TempDir::with_prefix("chatctl-cassandra").map_err(|error| error.to_string())?;
         let ring = RINGS.fetch_add(1, Ordering::Relaxed) as u8 + 32;
         let hosts: Vec<_> = (1..=nodes).map(|node| Ipv4Addr::new(127, 0, ring, node)).collect();
         let listened: Vec<_> = hosts.iter().map(|&host| host.into()).collect();
-        let port = || free_port(&listened, None).map_err(|error| error.to_string());
-        let (cql_port, storage_port) = (port()?, port()?);
-        let node = |host| CassandraNode { host, cql_port, storage_port };
-        let service = CassandraService::native(crate::services::CassandraSettings {
-            folder: folder.path().to_owned(),
-            artifacts: Arc::new(Artifacts::new(cache)),
-            nodes: hosts.into_iter().map(node).collect(),
-            heap_mb: HEAP_MB,
-            commitlog_sync,
-        });
-        service.prepare(&Progress::silent()).await.map_err(|error| error.to_string())?;
-        // From here on a failure is one of the node, not of what is installed.
-        let mut ring = Self { service, copies: nodes.into(), guards: Vec::new(), folder };
-        ring.serve().await;
-        Ok(ring)
+        let own = Own::start("cassandra", |folder, artifacts| {
+            let (cql_port, storage_port) = (free_port_on(&listened)?, free_port_on(&listened)?);
+            let node = |host| CassandraNode { host, cql_port, storage_port };
+            Ok(CassandraService::native(crate::services::CassandraSettings {
+                folder: folder.to_owned(),
+                artifacts,
+                nodes: hosts.into_iter().map(node).collect(),
+                heap_mb: HEAP_MB,
+                commitlog_sync,
+            }))
+        })?;
+        Some(Self { own, copies: nodes.into() })
     }
 
     /// Starts what does not run.
     pub async fn serve(&mut self) {
-        self.service.start(&Progress::silent()).await.expect("the nodes start");
-        // Those of nodes that were killed, among others.
-        self.guards.drain(..).for_each(Guard::forget);
-        let guard =
-            |node: &NodeProcess| Guard::new(node.running().expect("it runs"), self.folder.path());
-        self.guards = self.service.processes().iter().map(guard).collect();
+        self.own.serve().await;
     }
 
     /// Its nodes.
     pub fn nodes(&self) -> &[NodeProcess] {
-        self.service.processes()
+        self.own.service().processes()
     }
 
     /// Where they are.
     pub fn cluster(&self) -> Cluster {
-        Cluster { hosts: self.service.addresses(), datacenter: None }
+        Cluster { hosts: self.own.service().addresses(), datacenter: None }
     }
 
     /// A keyspace that nobody else has.
@@ -101,7 +75,7 @@ impl Ring {
             cassandra_replication: self.copies,
             cassandra_schema: TABLES,
         };
-        self.service.provision(&provision).await.expect("the tables are made");
+        self.own.service().provision(&provision).await.expect("the tables are made");
         let settings = CassandraSettings::new(self.cluster(), keyspace);
         CassandraSettings { bucket_rows, ..settings }
     }

@@ -1,15 +1,19 @@
 //! Where the suite gets engines from whose store is a service: one store for a suite, any number of engines over it.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tempfile::TempDir;
 
 use super::local::LocalFactory;
 use super::subject::{Ending, Factory};
+use crate::config;
 use crate::persistence::Persistence;
 use crate::persistence::local::SyncPolicy;
+use crate::services::{Artifacts, NodeProcess, Progress, Service, free_port};
 
 /// What leads to a store.
 #[async_trait]
@@ -58,6 +62,65 @@ impl<S: Store> Factory for ServiceFactory<S> {
         drop(engine);
         self.create().await
     }
+}
+
+/// Nodes of our own: on loopback, in a folder of their own, ended with this process.
+pub struct Own<S> {
+    service: S,
+    guards: Vec<Guard>,
+    folder: TempDir,
+}
+
+impl<S: Service> Own<S> {
+    /// Starts what `make` makes in a folder. `None` where what it needs is not there; an error in CI.
+    pub fn start(
+        name: &str,
+        make: impl FnOnce(&Path, Arc<Artifacts>) -> Result<S, String> + Send,
+    ) -> Option<Self> {
+        match blocking(Self::try_start(name, make)) {
+            Ok(own) => Some(own),
+            Err(reason) => {
+                assert!(!is_ci(), "{name}: {reason}");
+                eprintln!("LEFT OUT: everything on {name}, for {reason}");
+                None
+            }
+        }
+    }
+
+    async fn try_start(
+        name: &str,
+        make: impl FnOnce(&Path, Arc<Artifacts>) -> Result<S, String> + Send,
+    ) -> Result<Self, String> {
+        let cache = config::cache_folder().ok_or("there is no home folder to keep programs in")?;
+        let folder = TempDir::with_prefix(format!("chatctl-{name}"));
+        let folder = folder.map_err(|error| error.to_string())?;
+        let service = make(folder.path(), Arc::new(Artifacts::new(cache)))?;
+        service.prepare(&Progress::silent()).await.map_err(|error| error.to_string())?;
+        // From here on a failure is one of the nodes, not of what is installed.
+        let mut own = Self { service, guards: Vec::new(), folder };
+        own.serve().await;
+        Ok(own)
+    }
+
+    /// Starts what does not run.
+    pub async fn serve(&mut self) {
+        self.service.start(&Progress::silent()).await.expect("the nodes start");
+        // Those of nodes that were killed, among others.
+        self.guards.drain(..).for_each(Guard::forget);
+        let guard =
+            |node: &NodeProcess| Guard::new(node.running().expect("it runs"), self.folder.path());
+        self.guards = self.service.processes().iter().map(guard).collect();
+    }
+
+    /// The service.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+}
+
+/// A port that is free on all of these addresses.
+pub fn free_port_on(hosts: &[IpAddr]) -> Result<u16, String> {
+    free_port(hosts, None).map_err(|error| error.to_string())
 }
 
 /// Ends a process, and removes its folder, when the guard is dropped or this process is gone: statics are never dropped, so a shell

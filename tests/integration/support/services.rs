@@ -56,10 +56,27 @@ impl SharedServices {
         &self.variables[key]
     }
 
+    /// Variables of a node on this Redis, under a prefix of its own, and this Kafka.
+    pub fn on_kafka<'a>(&'a self, prefix: &'a str) -> [(&'static str, &'a str); 6] {
+        on_kafka(self.variable("REDIS_URL"), prefix, self.variable("KAFKA_BROKERS"))
+    }
+
     /// Where they live.
     pub fn folder(&self) -> PathBuf {
         shared_folder()
     }
+}
+
+/// Variables of a node whose messages and users are in Redis and whose hints go by Kafka.
+fn on_kafka<'a>(redis: &'a str, prefix: &'a str, brokers: &'a str) -> [(&'static str, &'a str); 6] {
+    [
+        ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
+        ("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA"),
+        ("WS_CONN_PERSISTENCE_ENGINE", "REDIS"),
+        ("REDIS_URL", redis),
+        ("CHATCTL_REDIS_PREFIX", prefix),
+        ("KAFKA_BROKERS", brokers),
+    ]
 }
 
 /// Services of one test, which may kill and pause them; ended by force when dropped.
@@ -102,9 +119,15 @@ impl OwnServices {
         found.expect("a service that was started").processes()
     }
 
-    /// The topic of hints, of as many partitions as [`PARTITIONS`] says.
-    pub fn topic(&self) -> &str {
-        &self.topic
+    /// Variables of a node on this Redis and this Kafka.
+    pub fn on_kafka(&self) -> Vec<(&'static str, String)> {
+        let (redis, brokers) = (self.variable("REDIS_URL"), self.variable("KAFKA_BROKERS"));
+        let topic = [
+            ("CHATCTL_KAFKA_TOPIC", self.topic.as_str()),
+            ("CHATCTL_KAFKA_PARTITIONS", PARTITIONS),
+        ];
+        let variables = on_kafka(&redis, "chatctl:", &brokers).into_iter().chain(topic);
+        variables.map(|(key, value)| (key, value.to_owned())).collect()
     }
 
     /// The variables that lead to them.
@@ -123,7 +146,7 @@ impl Drop for OwnServices {
 }
 
 /// Partitions of a topic of our own.
-pub const PARTITIONS: &str = "4";
+const PARTITIONS: &str = "4";
 
 /// A plan of native services in a folder, with names that no other test uses.
 pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
