@@ -2,7 +2,7 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry} → {redis_link, cassandra_link, model}`, `{bench, check} → harness → client → protocol → model`.
+//! `chat → {persistence, distribution, registry} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → harness → client → protocol → model`.
 
 pub mod bench;
 pub mod cassandra_link;
@@ -17,6 +17,7 @@ pub mod distribution;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod harness;
+pub mod kafka_link;
 pub mod model;
 pub mod persistence;
 pub mod protocol;

@@ -17,7 +17,7 @@ use crate::services::{
 };
 
 /// The tables of the CASSANDRA engine.
-const CASSANDRA_SCHEMA: &[services::SchemaFile] =
+pub const CASSANDRA_SCHEMA: &[services::SchemaFile] =
     &[services::SchemaFile { version: cassandra::SCHEMA[0].0, cql: cassandra::SCHEMA[0].1 }];
 
 /// What `init-env` takes.

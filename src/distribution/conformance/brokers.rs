@@ -6,9 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
 use super::subject::Factory;
 use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
+use crate::kafka_link;
 use crate::model::NodeId;
 use crate::persistence::conformance::service::{Own, blocking, free_port_on};
 use crate::services::{KafkaNode, KafkaService, NodeProcess, Provision, Service as _};
@@ -79,6 +83,21 @@ impl Brokers {
             cassandra_schema: &[],
         };
         self.0.service().provision(&provision).await.expect("the topic is made");
+    }
+
+    /// A topic without second copies, on three brokers: part `p` is with the `p % 3`rd of [`nodes`](Self::nodes) and nobody else.
+    pub async fn topic_in_single_copies(&self, partitions: u32) -> KafkaFactory {
+        let brokers = self.0.service().addresses();
+        let admin: AdminClient<DefaultClientContext> =
+            kafka_link::config(&brokers).create().unwrap();
+        let homes: Vec<[i32; 1]> =
+            [1, 2, 3].map(|id| [id]).into_iter().cycle().take(partitions as usize).collect();
+        let homes: Vec<&[i32]> = homes.iter().map(<[i32; 1]>::as_slice).collect();
+        let count = i32::try_from(partitions).unwrap();
+        let topic = NewTopic::new("single-copies", count, TopicReplication::Variable(&homes));
+        let made = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        KafkaFactory { brokers, topic: topic.name.to_owned(), partitions, reading: Reading::All }
     }
 
     /// Removes a topic.

@@ -121,6 +121,43 @@ async fn of_three_brokers_one_that_is_killed_concerns_some_conversations_for_sec
     }
 }
 
+/// Part `p` is with broker `p % 3`; the third is away for good, and with it every copy of its parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_that_nobody_has_keep_neither_others_nor_a_new_node_back() {
+    const PARTS: u32 = 6;
+    let Some(brokers) = Brokers::start(3) else { return };
+    let factory = brokers.topic_in_single_copies(PARTS).await;
+    let (here, _own) = started(&factory).await;
+    let some = KafkaFactory { reading: Reading::Open, ..factory.clone() };
+    let (there, heard) = started(&some).await;
+    brokers.nodes()[2].kill().await.unwrap();
+    let (gone, healthy) = (place_in(2, PARTS), place_in(1, PARTS));
+    for place in [&gone, &healthy] {
+        there.opened(place.conv_id());
+    }
+    let told = |heard: &Heard, seq| heard.numbers_of(healthy.conv_id()).contains(&seq);
+    let begun = Instant::now();
+    while !told(&heard, 1) {
+        assert!(begun.elapsed() < 2 * NOTICED_MAX, "a healthy part waits for another one");
+        here.publish(message(&healthy, 1, "x"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    eprintln!(
+        "kafka: beside a part that nobody has, another one is heard after {:?}",
+        begun.elapsed()
+    );
+    gaps_go_on(&heard, gone.conv_id(), Duration::from_secs(6)).await;
+    let begun = Instant::now();
+    let (_new, heard) = started(&factory).await;
+    eprintln!(
+        "kafka: without one of three brokers and its parts a node starts in {:?}",
+        begun.elapsed()
+    );
+    here.publish(message(&healthy, 2, "x"));
+    until("a healthy part", NOTICED_MAX, || told(&heard, 2)).await;
+    gaps_go_on(&heard, gone.conv_id(), Duration::from_secs(4)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_made_anew_is_taken_up() {
     let Some(brokers) = Brokers::shared(1) else { return };

@@ -1,32 +1,24 @@
-//! What every client of the brokers is told, and its complaints.
+//! What both clients of the bus are told, and what they are counted by.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
+
+use crate::kafka_link;
 
 /// How often the library tells of itself.
 const LOOK_MS: &str = "500";
 
-/// The settings that reading and writing have in common. A broker that is silent for three seconds is given up; one that is
-/// away is looked for twice a second.
+/// The settings that reading and writing have in common. A broker that is silent for three seconds is given up.
 pub fn config(brokers: &[String]) -> ClientConfig {
-    let mut config = ClientConfig::new();
+    let mut config = kafka_link::config(brokers);
     config
-        .set("bootstrap.servers", brokers.join(","))
-        .set("client.id", "chatctl")
         .set("socket.timeout.ms", "3000")
-        .set("socket.connection.setup.timeout.ms", "2000")
-        .set("socket.keepalive.enable", "true")
-        .set("socket.nagle.disable", "true")
-        .set("reconnect.backoff.ms", "50")
-        .set("reconnect.backoff.max.ms", "500")
         // Who leads a partition, and how many there are, is known within seconds also when nothing fails.
         .set("topic.metadata.refresh.interval.ms", "5000")
         // A topic that is there at the start and then is not was taken away.
         .set("topic.metadata.propagation.max.ms", "1000")
-        .set("allow.auto.create.topics", "false")
         .set("statistics.interval.ms", LOOK_MS);
     config
 }
@@ -43,14 +35,4 @@ impl Requests {
         metrics::counter!("chatctl_kafka_requests_total", "client" => client)
             .increment(sent.saturating_sub(before));
     }
-}
-
-/// What the library writes into its log.
-pub fn log(facility: &str, message: &str) {
-    tracing::debug!(facility, message, "kafka");
-}
-
-/// What went wrong with the client as a whole.
-pub fn complain(error: &KafkaError, reason: &str) {
-    tracing::debug!(%error, reason, "kafka");
 }

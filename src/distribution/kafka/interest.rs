@@ -69,11 +69,6 @@ impl Interest {
         parts.keys().copied().chain([self.always]).collect()
     }
 
-    /// What is wanted is to be looked at again.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
     /// Waits until a part is opened that was not wanted.
     pub async fn changed(&self) {
         self.wake.notified().await;

@@ -16,6 +16,7 @@
 //! partition are compared with the engine twice a second.
 
 mod client;
+mod ends;
 mod interest;
 mod mentions;
 mod publisher;

@@ -20,6 +20,7 @@ use crate::distribution::backlog::{Backlog, Told};
 use crate::distribution::parts::part_of;
 use crate::distribution::wire::{Note, encode};
 use crate::distribution::{Hint, MessageHint, Stage};
+use crate::kafka_link;
 use crate::model::{ConvId, NodeId};
 
 /// Heads that are told at a time.
@@ -49,6 +50,8 @@ struct Shared {
     retold: AtomicUsize,
     /// The producer takes nothing any more.
     is_broken: AtomicBool,
+    /// The last hint was not brought, and why was said.
+    was_complained: AtomicBool,
 }
 
 /// What a record told, for the case that it does not arrive.
@@ -89,11 +92,11 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(facility, message);
+        kafka_link::log(facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        client::complain(&error, reason);
+        kafka_link::complain(&error, reason);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             self.shared.is_broken.store(true, Ordering::Relaxed);
         }
@@ -112,11 +115,16 @@ impl ProducerContext for Context {
             self.shared.retold.fetch_sub(1, Ordering::Relaxed);
         }
         if result.is_ok() {
+            self.shared.was_complained.store(false, Ordering::Relaxed);
             Stage::Told.record_since(record.stored_us);
         }
         if let Err((error, _)) = result {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
                 self.shared.is_broken.store(true, Ordering::Relaxed);
+            }
+            // Once, not for each.
+            if !self.shared.was_complained.swap(true, Ordering::Relaxed) {
+                kafka_link::complain(error, "writing");
             }
             // Perhaps told, perhaps not: telling it again does no harm.
             self.shared.lose(record.tells);

@@ -1,27 +1,25 @@
 //! Reading: partitions assigned at positions that are known, so that nothing told afterwards is missed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Message as _, Offset, TopicPartitionList};
-use tokio::task::spawn_blocking;
+use rdkafka::{Message as _, Offset};
 use tokio::time::{Instant, Interval, interval, sleep};
 
+use super::ends::{Ends, list};
 use super::interest::Interest;
 use super::watch::Watch;
 use super::{KafkaSettings, client};
 use crate::distribution::wire::{Heard, Note, decode};
 use crate::distribution::{Concerned, HintSink};
+use crate::kafka_link;
 use crate::model::NodeId;
 
 /// How long a start waits for the brokers.
 const START_TIME: Duration = Duration::from_secs(10);
-/// How long one question to the brokers may take.
-const ASK_TIME: Duration = Duration::from_secs(2);
 /// How often it is looked whether a part is read for nothing.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// After an error of the reader.
@@ -32,6 +30,7 @@ const ASK_PAUSE: Duration = Duration::from_millis(200);
 /// Reads the topic.
 pub struct Reader {
     consumer: Arc<StreamConsumer<Watch>>,
+    ends: Ends,
     topic: String,
     partitions: u32,
     node: NodeId,
@@ -64,8 +63,9 @@ impl Reader {
             .set("queued.max.messages.kbytes", "16384");
         let watch = Watch::new(topic.clone(), partitions, Arc::clone(&sink));
         let consumer = Arc::new(config.create_with_context(watch)?);
+        let ends = Ends::new(Arc::clone(&consumer), topic.clone());
         let assigned = Mutex::default();
-        Ok(Self { consumer, topic, partitions, node, interest, sink, assigned })
+        Ok(Self { consumer, ends, topic, partitions, node, interest, sink, assigned })
     }
 
     /// Takes up its partitions at their ends. The brokers may be starting, too. An error says what and what to do.
@@ -75,10 +75,26 @@ impl Reader {
             match self.assign_ends().await {
                 Ok(()) => return Ok(()),
                 Err(StartFailure::Wrong(reason)) => return Err(reason),
-                Err(StartFailure::Away(reason)) if Instant::now() > deadline => return Err(reason),
+                Err(StartFailure::Away(reason)) if Instant::now() > deadline => {
+                    return self.start_with_some(reason);
+                }
                 Err(StartFailure::Away(_)) => sleep(ASK_PAUSE).await,
             }
         }
+    }
+
+    /// Brokers that are away for longer must not keep a node away, too: what it does not hear it reads.
+    fn start_with_some(&self, reason: String) -> Result<(), String> {
+        let missing = self.missing(&self.wanted()).len();
+        if self.assigned().is_empty() {
+            return Err(reason);
+        }
+        tracing::warn!(
+            missing,
+            reason,
+            "kafka: some partitions cannot be read yet; the conversations in them are read from the engine until they can"
+        );
+        Ok(())
     }
 
     async fn assign_ends(&self) -> Result<(), StartFailure> {
@@ -86,7 +102,8 @@ impl Reader {
         self.judge_topic().await?;
         let wanted = self.wanted();
         self.consumer.context().reads(wanted.clone());
-        self.take_up(&wanted, &BTreeSet::new()).await.map(drop).map_err(away)
+        // Nothing is open yet that could have missed anything.
+        self.take_up(&wanted, &BTreeSet::new(), drop).await.map_err(away)
     }
 
     /// The parts to be read now.
@@ -97,42 +114,66 @@ impl Reader {
         }
     }
 
-    /// Reads these parts and no others: goes on with those that are read, but for `anew`, and takes up the others at their ends. Answers
-    /// which those are.
+    /// Reads these parts and no others: goes on with those that are read, but for `anew`, and takes up the others at their ends, telling
+    /// `taken_up` of them. An error: not all could be; those that were are read.
     async fn take_up(
         &self,
         wanted: &BTreeSet<u32>,
         anew: &BTreeSet<u32>,
-    ) -> KafkaResult<BTreeSet<u32>> {
-        let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        taken_up: impl Fn(BTreeSet<u32>),
+    ) -> KafkaResult<()> {
+        let assigned = self.assigned().clone();
+        self.leave(&assigned.difference(wanted).copied().collect())?;
         let is_new = |part: &&u32| !assigned.contains(*part) || anew.contains(*part);
         let new: BTreeSet<u32> = wanted.iter().filter(is_new).copied().collect();
-        let mut ends = BTreeMap::new();
-        if !new.is_empty() {
-            ends = self.ends(&new).await?;
+        if new.is_empty() {
+            return Ok(());
         }
-        let is_over = |part: &&u32| !wanted.contains(*part) || new.contains(*part);
-        let over: BTreeSet<u32> = assigned.iter().filter(is_over).copied().collect();
-        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = |ends: &BTreeMap<_, _>| {
+            self.read_from(ends)?;
+            taken_up(ends.keys().copied().collect());
+            Ok(())
+        };
+        self.ends.find(&new, found).await
+    }
+
+    /// Takes up these parts at these positions.
+    fn read_from(&self, ends: &BTreeMap<u32, i64>) -> KafkaResult<()> {
+        let parts: BTreeSet<u32> = ends.keys().copied().collect();
+        self.leave(&parts)?;
+        let ends = ends.iter().map(|(&part, &end)| (part, Offset::Offset(end)));
+        self.consumer.incremental_assign(&list(&self.topic, ends)?)?;
+        self.assigned().extend(&parts);
+        let lost = self.consumer.context().taken_up(&parts);
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "kafka: positions were lost, by a new topic, a new leader or too long a silence; reading goes on at the end"
+            );
+            metrics::counter!("chatctl_kafka_positions_lost_total").increment(lost as u64);
+        }
+        Ok(())
+    }
+
+    /// Reads these no more.
+    fn leave(&self, parts: &BTreeSet<u32>) -> KafkaResult<()> {
+        let over: Vec<u32> = self.assigned().intersection(parts).copied().collect();
         if !over.is_empty() {
-            let list = self.list(over.iter().map(|&part| (part, Offset::Invalid)))?;
+            let list = list(&self.topic, over.iter().map(|&part| (part, Offset::Invalid)))?;
             self.consumer.incremental_unassign(&list)?;
-            assigned.retain(|part| !over.contains(part));
+            self.assigned().retain(|part| !parts.contains(part));
         }
-        if !ends.is_empty() {
-            let ends = ends.iter().map(|(&part, &end)| (part, Offset::Offset(end)));
-            self.consumer.incremental_assign(&self.list(ends)?)?;
-            assigned.extend(&new);
-        }
-        self.consumer.context().taken_up(&new);
-        Ok(new)
+        Ok(())
+    }
+
+    fn assigned(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        // No code under this lock can panic half-way through a change.
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The topic must be there, with as many partitions as every node thinks.
     async fn judge_topic(&self) -> Result<(), StartFailure> {
-        let consumer = Arc::clone(&self.consumer);
-        // For all topics: asking for one by name might create it.
-        let metadata = blocking(move || consumer.fetch_metadata(None, ASK_TIME)).await;
+        let metadata = self.ends.metadata().await;
         let metadata = metadata.map_err(|error| StartFailure::Away(error.to_string()))?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
         let (topic, partitions) = (&self.topic, self.partitions as usize);
@@ -147,36 +188,6 @@ impl Reader {
         }
     }
 
-    /// Where these partitions end now; an error unless all are known.
-    async fn ends(&self, parts: &BTreeSet<u32>) -> KafkaResult<BTreeMap<u32, i64>> {
-        let consumer = Arc::clone(&self.consumer);
-        let wanted = self.list(parts.iter().map(|&part| (part, Offset::End)))?;
-        let found = blocking(move || consumer.offsets_for_times(wanted, ASK_TIME)).await?;
-        let mut ends = BTreeMap::new();
-        for element in found.elements() {
-            element.error()?;
-            if let (Ok(part), Offset::Offset(end)) =
-                (u32::try_from(element.partition()), element.offset())
-            {
-                ends.insert(part, end);
-            }
-        }
-        let is_whole = ends.len() == parts.len();
-        is_whole.then_some(ends).ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
-    }
-
-    fn list(
-        &self,
-        positions: impl Iterator<Item = (u32, Offset)>,
-    ) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for (part, offset) in positions {
-            let number = i32::try_from(part).unwrap_or(i32::MAX);
-            list.add_partition_offset(&self.topic, number, offset)?;
-        }
-        Ok(list)
-    }
-
     /// Reads for ever.
     pub async fn run(&self) {
         // Side by side: while a position is looked for, which may take seconds, everything else is read.
@@ -188,7 +199,7 @@ impl Reader {
             match self.consumer.recv().await {
                 Ok(message) => self.take(message.payload().unwrap_or_default()),
                 Err(error) => {
-                    tracing::debug!(%error, "kafka: reading");
+                    kafka_link::complain(&error, "reading");
                     // It heals by itself, or is seen by the watch; errors may come as fast as they are asked for.
                     sleep(ERROR_PAUSE).await;
                 }
@@ -203,44 +214,30 @@ impl Reader {
         let watch = self.consumer.context();
         let mut look = interval(IDLE_LOOK);
         loop {
-            tokio::select! {
-                () = watch.has_stopped() => {}
-                () = self.interest_moves(&mut look) => {}
+            if self.missing(&self.wanted()).is_empty() {
+                tokio::select! {
+                    () = watch.has_stopped() => {}
+                    () = self.interest_moves(&mut look) => {}
+                }
+            } else {
+                sleep(ASK_PAUSE).await;
             }
             let (wanted, stopped) = (self.wanted(), watch.stopped());
             // From here on those that cannot be read are told as gaps.
             watch.reads(wanted.clone());
-            match self.take_up(&wanted, &stopped).await {
-                // Once their positions are known, one look at what was stored before.
-                Ok(new) => {
-                    let lost = new.intersection(&stopped).count();
-                    if lost > 0 {
-                        tracing::warn!(
-                            lost,
-                            "kafka: positions were lost, by a new topic, a new leader or too long a silence; reading goes on at the end"
-                        );
-                        metrics::counter!("chatctl_kafka_positions_lost_total")
-                            .increment(lost as u64);
-                    }
-                    watch.gap(new);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "kafka: no position can be found");
-                    // Whoever waits for them reads the engine.
-                    watch.gap(self.missing(&wanted));
-                    sleep(ASK_PAUSE).await;
-                    if let Some(interest) = &self.interest {
-                        interest.wake();
-                    }
-                }
+            // They were not read until now.
+            let compare = |parts| watch.gap(parts);
+            if let Err(error) = self.take_up(&wanted, &stopped, compare).await {
+                tracing::debug!(%error, "kafka: no position can be found");
+                // Whoever waits for them reads the engine.
+                watch.gap(self.missing(&wanted));
             }
         }
     }
 
     /// What is not assigned of what is wanted.
     fn missing(&self, wanted: &BTreeSet<u32>) -> BTreeSet<u32> {
-        let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.difference(&assigned).copied().collect()
+        wanted.difference(&self.assigned()).copied().collect()
     }
 
     /// Waits until other parts may be wanted.
@@ -276,11 +273,4 @@ enum StartFailure {
     Away(String),
     /// Somebody has to do something.
     Wrong(String),
-}
-
-/// The library's questions block.
-async fn blocking<T: Send + 'static>(
-    ask: impl FnOnce() -> KafkaResult<T> + Send + 'static,
-) -> KafkaResult<T> {
-    spawn_blocking(ask).await.unwrap_or(Err(KafkaError::Canceled))
 }

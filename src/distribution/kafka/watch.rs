@@ -11,8 +11,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::{Broker, Partition, Statistics};
 use tokio::sync::Notify;
 
-use super::client::{self, Requests};
+use super::client::Requests;
 use crate::distribution::{Concerned, HintSink, Parts};
+use crate::kafka_link;
 
 /// A broker answers a fetch that finds nothing after half a second; one that is silent for longer than this is away.
 const SILENCE_MAX: Duration = Duration::from_millis(1_800);
@@ -22,6 +23,9 @@ const LATE_HINTS: Duration = Duration::from_secs(4);
 
 /// The first fetch of a partition is not there at once.
 const BEGINNING: Duration = Duration::from_millis(1_500);
+
+/// A position is found in less, where nothing is away.
+const FINDING: Duration = Duration::from_millis(500);
 
 /// Looks at the state of the reader, and tells of gaps.
 pub struct Watch {
@@ -36,14 +40,33 @@ pub struct Watch {
 
 #[derive(Default)]
 struct State {
-    /// Partitions that are read, and since when.
-    read: BTreeMap<u32, Instant>,
+    /// Partitions that are to be read.
+    read: BTreeMap<u32, Reading>,
     /// Those of them that could not be heard lately, and when that was seen last.
     unheard: BTreeMap<u32, Instant>,
     /// Those that the library has given up: their position is no more, or they were away and are perhaps others now.
     stopped: BTreeSet<u32>,
     /// The count of partitions that was complained about.
     strange_count: Option<usize>,
+}
+
+/// Since when a partition is …
+#[derive(Clone, Copy)]
+enum Reading {
+    /// … to be read, but its position is not known.
+    Wanted(Instant),
+    /// … read.
+    TakenUp(Instant),
+}
+
+impl Reading {
+    fn is_new(self, now: Instant) -> bool {
+        let (since, grace) = match self {
+            Self::Wanted(since) => (since, FINDING),
+            Self::TakenUp(since) => (since, BEGINNING),
+        };
+        now.saturating_duration_since(since) < grace
+    }
 }
 
 impl Watch {
@@ -58,14 +81,14 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are read from now on.
+    /// These are to be read from now on, and no others.
     pub fn reads(&self, parts: BTreeSet<u32>) {
         let mut state = self.state();
         state.unheard.retain(|part, _| parts.contains(part));
         state.stopped.retain(|part| parts.contains(part));
         state.read.retain(|part, _| parts.contains(part));
         for part in parts {
-            state.read.entry(part).or_insert_with(Instant::now);
+            state.read.entry(part).or_insert_with(|| Reading::Wanted(Instant::now()));
         }
     }
 
@@ -79,13 +102,15 @@ impl Watch {
         self.state().stopped.clone()
     }
 
-    /// These were.
-    pub fn taken_up(&self, parts: &BTreeSet<u32>) {
+    /// These are read now. Answers how many of them were before.
+    pub fn taken_up(&self, parts: &BTreeSet<u32>) -> usize {
         let mut state = self.state();
+        let lost = state.stopped.intersection(parts).count();
         state.stopped.retain(|part| !parts.contains(part));
         for part in parts {
-            state.read.insert(*part, Instant::now());
+            state.read.insert(*part, Reading::TakenUp(Instant::now()));
         }
+        lost
     }
 
     /// Hints of these may have been missed.
@@ -113,18 +138,23 @@ impl Watch {
         let of = |part: u32| known.and_then(|known| known.get(&i32::try_from(part).ok()?));
         let is_heard = |part: u32| of(part).is_some_and(|partition| is_read(partition, statistics));
         let now = Instant::now();
-        let is_new = |since: &Instant| now.saturating_duration_since(*since) < BEGINNING;
+        let is_heard = |part: u32, reading: Reading| {
+            reading.is_new(now) || matches!(reading, Reading::TakenUp(_)) && is_heard(part)
+        };
         let unheard: BTreeSet<u32> = state
             .read
             .iter()
-            .filter(|(part, since)| !is_new(since) && !is_heard(**part))
+            .filter(|(part, reading)| !is_heard(**part, **reading))
             .map(|(part, _)| *part)
             .collect();
         let was_quiet = state.unheard.is_empty();
         let is_stopped = |part: &&u32| {
             of(**part).is_some_and(|partition| partition.unknown || partition.fetch_state == "none")
         };
-        state.stopped.extend(unheard.iter().filter(is_stopped));
+        let was_read = |part: &&u32| matches!(state.read.get(part), Some(Reading::TakenUp(_)));
+        let stopped: Vec<u32> =
+            unheard.iter().filter(was_read).filter(is_stopped).copied().collect();
+        state.stopped.extend(stopped);
         if !state.stopped.is_empty() {
             self.stopped.notify_one();
         }
@@ -165,11 +195,11 @@ fn is_there(broker: &Broker) -> bool {
 
 impl ClientContext for Watch {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(facility, message);
+        kafka_link::log(facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        client::complain(&error, reason);
+        kafka_link::complain(&error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {

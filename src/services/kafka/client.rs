@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::KIND;
+use crate::kafka_link;
 use crate::services::ServiceError;
 
 /// A healthy one answers within milliseconds.
@@ -25,16 +26,15 @@ pub(super) struct KafkaClient {
     addresses: Vec<String>,
 }
 
-/// librdkafka tells about every connection that is refused, which is what a start looks like.
-struct Quiet;
+struct Context;
 
-impl ClientContext for Quiet {
+impl ClientContext for Context {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(facility, message, "librdkafka");
+        kafka_link::log(facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
+        kafka_link::complain(&error, reason);
     }
 }
 
@@ -69,7 +69,7 @@ impl KafkaClient {
     pub(super) async fn all_brokers_at(&self, address: &str, brokers: usize) -> Result<(), String> {
         // Cheaper than a client, which would also wait between its tries.
         tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let (known, _) = cluster(address.to_owned()).await?;
+        let (known, _) = cluster(vec![address.to_owned()]).await?;
         let found = known.len();
         (found == brokers).then_some(()).ok_or(format!("it knows {found} of {brokers} brokers"))
     }
@@ -179,7 +179,7 @@ impl KafkaClient {
     }
 
     async fn cluster(&self) -> Result<(Vec<i32>, Vec<Topic>), ServiceError> {
-        cluster(self.addresses.join(",")).await.map_err(|reason| self.unhealthy(reason))
+        cluster(self.addresses.clone()).await.map_err(|reason| self.unhealthy(reason))
     }
 
     async fn settings(
@@ -195,8 +195,8 @@ impl KafkaClient {
         Ok(move |name: &str| resource.get(name)?.value.clone())
     }
 
-    fn admin(&self) -> Result<AdminClient<Quiet>, ServiceError> {
-        admin(&self.addresses.join(",")).map_err(self.failed())
+    fn admin(&self) -> Result<AdminClient<Context>, ServiceError> {
+        admin(&self.addresses).map_err(self.failed())
     }
 
     fn failed(&self) -> impl Fn(KafkaError) -> ServiceError {
@@ -221,12 +221,8 @@ impl Topic {
     }
 }
 
-fn admin(addresses: &str) -> KafkaResult<AdminClient<Quiet>> {
-    ClientConfig::new()
-        .set("bootstrap.servers", addresses)
-        .set("reconnect.backoff.ms", "50")
-        .set("reconnect.backoff.max.ms", "500")
-        .create_with_context(Quiet)
+fn admin(addresses: &[String]) -> KafkaResult<AdminClient<Context>> {
+    kafka_link::config(addresses).create_with_context(Context)
 }
 
 fn options() -> AdminOptions {
@@ -234,7 +230,7 @@ fn options() -> AdminOptions {
 }
 
 /// The ids of the brokers, and all topics. Asking for all never creates one, where asking for one by name might.
-async fn cluster(addresses: String) -> Result<(Vec<i32>, Vec<Topic>), String> {
+async fn cluster(addresses: Vec<String>) -> Result<(Vec<i32>, Vec<Topic>), String> {
     let ask = move || -> KafkaResult<_> {
         let client = admin(&addresses)?;
         let metadata = client.inner().fetch_metadata(None, REQUEST_LIMIT)?;

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use chatctl::command::init_env::CASSANDRA_SCHEMA;
 use chatctl::services::{
     Environment, ExternalAddresses, Mode, NodeProcess, Nodes, Plan, Ports, Progress, Provision,
     ServiceKind, ServiceReport,
@@ -83,6 +84,7 @@ fn on_kafka<'a>(redis: &'a str, prefix: &'a str, brokers: &'a str) -> [(&'static
 pub struct OwnServices {
     environment: Environment,
     topic: String,
+    keyspace: String,
     _folder: tempfile::TempDir,
 }
 
@@ -92,8 +94,9 @@ impl OwnServices {
         let folder = tempfile::tempdir().unwrap();
         let plan = plan(folder.path().into(), kinds, nodes);
         let topic = plan.provision.kafka_topic.clone();
+        let keyspace = plan.provision.cassandra_keyspace.clone();
         let environment = Environment::open(plan, &Progress::silent()).await.unwrap();
-        let own = Self { environment, topic, _folder: folder };
+        let own = Self { environment, topic, keyspace, _folder: folder };
         for report in own.up().await {
             if let Err(error) = report.health {
                 return leave_out(&error.to_string());
@@ -128,6 +131,15 @@ impl OwnServices {
         ];
         let variables = on_kafka(&redis, "chatctl:", &brokers).into_iter().chain(topic);
         variables.map(|(key, value)| (key, value.to_owned())).collect()
+    }
+
+    /// Variables of a node whose messages are in this Cassandra.
+    pub fn on_cassandra(&self) -> [(&'static str, String); 3] {
+        [
+            ("WS_MESSAGE_PERSISTENCE_ENGINE", "CASSANDRA".to_owned()),
+            ("CASSANDRA_HOSTS", self.variable("CASSANDRA_HOSTS")),
+            ("CASSANDRA_KEYSPACE", self.keyspace.clone()),
+        ]
     }
 
     /// The variables that lead to them.
@@ -165,7 +177,7 @@ pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
             kafka_partitions: PARTITIONS.parse().unwrap(),
             cassandra_keyspace: unique("k").replace('-', "_"),
             cassandra_replication: u32::try_from(nodes.count()).unwrap(),
-            cassandra_schema: &[],
+            cassandra_schema: CASSANDRA_SCHEMA,
         },
     }
 }
