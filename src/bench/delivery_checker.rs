@@ -1,7 +1,7 @@
 //! Judges the pushes that one session receives in one conversation. Pure: no I/O, no clock.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::correctness::Correctness;
 use crate::harness::content::{ContentFault, check_content};
@@ -14,7 +14,7 @@ type Placement = (Seq, u64, bool);
 /// A message of the peer that this session must receive.
 #[derive(Debug)]
 struct Expected {
-    sent_at: Instant,
+    sent: SentAt,
     acknowledged: Option<Placement>,
     delivered: Option<Placement>,
     /// Counted in `undelivered`.
@@ -23,13 +23,22 @@ struct Expected {
     refused: bool,
 }
 
-/// How long a delivery took, and when it was complete.
+/// When a message was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentAt {
+    /// When it should have been.
+    pub intended: Instant,
+    /// When the sender handed it to its connection.
+    pub really: Instant,
+}
+
+/// When a delivery was complete, and what it began with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryTime {
     /// When it was on the receiver's socket.
     pub received_at: Instant,
-    /// Since the sender handed it to its connection.
-    pub latency: Duration,
+    /// When it was sent.
+    pub sent: SentAt,
 }
 
 /// Judges the pushes that one session, opened with `echo:false`, receives in one conversation.
@@ -72,9 +81,9 @@ impl DeliveryChecker {
     }
 
     /// The peer is about to send `cid`.
-    pub fn expect(&mut self, cid: Cid, sent_at: Instant) {
+    pub fn expect(&mut self, cid: Cid, sent: SentAt) {
         let (acknowledged, delivered, awaited, refused) = (None, None, true, false);
-        let expected = Expected { sent_at, acknowledged, delivered, awaited, refused };
+        let expected = Expected { sent, acknowledged, delivered, awaited, refused };
         if self.expected.insert(cid, expected).is_none() {
             self.undelivered += 1;
         }
@@ -174,8 +183,7 @@ impl DeliveryChecker {
         let placement = (message.seq, message.ts, message.late);
         self.counts.contradicted += u64::from(expected.refused);
         self.counts.delivered += 1;
-        let latency = received_at.saturating_duration_since(expected.sent_at);
-        self.times.push(DeliveryTime { received_at, latency });
+        self.times.push(DeliveryTime { received_at, sent: expected.sent });
         self.undelivered -= usize::from(expected.awaited);
         expected.delivered = Some(placement);
         if let Some(acknowledged) = expected.acknowledged {
@@ -218,11 +226,16 @@ impl DeliveryChecker {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use rstest::rstest;
 
     use super::*;
     use crate::harness::content::tests::{conv, message, user};
+
+    fn at(now: Instant) -> SentAt {
+        SentAt { intended: now, really: now }
+    }
 
     /// Ann sends 1 to 5, all acknowledged; Bob's checker sees `seqs` delivered.
     fn judge(seqs: &[u64], alter: fn(&mut MsgPush)) -> Correctness {
@@ -230,7 +243,7 @@ mod tests {
         let mut checker = DeliveryChecker::new(conv, Seq::ZERO, user("ann"));
         let now = Instant::now();
         for seq in 1..=5 {
-            checker.expect(message(conv, "ann", seq).cid, now);
+            checker.expect(message(conv, "ann", seq).cid, at(now));
         }
         for &seq in seqs {
             let mut push = MsgPush { conv, message: Arc::new(message(conv, "ann", seq)) };
@@ -241,7 +254,8 @@ mod tests {
             let Message { cid, seq, ts, late, at, .. } = message(conv, "ann", seq);
             checker.acknowledged(&cid, &SendReply { seq, ts, late, dup: false, at });
         }
-        assert!(checker.take_times().iter().all(|time| time.latency.as_millis() == 3));
+        let took = |time: &DeliveryTime| time.received_at - time.sent.really;
+        assert!(checker.take_times().iter().all(|time| took(time).as_millis() == 3));
         checker.expire();
         checker.finish()
     }
@@ -312,7 +326,7 @@ mod tests {
         let mut checker = DeliveryChecker::new(conv, Seq(4), user("ann"));
         let now = Instant::now();
         checker.own_stored(Seq(5));
-        checker.expect(message(conv, "ann", 7).cid, now);
+        checker.expect(message(conv, "ann", 7).cid, at(now));
         let push = MsgPush { conv, message: Arc::new(message(conv, "ann", 7)) };
         assert!(checker.delivered(&push, now), "nothing else is waited for");
         assert_eq!(checker.finish().gaps, 1, "nobody has 6");
@@ -325,7 +339,7 @@ mod tests {
         let conv = conv("ann", "bob");
         let mut checker = DeliveryChecker::new(conv, Seq::ZERO, user("ann"));
         let (now, refused) = (Instant::now(), message(conv, "ann", 1));
-        checker.expect(refused.cid.clone(), now);
+        checker.expect(refused.cid.clone(), at(now));
         checker.given_up(&refused.cid, true);
         assert!(checker.is_settled());
         checker.delivered(&MsgPush { conv, message: Arc::new(refused) }, now);

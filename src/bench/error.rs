@@ -15,6 +15,9 @@ pub enum BenchError {
     /// The system's limits are too low for the asked number of clients.
     #[error("{0}")]
     Limits(String),
+    /// The thread that makes the load cannot be started.
+    #[error("the thread of the load cannot be started: {0}; raise the limit on threads")]
+    Thread(std::io::Error),
     /// A figure that the bench is about cannot be read.
     #[error("{0}")]
     Unmeasurable(String),

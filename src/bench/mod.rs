@@ -5,9 +5,13 @@
 
 mod correctness;
 mod delivery_checker;
+mod dispatcher;
+pub mod duration;
 mod error;
 mod file_limit;
 pub mod idle_connections;
+mod load_meter;
+pub mod load_profile;
 pub mod newest_page;
 mod pacer;
 mod page_checker;
@@ -17,6 +21,7 @@ mod recorder;
 pub mod report;
 mod run;
 mod stats;
+mod warm_up;
 
 pub use correctness::Correctness;
 pub use error::BenchError;

@@ -14,6 +14,9 @@ const RESOLUTION_NS: u64 = 1_000;
 /// Values above are recorded as this: ten minutes.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
+/// How long intervals are in the beginning.
+const FIRST_WIDTH: Duration = Duration::from_secs(1);
+
 /// Intervals that a run record keeps; a longer run has longer intervals, so memory is bounded.
 const INTERVALS_MAX: usize = 512;
 
@@ -35,6 +38,7 @@ pub struct Recorder {
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     latency: usize,
+    intended_at: Instant,
     completed_at: Instant,
     ns: u64,
 }
@@ -45,10 +49,27 @@ impl Recorder {
         Self { samples: Vec::new() }
     }
 
-    /// One sample of the latency with this index (its place in [`RunRecord::new`]'s names).
+    /// One sample of the latency with this index (its place in [`RunRecord::new`]'s names): what it took until `completed_at`.
     pub fn record(&mut self, latency: usize, completed_at: Instant, took: Duration) {
+        let intended_at = completed_at.checked_sub(took).unwrap_or(completed_at);
+        self.record_late(latency, intended_at, completed_at, took);
+    }
+
+    /// As [`record`](Self::record), of work that should have begun at `intended_at` already.
+    pub fn record_late(
+        &mut self,
+        latency: usize,
+        intended_at: Instant,
+        completed_at: Instant,
+        took: Duration,
+    ) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).min(LATENCY_NS_MAX);
-        self.samples.push(Sample { latency, completed_at, ns });
+        self.samples.push(Sample { latency, intended_at, completed_at, ns });
+    }
+
+    /// Samples that were not merged yet.
+    pub fn len(&self) -> usize {
+        self.samples.len()
     }
 }
 
@@ -68,6 +89,8 @@ pub struct RunRecord {
 #[derive(Debug)]
 struct Intervals {
     started_at: Instant,
+    /// What was intended before it is no part of the run.
+    counts_from: Option<Instant>,
     width: Duration,
     /// By interval, then by latency; empty until something was recorded there.
     histograms: Vec<Vec<Option<Histogram<u64>>>>,
@@ -90,10 +113,10 @@ impl RunRecord {
     /// A record of these latencies, in intervals of a second from now on.
     pub fn new(names: &[&str]) -> Self {
         let histograms = Vec::new();
-        let (started_at, width) = (Instant::now(), Duration::from_secs(1));
+        let (started_at, width) = (Instant::now(), FIRST_WIDTH);
         Self {
             names: names.iter().map(|&name| name.to_owned()).collect(),
-            intervals: Mutex::new(Intervals { started_at, width, histograms }),
+            intervals: Mutex::new(Intervals { started_at, counts_from: None, width, histograms }),
         }
     }
 
@@ -104,6 +127,15 @@ impl RunRecord {
     /// Begins the run now; earlier samples count to the first interval.
     pub fn start(&self) {
         self.lock().started_at = Instant::now();
+    }
+
+    /// Forgets everything, and counts only what is intended at `from` or later.
+    pub fn reset(&self, from: Instant) {
+        let mut intervals = self.lock();
+        intervals.histograms.clear();
+        intervals.width = FIRST_WIDTH;
+        intervals.started_at = from;
+        intervals.counts_from = Some(from);
     }
 
     /// Takes the samples of a task; once per cycle, so that the lock is no part of what is measured.
@@ -145,6 +177,9 @@ impl RunRecord {
 
 impl Intervals {
     fn record(&mut self, latencies: usize, sample: Sample) {
+        if self.counts_from.is_some_and(|from| sample.intended_at < from) {
+            return;
+        }
         let since_start = sample.completed_at.saturating_duration_since(self.started_at);
         let mut index = (since_start.as_nanos() / self.width.as_nanos()) as usize;
         while index >= INTERVALS_MAX {
@@ -209,6 +244,23 @@ mod tests {
             .map(|interval| (interval.start.as_secs(), interval.histogram.len()))
             .collect();
         assert_eq!(lengths, [(0, 1_000), (1, 1_000), (2, 500)]);
+    }
+
+    #[test]
+    fn after_a_reset_only_what_was_intended_later_counts() {
+        let record = RunRecord::new(&["write"]);
+        let from = record.lock().started_at + Duration::from_secs(3);
+        let mut recorder = Recorder::new();
+        let ms = Duration::from_millis;
+        recorder.record(0, from, ms(1));
+        record.merge(&mut recorder);
+        record.reset(from);
+        recorder.record(0, from + ms(5), ms(6));
+        recorder.record(0, from + ms(5), ms(5));
+        recorder.record_late(0, from - ms(1), from + ms(9), ms(2));
+        record.merge(&mut recorder);
+        assert_eq!(record.totals()[0].1.len(), 1);
+        assert_eq!(record.intervals()[0].start, Duration::ZERO);
     }
 
     #[test]

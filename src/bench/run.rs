@@ -46,6 +46,10 @@ pub struct Run {
 /// What a workload found.
 #[derive(Debug, Default)]
 pub struct Findings {
+    /// How load was made; empty: in a closed loop.
+    pub load: String,
+    /// Why the load generator was too slow, if it was.
+    pub overload: Vec<String>,
     /// All options.
     pub config: serde_json::Value,
     /// Parts of the run, s.
@@ -108,6 +112,13 @@ impl Run {
         })
     }
 
+    /// From now on the servers' counters count.
+    pub async fn measure(&mut self) {
+        if self.before.is_some() {
+            self.before = self.targets.scrape(&mut self.notes).await;
+        }
+    }
+
     /// Reads the counters again, stops a server of our own, and keeps everything.
     pub async fn finish(self, findings: Findings) -> Result<Finished, BenchError> {
         let Self { targets, record, mut folder, before, mut notes, .. } = self;
@@ -142,7 +153,11 @@ impl Run {
             engine,
             verdict: Verdict::of(&findings.correctness, complete),
             aborted: findings.aborted,
-            load: "closed loop".to_owned(),
+            load: match findings.load.as_str() {
+                "" => "closed loop".to_owned(),
+                load => load.to_owned(),
+            },
+            overload: findings.overload,
             command: self.command,
             started_at: rfc3339(self.started_at),
             versions: Versions::of_this_binary(),
@@ -152,6 +167,8 @@ impl Run {
             durations_s,
             latencies: totals
                 .iter()
+                // Only an open loop has them.
+                .filter(|(name, total)| !name.ends_with("_service") || !total.is_empty())
                 .map(|(name, histogram)| (name.clone(), LatencyStats::of(histogram)))
                 .collect(),
             rates: findings.rates,

@@ -10,13 +10,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
+use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
+use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::newest_page::{self, NewestPageOptions};
-use crate::bench::paired_clients::{self, PairedClientsOptions, Volume};
+use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
 use crate::bench::report::{Style, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::harness::TargetOptions;
+
+/// How long an open loop lasts where nobody says so.
+const OPEN_DURATION: Duration = Duration::from_secs(20);
+
+/// How long it may warm up.
+const OPEN_WARMUP: Duration = Duration::from_secs(10);
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
@@ -83,7 +91,21 @@ struct PairedClientsArgs {
     /// Send for this long instead, like 30s or 2m; a chunk that was begun is finished
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
-    /// Messages that a client sends before both read a page and the roles swap
+    /// Open loop: messages a second of all clients together, whatever is unanswered; latencies run from when each should have been
+    /// sent. 2000, a ramp 500..4000, or stages 500@10s,500..4000@20s,4000; stages without a time share --duration (default 20s)
+    #[arg(long, value_name = "RATE", conflicts_with = "messages")]
+    rate: Option<LoadProfile>,
+    /// How the intended times of --rate lie
+    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant, requires = "rate")]
+    arrivals: ArrivalsArg,
+    /// Make the load without measuring until two seconds in a row are alike, but no longer than this [default: 0s, with --rate 10s]
+    #[arg(long, value_parser = duration)]
+    warmup: Option<Duration>,
+    /// Clients that connect at the same time
+    #[arg(long, default_value_t = 64)]
+    connecting: usize,
+    /// Messages that a client sends before both read a page and the roles swap; with --rate, a page is read after so many of
+    /// a pair
     #[arg(long, default_value_t = 32)]
     chunk: u64,
     /// Messages of one client that may be unanswered
@@ -133,6 +155,15 @@ struct NewestPageArgs {
     seed: u64,
 }
 
+/// How intended times lie.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ArrivalsArg {
+    /// At equal distances
+    Constant,
+    /// As independent people would
+    Poisson,
+}
+
 /// Runs a workload and prints what it found. An error is a failure of the bench itself.
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
     let cancel = CancellationToken::new();
@@ -163,9 +194,19 @@ async fn run_workload(
                 Some(duration) => Volume::DurationMs(millis(duration)),
                 None => Volume::MessagesPerClient(args.messages),
             };
+            let load = match args.load() {
+                Ok(load) => load,
+                Err(text) => return (args.common.json, Err(BenchError::Usage(text))),
+            };
             let options = PairedClientsOptions {
                 clients: args.clients,
+                warmup_ms: millis(args.warmup.unwrap_or(match load {
+                    Load::Closed => Duration::ZERO,
+                    Load::Open { .. } => OPEN_WARMUP,
+                })),
+                load,
                 volume,
+                connecting: args.connecting,
                 chunk: args.chunk,
                 in_flight: args.in_flight,
                 read_limit: args.read_limit,
@@ -202,6 +243,19 @@ async fn run_workload(
             let (json, common) = (args.common.json, args.common.run_options(&environment));
             (json, Box::pin(newest_page::run(&common, &options, cancel)).await)
         }
+    }
+}
+
+impl PairedClientsArgs {
+    fn load(&self) -> Result<Load, String> {
+        let Some(profile) = self.rate.clone() else { return Ok(Load::Closed) };
+        let profile = profile.within(self.duration.unwrap_or(OPEN_DURATION));
+        let profile = profile.map_err(|error| format!("--rate: {error}; raise --duration"))?;
+        let arrivals = match self.arrivals {
+            ArrivalsArg::Constant => Arrivals::Constant,
+            ArrivalsArg::Poisson => Arrivals::Poisson,
+        };
+        Ok(Load::Open { profile, arrivals })
     }
 }
 
@@ -249,20 +303,6 @@ fn print(finished: &Finished, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `500ms`, `10s`, `2m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit_ms = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("write it with a unit, like 500ms, 10s, 2m, 1h".to_owned()),
-    };
-    let number: u64 = text[..digits].parse().map_err(|error| format!("{error}"))?;
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -290,14 +330,5 @@ mod tests {
         let volumes = Cli::try_parse_from(["bench", "newest-page", "--volumes", "10,20"]).unwrap();
         let Workload::NewestPage(args) = volumes.bench.workload else { panic!("another workload") };
         assert_eq!(args.volumes, [10, 20]);
-    }
-
-    #[test]
-    fn durations_need_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["10", "s", "1.5s", "-1s", "99999999999999999999h", "9999999999999999h", ""] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::services::{OwnServices, SharedServices};
-use crate::support::{Peer, Server, message, scale, unique};
+use crate::support::{Peer, Server, message, percentiles, scale, unique};
 
 /// While the bus is away, messages come by reading the engine: within this.
 const DELIVERED_MAX: Duration = Duration::from_secs(6);
@@ -98,12 +98,6 @@ async fn while_the_only_broker_is_away_messages_come_all_the_same() {
     let (slowest, _reader) = reading.await.unwrap();
     assert!(slowest < DELIVERED_MAX, "{slowest:?}");
     println!("with the only broker killed the slowest delivery took {slowest:?}");
-}
-
-/// p50 and p99, ms.
-fn percentiles(times: &mut [Duration]) -> [f64; 2] {
-    times.sort_unstable();
-    [0.5, 0.99].map(|share| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3)
 }
 
 /// Joins cost no broker round trip: the first message after an `open` comes as fast as any other.

@@ -15,11 +15,13 @@ mod conversation;
 mod faults;
 mod init_env;
 mod kafka_bus;
+mod kafka_costs;
 mod kafka_nemesis;
 mod limits;
 #[cfg(feature = "faults")]
 mod mutants;
 mod nodes;
+mod open_loop;
 mod operations;
 mod realtime;
 mod redis_engine;

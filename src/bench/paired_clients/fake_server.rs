@@ -9,8 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
+use super::super::load_profile::LoadProfile;
 use super::super::recorder::RunRecord;
 use super::*;
+use crate::client::Address;
 use crate::model::{
     AckSet, ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
 };
@@ -193,11 +195,13 @@ impl World {
     }
 }
 
-async fn run(fault: Fault) -> (Driven, Arc<RunRecord>) {
-    let address = start(fault).await;
-    let options = PairedClientsOptions {
+fn options() -> PairedClientsOptions {
+    PairedClientsOptions {
         clients: 4,
+        load: Load::Closed,
         volume: Volume::MessagesPerClient(100),
+        warmup_ms: 0,
+        connecting: 64,
         chunk: 20,
         in_flight: 8,
         read_limit: 30,
@@ -207,10 +211,74 @@ async fn run(fault: Fault) -> (Driven, Arc<RunRecord>) {
         user_prefix: "bench-test".into(),
         connect_timeout_ms: 5_000,
         delivery_wait_ms: 200,
-    };
+    }
+}
+
+async fn run(fault: Fault) -> (Driven, Arc<RunRecord>) {
+    run_with(fault, &options()).await
+}
+
+async fn run_with(fault: Fault, options: &PairedClientsOptions) -> (Driven, Arc<RunRecord>) {
+    let address = start(fault).await;
     let record = Arc::new(RunRecord::new(&LATENCIES));
-    let driven = drive(&[address], &options, &record, &CancellationToken::new()).await.unwrap();
+    let cancel = CancellationToken::new();
+    let driven = drive(&[address], options, &record, &cancel, async {}).await.unwrap();
     (driven, record)
+}
+
+/// 1 000 a second for 400 ms: as many messages as [`run`] sends.
+async fn run_open(fault: Fault) -> (Driven, Arc<RunRecord>) {
+    let profile = LoadProfile::constant(1_000.0, Duration::from_millis(400));
+    let load = Load::Open { profile, arrivals: Arrivals::Poisson };
+    run_with(fault, &PairedClientsOptions { load, ..options() }).await
+}
+
+#[tokio::test]
+async fn in_an_open_loop_all_that_is_scheduled_is_sent_and_judged() {
+    let (Driven { tally, scheduled, dropped, lag, .. }, record) = run_open(Fault::None).await;
+    assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+    let scheduled = scheduled.unwrap();
+    assert!((300..=500).contains(&scheduled), "{scheduled}");
+    assert_eq!((tally.begun, tally.sent, tally.dropped, dropped), (scheduled, scheduled, 0, 0));
+    assert_eq!(tally.correctness.delivered, scheduled);
+    assert!(tally.correctness.pages_checked >= scheduled / 20, "{tally:?}");
+    assert_eq!(lag.unwrap().len(), scheduled);
+    let counts: Vec<_> = record.totals().iter().map(|(_, total)| total.len()).collect();
+    assert_eq!(counts[..2], [scheduled; 2]);
+    assert_eq!(counts[4..6], [scheduled; 2], "each time is kept from both begins");
+}
+
+#[tokio::test]
+async fn an_open_loop_catches_what_a_closed_one_does() {
+    for (fault, found) in [
+        (Fault::DropDelivery, "lost"),
+        (Fault::DoubleDelivery, "duplicated"),
+        (Fault::SwapDeliveries, "out_of_order"),
+        (Fault::CorruptDelivery, "corrupt"),
+        (Fault::ForgetStored, "page_missing"),
+    ] {
+        let (Driven { tally, .. }, _) = run_open(fault).await;
+        let violations = tally.correctness.violations();
+        assert!(violations.iter().any(|&(name, count)| name == found && count > 0), "{tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_warm_up_is_not_measured() {
+    let profile = LoadProfile::constant(200.0, Duration::from_millis(500));
+    let load = Load::Open { profile, arrivals: Arrivals::Constant };
+    let options = PairedClientsOptions { load, warmup_ms: 1_000, ..options() };
+    let (Driven { tally, scheduled, warming_up, .. }, record) =
+        run_with(Fault::None, &options).await;
+    assert_eq!((scheduled, tally.begun), (Some(300), 300), "200 to warm up, and 100");
+    assert_eq!(record.totals()[0].1.len(), 100);
+    assert!(warming_up >= Duration::from_secs(1), "{warming_up:?}");
+    let closed = PairedClientsOptions { load: Load::Closed, ..options };
+    let (Driven { tally, measured, .. }, record) = run_with(Fault::None, &closed).await;
+    assert!(tally.sent > 400 && tally.correctness.is_clean(), "{tally:?}");
+    // What was under way at the begin is no part of it.
+    let counted = record.totals()[0].1.len();
+    assert!((400..=440).contains(&counted) && measured.written == counted, "{counted}");
 }
 
 #[tokio::test]
@@ -221,7 +289,7 @@ async fn a_correct_server_passes_and_everything_is_measured() {
     assert_eq!((tally.reads, tally.correctness.pages_checked), (40, 40));
     assert!((20..=200).contains(&tally.late), "a fifth is sent late: {}", tally.late);
     let counts: Vec<_> = record.totals().iter().map(|(_, total)| total.len()).collect();
-    assert_eq!(counts, [400, 400, 40]);
+    assert_eq!(counts, [400, 400, 40, 4, 0, 0, 0]);
 }
 
 #[tokio::test]

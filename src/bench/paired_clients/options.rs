@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::error::BenchError;
+use super::super::load_profile::{Arrivals, LoadProfile};
 use crate::harness::content::ContentMaker;
 use crate::model::{Cid, INTEGER_MAX, LIMITS, UserName};
 
@@ -18,14 +19,35 @@ pub enum Volume {
     DurationMs(u64),
 }
 
+/// What decides when a message is sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// The answers to the ones before: the most that these clients get through.
+    Closed,
+    /// A profile, whatever is answered when.
+    Open {
+        /// How many, when.
+        profile: LoadProfile,
+        /// How evenly.
+        arrivals: Arrivals,
+    },
+}
+
 /// Options of the workload.
 #[derive(Debug, Clone, Serialize)]
 pub struct PairedClientsOptions {
     /// Clients, an even number; two and two talk to each other.
     pub clients: usize,
-    /// How much is sent.
+    /// When messages are sent.
+    pub load: Load,
+    /// How much is sent in a closed loop; an open one has its profile.
     pub volume: Volume,
-    /// Messages that one client sends before the roles swap.
+    /// Until two windows are alike, but no longer than this, ms, the load is made and not measured; 0: not at all.
+    pub warmup_ms: u64,
+    /// Clients that connect at the same time.
+    pub connecting: usize,
+    /// Messages that one client sends before the roles swap; in an open loop, a page is read after so many of a pair.
     pub chunk: u64,
     /// Messages of one client that may be unanswered.
     pub in_flight: usize,
@@ -63,6 +85,9 @@ impl PairedClientsOptions {
         }
         if matches!(self.volume, Volume::DurationMs(0)) {
             return refuse("--duration 0: give at least 1 ms".into());
+        }
+        if self.connecting == 0 {
+            return refuse("--connecting 0: give at least 1".into());
         }
         if self.chunk == 0 {
             return refuse("--chunk 0: give at least 1".into());
@@ -132,7 +157,10 @@ mod tests {
     pub(crate) fn options() -> PairedClientsOptions {
         PairedClientsOptions {
             clients: 4,
+            load: Load::Closed,
             volume: Volume::MessagesPerClient(10),
+            warmup_ms: 0,
+            connecting: 64,
             chunk: 5,
             in_flight: 4,
             read_limit: 20,

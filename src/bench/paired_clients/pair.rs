@@ -1,37 +1,42 @@
-//! Two clients that talk to each other: chunk, deliveries, pages, roles swapped, again.
+//! Two clients that talk to each other, and what is known of their conversation.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::delivery_checker::DeliveryChecker;
-use super::super::pacer::Pacer;
+use super::super::pacer::{ClosedLoop, Pacer as _};
 use super::super::page_checker::PageChecker;
-use super::super::recorder::{Recorder, RunRecord};
-use super::DELIVERY;
+use super::super::recorder::RunRecord;
+use super::books::Books;
 use super::chatter::Chatter;
-use super::options::{PairedClientsOptions, Volume};
+use super::options::{Load, PairedClientsOptions, Volume};
+use super::phase::Phase;
 use super::tally::Tally;
 use crate::client::ClientError;
 
-/// Two clients that talk to each other, and what is known of their conversation.
+/// A pair under way.
 pub(super) struct Pair {
-    one: Chatter,
-    other: Chatter,
-    pages: PageChecker,
-    recorder: Recorder,
-    tally: Tally,
-    chunk: u64,
-    /// Messages that each side still sends; `None`: as long as the pacer says.
-    left_each: Option<u64>,
-    delivery_wait: Duration,
-    done: Arc<AtomicU64>,
+    pub(super) one: Chatter,
+    pub(super) other: Chatter,
+    pub(super) books: Books,
+    pub(super) chunk: u64,
+    volume: Volume,
+    pub(super) delivery_wait: Duration,
+    /// Messages, for the progress.
+    pub(super) done: Arc<AtomicU64>,
+    /// Intended times that wait for room on their side.
+    pub(super) waiting: [VecDeque<Instant>; 2],
+    /// Where more of them come from; none in a closed loop.
+    pub(super) due: Option<mpsc::Receiver<Instant>>,
 }
 
 /// Why a pair stops early.
-enum Stop {
+pub(super) enum Stop {
     /// One of the two connections is over.
     Broken(String),
     /// Its two clients disagree about what conversation they are in.
@@ -51,98 +56,166 @@ impl Pair {
         other: Chatter,
         options: &PairedClientsOptions,
         done: Arc<AtomicU64>,
+        due: Option<mpsc::Receiver<Instant>>,
     ) -> Self {
-        let left_each = match options.volume {
-            Volume::MessagesPerClient(messages) => Some(messages),
-            Volume::DurationMs(_) => None,
-        };
+        let is_open = matches!(options.load, Load::Open { .. });
         Self {
-            pages: PageChecker::new(one.conv, options.read_limit),
+            books: Books::new(PageChecker::new(one.conv, options.read_limit), is_open),
             one,
             other,
-            recorder: Recorder::new(),
-            tally: Tally::default(),
             chunk: options.chunk,
-            left_each,
+            volume: options.volume,
             delivery_wait: options.delivery_wait(),
             done,
+            waiting: Default::default(),
+            due,
         }
     }
 
-    /// Runs until the pacer has no more, the connection breaks, or `cancel`; what was under way at a
+    /// Runs until there is no more to do, the connection breaks, or `cancel`; what was under way at a
     /// cancel is not judged.
     pub(super) async fn run(
         mut self,
-        mut pacer: Box<dyn Pacer>,
+        phase: &Phase,
         record: &RunRecord,
         cancel: &CancellationToken,
     ) -> Tally {
         let stopped = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
-            result = self.talk(&mut *pacer, record) => result,
+            result = self.talk(phase, record) => result,
         };
         self.take_delivery_times();
-        record.merge(&mut self.recorder);
+        let counts_at = phase.measured_from().unwrap_or_else(Instant::now);
+        for joined in [self.one.joined, self.other.joined] {
+            self.books.connected(joined, counts_at);
+        }
+        record.merge(&mut self.books.recorder);
+        self.books.tally.dropped += self.undone();
         match stopped {
             Ok(()) => {}
-            Err(Stop::Broken(why)) => self.tally.broke(why),
+            Err(Stop::Broken(why)) => self.books.tally.broke(why),
             Err(Stop::Apart) => {
                 let names = format!("{} and {}", self.one.user, self.other.user);
-                self.tally.broke(format!("{names} were given different conversations"));
-                self.tally.correctness.misrouted += 1;
+                self.books.tally.broke(format!("{names} were given different conversations"));
+                self.books.tally.correctness.misrouted += 1;
             }
         }
-        for counts in [self.one.inbox.finish(), self.other.inbox.finish(), self.pages.finish()] {
-            self.tally.correctness.add(&counts);
+        let judges =
+            [self.one.inbox.finish(), self.other.inbox.finish(), self.books.pages.finish()];
+        for counts in judges {
+            self.books.tally.correctness.add(&counts);
         }
         tokio::join!(self.one.close(), self.other.close());
-        self.tally
+        self.books.tally
     }
 
-    async fn talk(&mut self, pacer: &mut dyn Pacer, record: &RunRecord) -> Result<(), Stop> {
+    /// Intended messages that will not be sent any more.
+    fn undone(&mut self) -> u64 {
+        let mut undone = self.waiting.iter().map(VecDeque::len).sum::<usize>() as u64;
+        if let Some(due) = &mut self.due {
+            due.close();
+            while due.try_recv().is_ok() {
+                undone += 1;
+            }
+        }
+        undone
+    }
+
+    async fn talk(&mut self, phase: &Phase, record: &RunRecord) -> Result<(), Stop> {
         if self.one.conv != self.other.conv {
             return Err(Stop::Apart);
         }
-        while let Some(intended) = pacer.next_start(Instant::now()) {
-            let count = self.left_each.map_or(self.chunk, |left| left.min(self.chunk));
-            self.turn(count, intended).await?;
-            std::mem::swap(&mut self.one, &mut self.other);
-            self.turn(count, Instant::now()).await?;
-            std::mem::swap(&mut self.one, &mut self.other);
-            self.left_each = self.left_each.map(|left| left - count);
-            record.merge(&mut self.recorder);
+        match self.due.is_some() {
+            true => self.talk_as_due(record).await?,
+            false => self.talk_in_turns(phase, record).await?,
         }
         tokio::try_join!(self.one.drain(), self.other.drain())?;
         Ok(())
     }
 
+    /// The closed loop: chunk, deliveries, pages, roles swapped, again.
+    async fn talk_in_turns(&mut self, phase: &Phase, record: &RunRecord) -> Result<(), Stop> {
+        while phase.measured_from().is_none() {
+            self.both_turns(self.chunk, Instant::now(), record).await?;
+        }
+        let measured_from = phase.measured_from().unwrap_or_else(Instant::now);
+        let (mut pacer, mut left) = match self.volume {
+            Volume::MessagesPerClient(messages) => {
+                (ClosedLoop::pieces(messages.div_ceil(self.chunk)), Some(messages))
+            }
+            Volume::DurationMs(ms) => {
+                (ClosedLoop::duration(measured_from, Duration::from_millis(ms)), None)
+            }
+        };
+        while let Some(intended) = pacer.next_start(Instant::now()) {
+            let count = left.map_or(self.chunk, |left| left.min(self.chunk));
+            self.both_turns(count, intended, record).await?;
+            left = left.map(|left| left - count);
+        }
+        Ok(())
+    }
+
+    async fn both_turns(
+        &mut self,
+        count: u64,
+        intended: Instant,
+        record: &RunRecord,
+    ) -> Result<(), Stop> {
+        self.turn(count, intended).await?;
+        std::mem::swap(&mut self.one, &mut self.other);
+        self.turn(count, Instant::now()).await?;
+        std::mem::swap(&mut self.one, &mut self.other);
+        record.merge(&mut self.books.recorder);
+        Ok(())
+    }
+
     /// `one` sends a chunk, `other` receives all of it, both read a page.
     async fn turn(&mut self, count: u64, intended: Instant) -> Result<(), Stop> {
-        let Self { one, other, pages, recorder, tally, .. } = self;
-        one.send_chunk(count, intended, &other.inbox, pages, recorder, tally).await?;
-        let settled = other.inbox.settle(self.delivery_wait).await;
-        // What a broken connection did not receive is not lost: nobody was there.
-        if let Some(why) = other.broken().await {
-            return Err(Stop::Broken(why));
-        }
-        if !settled {
-            other.inbox.with(DeliveryChecker::expire);
-        }
-        for reader in [&*one, &*other] {
-            if let Some(page) = reader.read_page(recorder, tally).await? {
-                pages.judge(&page);
-            }
-        }
-        self.take_delivery_times();
+        self.one.send_chunk(count, intended, &self.other.inbox, &mut self.books).await?;
+        self.settle().await?;
+        self.read_pages().await?;
         self.done.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
 
-    fn take_delivery_times(&mut self) {
+    /// Waits until `other` has received everything, or too long.
+    async fn settle(&mut self) -> Result<(), Stop> {
+        let settled = self.other.inbox.settle(self.delivery_wait).await;
+        // What a broken connection did not receive is not lost: nobody was there.
+        if let Some(why) = self.other.broken().await {
+            return Err(Stop::Broken(why));
+        }
+        if !settled {
+            self.other.inbox.with(DeliveryChecker::expire);
+        }
+        self.take_delivery_times();
+        Ok(())
+    }
+
+    /// As [`settle`](Self::settle), of both.
+    pub(super) async fn settle_both(&mut self) -> Result<(), Stop> {
+        for _ in 0..2 {
+            self.settle().await?;
+            std::mem::swap(&mut self.one, &mut self.other);
+        }
+        Ok(())
+    }
+
+    /// Both read the newest page, one after the other.
+    pub(super) async fn read_pages(&mut self) -> Result<(), Stop> {
+        for reader in [self.one.page_reader(), self.other.page_reader()] {
+            let total = self.books.pages.total();
+            let read = reader.read(Instant::now(), total).await;
+            self.books.read(read)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_delivery_times(&mut self) {
         for inbox in [&self.one.inbox, &self.other.inbox] {
             for time in inbox.with(DeliveryChecker::take_times) {
-                self.recorder.record(DELIVERY, time.received_at, time.latency);
+                self.books.delivered(time);
             }
         }
     }

@@ -11,6 +11,10 @@ const BROKEN_SHOWN_MAX: usize = 5;
 /// What a pair did, or all pairs together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Messages handed to a connection.
+    pub begun: u64,
+    /// Messages that were due and never were: their pair ended, or was stopped.
+    pub dropped: u64,
     /// Messages answered `ok`.
     pub sent: u64,
     /// Of those, stored as late.
@@ -49,6 +53,8 @@ impl Tally {
 
     /// Adds what another pair did.
     pub fn add(&mut self, other: Self) {
+        self.begun += other.begun;
+        self.dropped += other.dropped;
         self.sent += other.sent;
         self.late += other.late;
         self.retries += other.retries;

@@ -35,6 +35,9 @@ pub struct Report {
     pub aborted: bool,
     /// How load was made: `closed loop` latencies hide what an overloaded server would do to others.
     pub load: String,
+    /// Why the load generator itself was too slow, so that latencies say nothing about the server; empty when it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overload: Vec<String>,
     /// The command that repeats it, secrets left out.
     pub command: String,
     /// RFC 3339.
@@ -108,6 +111,7 @@ pub(super) mod tests {
             verdict: Verdict::Invalid,
             aborted: false,
             load: text("closed loop"),
+            overload: Vec::new(),
             command: text("chatctl bench paired-clients --clients 2"),
             started_at: text("2026-01-02T03:04:05Z"),
             versions: Versions {

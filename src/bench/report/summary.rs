@@ -55,7 +55,10 @@ fn write_all(
     writeln!(text)?;
     if totals.iter().any(|(_, histogram)| !histogram.is_empty()) {
         write_table(text, report, totals)?;
-        for (name, histogram) in totals.iter().filter(|(_, histogram)| !histogram.is_empty()) {
+        let is_drawn = |(name, histogram): &&(String, Histogram<u64>)| {
+            !histogram.is_empty() && !name.ends_with("_service")
+        };
+        for (name, histogram) in totals.iter().filter(is_drawn) {
             writeln!(text, "\n{}", bold(name, style))?;
             write_bars(text, histogram, style)?;
         }

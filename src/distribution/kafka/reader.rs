@@ -37,6 +37,8 @@ pub struct Reader {
     /// `None`: all of them.
     interest: Option<Arc<Interest>>,
     sink: Arc<dyn HintSink>,
+    /// Hints of other nodes, whether somebody here waits for them or not.
+    hints_read: metrics::Counter,
     /// What is assigned to the consumer.
     assigned: Mutex<BTreeSet<u32>>,
 }
@@ -65,7 +67,8 @@ impl Reader {
         let consumer = Arc::new(config.create_with_context(watch)?);
         let ends = Ends::new(Arc::clone(&consumer), topic.clone());
         let assigned = Mutex::default();
-        Ok(Self { consumer, ends, topic, partitions, node, interest, sink, assigned })
+        let hints_read = metrics::counter!("chatctl_kafka_hints_read_total");
+        Ok(Self { consumer, ends, topic, partitions, node, interest, sink, hints_read, assigned })
     }
 
     /// Takes up its partitions at their ends. The brokers may be starting, too. An error says what and what to do.
@@ -256,7 +259,10 @@ impl Reader {
         match decode(&self.node, bytes) {
             Heard::Own => {}
             Heard::Note(note) => match *note {
-                Note::Hint(hint) => self.sink.deliver(hint),
+                Note::Hint(hint) => {
+                    self.hints_read.increment(1);
+                    self.sink.deliver(hint);
+                }
                 Note::Gap => self.sink.gap(Concerned::All),
             },
             // Of a node of another version: what it says is stored, so the engine has it.

@@ -17,6 +17,12 @@ pub fn scale(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// p50 and p99, ms.
+pub fn percentiles(times: &mut [Duration]) -> [f64; 2] {
+    times.sort_unstable();
+    [0.5, 0.99].map(|share| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3)
+}
+
 /// A name that no other test uses.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", &uuid::Uuid::now_v7().simple().to_string()[16..])

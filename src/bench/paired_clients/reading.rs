@@ -1,0 +1,73 @@
+//! Reading the newest page.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::sending::{ATTEMPTS_MAX, RETRY_WAIT};
+use crate::client::{Answered, Client, ClientError};
+use crate::model::{ConvId, Order};
+use crate::protocol::{Command, Read, ReadKind, ReadReply, Reply};
+
+/// Asks for the newest page of one conversation.
+#[derive(Debug, Clone)]
+pub(super) struct PageReader {
+    pub(super) client: Arc<Client>,
+    pub(super) conv: ConvId,
+    /// Messages on the page.
+    pub(super) limit: usize,
+}
+
+/// What asking came to.
+#[derive(Debug)]
+pub(super) struct PageRead {
+    /// When it should have been asked for.
+    pub(super) intended: Instant,
+    /// Messages that were acknowledged then.
+    pub(super) total: u64,
+    /// What went wrong on the way.
+    pub(super) errors: Vec<ClientError>,
+    /// The page, when the last attempt asked for it, and when it was here; `None`: the server would not. An error: the
+    /// connection is over.
+    pub(super) result: Result<Option<(ReadReply, Instant, Instant)>, ClientError>,
+}
+
+impl PageReader {
+    /// Reads it, some times if need be. `total` messages are acknowledged.
+    pub(super) async fn read(self, intended: Instant, total: u64) -> PageRead {
+        let mut errors = Vec::new();
+        let result = self.read_page(&mut errors).await;
+        PageRead { intended, total, errors, result }
+    }
+
+    async fn read_page(
+        &self,
+        errors: &mut Vec<ClientError>,
+    ) -> Result<Option<(ReadReply, Instant, Instant)>, ClientError> {
+        let kind = ReadKind::Range { from: None, to: None, order: Order::Desc };
+        let read = Read { conv: self.conv, kind, limit: self.limit, cursor: None };
+        let command = Command::Read(read);
+        for attempt in 1..=ATTEMPTS_MAX {
+            let asked_at = Instant::now();
+            let error = match self.client.call(&command).await {
+                Ok(Answered { reply: Reply::Read(page), received_at }) => {
+                    return Ok(Some((page, asked_at, received_at)));
+                }
+                Ok(Answered { reply, .. }) => ClientError::Protocol {
+                    address: self.client.address().to_string(),
+                    problem: format!("it answered read with {reply:?}"),
+                },
+                Err(error) => error,
+            };
+            if matches!(error, ClientError::Closed { .. } | ClientError::Protocol { .. }) {
+                return Err(error);
+            }
+            let is_retryable = error.is_retryable();
+            errors.push(error);
+            if !is_retryable {
+                break;
+            }
+            tokio::time::sleep(RETRY_WAIT * (1 << (attempt - 1))).await;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,197 @@
+//! Sending: messages prepared, handed to the connection in batches, repeated where that helps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use rand::Rng;
+
+use super::super::delivery_checker::{DeliveryChecker, SentAt};
+use super::books::Books;
+use super::chatter::Chatter;
+use super::inbox::Inbox;
+use super::options::cid;
+use crate::client::{Answer, Answered, Client, ClientError};
+use crate::model::Cid;
+use crate::protocol::{Command, Reply, Send, SendReply};
+
+/// Times that something is asked for before it is given up.
+pub(super) const ATTEMPTS_MAX: u32 = 5;
+
+/// First wait before a repetition where the server names none; doubles each time.
+pub(super) const RETRY_WAIT: Duration = Duration::from_millis(50);
+
+/// How much older than now the `ts` of a late message is, ms.
+const LATE_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    cid: Cid,
+    command: Command,
+    sent: SentAt,
+    attempts: u32,
+    /// An earlier attempt may have stored it.
+    uncertain: bool,
+}
+
+/// One attempt: it was sent, or is to be sent after a wait.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    client: Arc<Client>,
+    answer_timeout: Duration,
+    outgoing: Outgoing,
+    answer: Option<Answer>,
+    wait: Duration,
+}
+
+/// What one attempt came to.
+pub(super) type Attempted = (Outgoing, Result<Answered, ClientError>);
+
+impl Chatter {
+    /// Sends `count` messages to `peer`, at most `in_flight` of them unanswered, and waits for all
+    /// answers. The first of them were meant to start at `intended`.
+    pub(super) async fn send_chunk(
+        &mut self,
+        count: u64,
+        intended: Instant,
+        peer: &Inbox,
+        books: &mut Books,
+    ) -> Result<(), ClientError> {
+        let mut unsent = count;
+        let mut started_at = Some(intended);
+        let mut unanswered = FuturesUnordered::new();
+        loop {
+            let fresh = ((self.in_flight - unanswered.len()) as u64).min(unsent);
+            unsent -= fresh;
+            if fresh > 0 {
+                let intended = started_at.take().unwrap_or_else(Instant::now);
+                let sent = SentAt { intended, really: intended };
+                let attempts = self.begin(vec![sent; fresh as usize], peer, books).await?;
+                unanswered.extend(attempts.into_iter().map(attempt));
+            }
+            let Some(mut attempted) = unanswered.next().await else { return Ok(()) };
+            // All that is there is taken before more is sent, so that sends go out in batches too.
+            loop {
+                unanswered.extend(self.answered(attempted, peer, books)?.map(attempt));
+                match unanswered.next().now_or_never() {
+                    Some(Some(next)) => attempted = next,
+                    Some(None) | None => break,
+                }
+            }
+        }
+    }
+
+    /// Hands the next messages to the connection, one for each of `sent`.
+    pub(super) async fn begin(
+        &mut self,
+        sent: Vec<SentAt>,
+        peer: &Inbox,
+        books: &mut Books,
+    ) -> Result<Vec<Attempt>, ClientError> {
+        let (cids, commands): (Vec<_>, Vec<_>) = sent.iter().map(|_| self.prepare()).unzip();
+        peer.with(|checker| {
+            cids.iter().zip(&sent).for_each(|(cid, sent)| checker.expect(cid.clone(), *sent));
+        });
+        books.tally.begun += sent.len() as u64;
+        let answers = self.client.submit_many(&commands).await?;
+        let outgoing = cids.into_iter().zip(commands).zip(sent);
+        let attempts = outgoing.zip(answers).map(|(((cid, command), sent), answer)| Attempt {
+            client: Arc::clone(&self.client),
+            answer_timeout: self.answer_timeout,
+            outgoing: Outgoing { cid, command, sent, attempts: 1, uncertain: false },
+            answer: Some(answer),
+            wait: Duration::ZERO,
+        });
+        Ok(attempts.collect())
+    }
+
+    /// The next message.
+    fn prepare(&mut self) -> (Cid, Command) {
+        let cid = cid(self.seed, self.head, self.number);
+        let content = self.maker.make(self.conv, &self.user, &cid, self.number);
+        self.number += 1;
+        let now = now_ms();
+        let late = self.late_ratio > 0.0 && self.random.random_bool(self.late_ratio);
+        let ts = if late { now.saturating_sub(self.random.random_range(LATE_MS)) } else { now };
+        let kind = self.kind.clone();
+        let send = Send { conv: self.conv, cid: cid.clone(), kind, content, ts: Some(ts) };
+        (cid, Command::Send(send))
+    }
+
+    /// Takes an answer into account; `Some` when the message is to be sent again.
+    pub(super) fn answered(
+        &self,
+        (mut outgoing, result): Attempted,
+        peer: &Inbox,
+        books: &mut Books,
+    ) -> Result<Option<Attempt>, ClientError> {
+        let error = match result {
+            Ok(Answered { reply: Reply::Send(reply), received_at }) => {
+                books.written(outgoing.sent, received_at);
+                self.stored(outgoing, &reply, peer, books);
+                return Ok(None);
+            }
+            Ok(Answered { reply, .. }) => ClientError::Protocol {
+                address: self.client.address().to_string(),
+                problem: format!("it answered send with {reply:?}"),
+            },
+            Err(error) => error,
+        };
+        books.tally.error(&error);
+        outgoing.uncertain |= !error.is_definite();
+        if error.is_retryable() && outgoing.attempts < ATTEMPTS_MAX {
+            let wait = match &error {
+                ClientError::Refused(error) => error.retry_after_ms.map(Duration::from_millis),
+                _ => None,
+            };
+            let wait = wait.unwrap_or(RETRY_WAIT * (1 << (outgoing.attempts - 1)));
+            outgoing.attempts += 1;
+            books.tally.retries += 1;
+            let (client, answer_timeout) = (Arc::clone(&self.client), self.answer_timeout);
+            return Ok(Some(Attempt { client, answer_timeout, outgoing, answer: None, wait }));
+        }
+        if !matches!(error, ClientError::Refused(_) | ClientError::Timeout { .. }) {
+            return Err(error);
+        }
+        books.tally.given_up += 1;
+        peer.with(|checker| checker.given_up(&outgoing.cid, !outgoing.uncertain));
+        if outgoing.uncertain {
+            self.inbox.with(DeliveryChecker::own_uncertain);
+        }
+        Ok(None)
+    }
+
+    fn stored(&self, outgoing: Outgoing, reply: &SendReply, peer: &Inbox, books: &mut Books) {
+        let tally = &mut books.tally;
+        tally.sent += 1;
+        tally.late += u64::from(reply.late);
+        // Nobody else has this cid, so a first attempt cannot be a duplicate.
+        tally.correctness.contradicted += u64::from(reply.dup && outgoing.attempts == 1);
+        peer.with(|checker| checker.acknowledged(&outgoing.cid, reply));
+        self.inbox.with(|checker| checker.own_stored(reply.seq));
+        books.pages.acknowledged(outgoing.cid, reply);
+    }
+}
+
+/// Waits for an answer within the answer timeout; where none is under way, waits and sends again.
+pub(super) async fn attempt(attempt: Attempt) -> Attempted {
+    let Attempt { client, answer_timeout, outgoing, answer, wait } = attempt;
+    let result = match answer {
+        Some(answer) => tokio::time::timeout(answer_timeout, answer)
+            .await
+            .unwrap_or_else(|_| Err(client.timed_out())),
+        None => {
+            tokio::time::sleep(wait).await;
+            client.call(&outgoing.command).await
+        }
+    };
+    (outgoing, result)
+}
+
+/// The wall clock, ms since 1970 UTC.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
