@@ -7,6 +7,7 @@ mod correctness;
 mod delivery_checker;
 mod dispatcher;
 pub mod duration;
+pub mod engines;
 mod error;
 mod file_limit;
 pub mod idle_connections;

@@ -67,6 +67,11 @@ impl Recorder {
         self.samples.push(Sample { latency, intended_at, completed_at, ns });
     }
 
+    /// Forgets what was not merged yet.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+    }
+
     /// Samples that were not merged yet.
     pub fn len(&self) -> usize {
         self.samples.len()

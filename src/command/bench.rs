@@ -1,6 +1,6 @@
 //! `chatctl bench`: options into workloads, results onto stdout.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
+use super::engines::EnginesArgs;
 use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::load_profile::{Arrivals, LoadProfile};
@@ -82,6 +83,8 @@ struct CommonArgs {
 struct PairedClientsArgs {
     #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    engines: EnginesArgs,
     /// Clients, an even number; each pair has a direct chat
     #[arg(long, default_value_t = 100)]
     clients: usize,
@@ -101,6 +104,9 @@ struct PairedClientsArgs {
     /// Make the load without measuring until two seconds in a row are alike, but no longer than this [default: 0s, with --rate 10s]
     #[arg(long, value_parser = duration)]
     warmup: Option<Duration>,
+    /// Store so many messages in all conversations together before anything is measured
+    #[arg(long, default_value_t = 0)]
+    fill: u64,
     /// Clients that connect at the same time
     #[arg(long, default_value_t = 64)]
     connecting: usize,
@@ -168,7 +174,15 @@ enum ArrivalsArg {
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-    let (json, result) = Box::pin(run_workload(args.workload, &cancel)).await;
+    let workload = match args.workload {
+        Workload::PairedClients(args) if args.engines.is_asked() => {
+            let exit = Box::pin(compare_engines(args, &cancel)).await;
+            waiting.abort();
+            return exit;
+        }
+        workload => workload,
+    };
+    let (json, result) = Box::pin(run_workload(workload, &cancel)).await;
     waiting.abort();
     match result {
         Ok(finished) => {
@@ -190,32 +204,9 @@ async fn run_workload(
 ) -> (bool, Result<Finished, BenchError>) {
     match workload {
         Workload::PairedClients(args) => {
-            let volume = match args.duration {
-                Some(duration) => Volume::DurationMs(millis(duration)),
-                None => Volume::MessagesPerClient(args.messages),
-            };
-            let load = match args.load() {
-                Ok(load) => load,
+            let options = match args.work() {
+                Ok(options) => options,
                 Err(text) => return (args.common.json, Err(BenchError::Usage(text))),
-            };
-            let options = PairedClientsOptions {
-                clients: args.clients,
-                warmup_ms: millis(args.warmup.unwrap_or(match load {
-                    Load::Closed => Duration::ZERO,
-                    Load::Open { .. } => OPEN_WARMUP,
-                })),
-                load,
-                volume,
-                connecting: args.connecting,
-                chunk: args.chunk,
-                in_flight: args.in_flight,
-                read_limit: args.read_limit,
-                size_bytes: args.size,
-                late_ratio: args.late_ratio,
-                seed: args.seed,
-                user_prefix: args.common.user_prefix(),
-                connect_timeout_ms: millis(args.common.connect_timeout),
-                delivery_wait_ms: millis(args.delivery_wait),
             };
             let (json, common) = (args.common.json, args.common.run_options(&[]));
             (json, Box::pin(paired_clients::run(&common, &options, cancel)).await)
@@ -246,7 +237,50 @@ async fn run_workload(
     }
 }
 
+async fn compare_engines(
+    args: PairedClientsArgs,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Exit> {
+    let work = match args.work() {
+        Ok(work) => work,
+        Err(text) => {
+            eprintln!("error: {text}");
+            return Ok(Exit::Usage);
+        }
+    };
+    let json = args.common.json;
+    args.engines.run(args.common.run_options(&[]), work, json, cancel).await
+}
+
 impl PairedClientsArgs {
+    fn work(&self) -> Result<PairedClientsOptions, String> {
+        let load = self.load()?;
+        let warmup = self.warmup.unwrap_or(match load {
+            Load::Closed => Duration::ZERO,
+            Load::Open { .. } => OPEN_WARMUP,
+        });
+        Ok(PairedClientsOptions {
+            clients: self.clients,
+            load,
+            volume: match self.duration {
+                Some(duration) => Volume::DurationMs(millis(duration)),
+                None => Volume::MessagesPerClient(self.messages),
+            },
+            fill_to: self.fill,
+            warmup_ms: millis(warmup),
+            connecting: self.connecting,
+            chunk: self.chunk,
+            in_flight: self.in_flight,
+            read_limit: self.read_limit,
+            size_bytes: self.size,
+            late_ratio: self.late_ratio,
+            seed: self.seed,
+            user_prefix: self.common.user_prefix(),
+            connect_timeout_ms: millis(self.common.connect_timeout),
+            delivery_wait_ms: millis(self.delivery_wait),
+        })
+    }
+
     fn load(&self) -> Result<Load, String> {
         let Some(profile) = self.rate.clone() else { return Ok(Load::Closed) };
         let profile = profile.within(self.duration.unwrap_or(OPEN_DURATION));
@@ -277,6 +311,7 @@ impl CommonArgs {
             nodes: self.nodes,
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
+            label: None,
         };
         RunOptions { targets, out: self.out, command: shown_command() }
     }
@@ -296,8 +331,7 @@ fn print(finished: &Finished, json: bool) -> anyhow::Result<()> {
         serde_json::to_writer_pretty(&mut stdout, &finished.report)?;
         writeln!(stdout)?;
     } else {
-        let style = if stdout.is_terminal() { Style::Terminal } else { Style::Plain };
-        write!(stdout, "{}", render(&finished.report, &finished.totals, style))?;
+        write!(stdout, "{}", render(&finished.report, &finished.totals, Style::of_stdout()))?;
     }
     eprintln!("kept in {}", finished.folder.display());
     Ok(())

@@ -115,6 +115,7 @@ async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Res
         nodes: args.nodes,
         environment: args.server_env,
         connect_timeout: CONNECT_TIMEOUT,
+        label: None,
     })
     .await?;
     let options = DriveOptions {

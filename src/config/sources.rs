@@ -63,6 +63,12 @@ impl Sources {
         Ok(Self { flags: flags.values().clone(), environment, dotenv })
     }
 
+    /// The value of one of our variables, if it is set or has a default.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let variable = VARIABLES.iter().find(|variable| variable.key == key)?;
+        self.find(variable).map(|(value, _)| value)
+    }
+
     /// The value that holds and where it comes from. Set to nothing means not set, in the
     /// environment and in `.env`: compose files pass variables on like that.
     pub(super) fn find(&self, variable: &Variable) -> Option<(&str, Source)> {

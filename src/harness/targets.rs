@@ -30,6 +30,8 @@ pub struct TargetOptions {
     pub environment: Vec<(String, String)>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// What the engines are called in results; `None`: what the servers say.
+    pub label: Option<String>,
 }
 
 /// What a server says of itself.
@@ -56,6 +58,7 @@ pub struct Targets {
     addresses: Vec<Address>,
     admins: Vec<String>,
     infos: Vec<ServerInfo>,
+    label: Option<String>,
     /// As many as addresses, or none.
     own: Vec<ServerProcess>,
 }
@@ -97,7 +100,8 @@ impl Targets {
             });
             client.close().await;
         }
-        let targets = Self { addresses, admins, infos, own };
+        let label = options.label.clone();
+        let targets = Self { addresses, admins, infos, label, own };
         if targets.own.len() > 1 && targets.infos.iter().any(|info| info.engine == "LOCAL") {
             let _ = targets.stop().await;
             return Err(HarnessError::Usage(ALONE.to_owned()));
@@ -110,6 +114,11 @@ impl Targets {
         &self.addresses
     }
 
+    /// Admin listeners of the servers, as many as are known.
+    pub fn admins(&self) -> &[String] {
+        &self.admins
+    }
+
     /// What each server says of itself.
     pub fn infos(&self) -> &[ServerInfo] {
         &self.infos
@@ -117,6 +126,9 @@ impl Targets {
 
     /// The engines' names for a folder's name: `local`, or `local+redis`.
     pub fn engine_label(&self) -> String {
+        if let Some(label) = &self.label {
+            return label.clone();
+        }
         let mut names: Vec<_> = self.infos.iter().map(|info| info.engine.to_lowercase()).collect();
         names.sort();
         names.dedup();

@@ -25,9 +25,6 @@ use super::{DELIVERY, LATENCIES, READ, WRITE};
 use crate::client::Address;
 use crate::harness::content::ContentMaker;
 
-/// The first intended time lies so far ahead, so that the thread that hands it out is not late at once.
-const LEAD: Duration = Duration::from_millis(2);
-
 /// What a run did, and how long its parts took.
 #[derive(Debug)]
 pub struct Driven {
@@ -35,6 +32,8 @@ pub struct Driven {
     pub tally: Tally,
     /// Until every client was connected and had its conversation open.
     pub connecting: Duration,
+    /// From then on until all conversations are filled.
+    pub filling: Duration,
     /// From then on until what is done counts.
     pub warming_up: Duration,
     /// What counts.
@@ -84,15 +83,8 @@ pub async fn drive(
     let progress = Progress::start("messages", total);
     let (dispatcher, dues) = dispatcher(options)?;
     let mut dues = dues.into_iter();
-    let phase = Arc::new(Phase::default());
-    let mut measure = std::pin::pin!(measure);
-    let starts_measured = options.warmup_ms == 0 && matches!(options.load, Load::Closed);
-    if starts_measured {
-        measure.as_mut().await;
-        phase.measure(Instant::now());
-    }
-    record.start();
-    let warming_since = Instant::now();
+    let phase = Arc::new(Phase::new());
+    let filling_since = Instant::now();
     let mut pairs = JoinSet::new();
     let mut chatters = chatters.into_iter();
     while let (Some(one), Some(other)) = (chatters.next(), chatters.next()) {
@@ -101,15 +93,20 @@ pub async fn drive(
         pairs.spawn(async move { pair.run(&phase, &record, &cancel).await });
     }
     let mut load = OpenLoad { dispatcher, scheduled: 0, dropped: 0, lag: None };
+    let mut warming_since = filling_since;
     let running = async {
-        if !starts_measured {
+        phase.all_filled(pairs.len()).await;
+        warming_since = Instant::now();
+        record.start();
+        if options.warms_up() {
+            phase.talk();
             load.warm_up(options, record).await;
-            measure.await;
-            let from = Instant::now() + LEAD;
-            record.reset(from);
-            phase.measure(from);
         }
-        let from = phase.measured_from().unwrap_or_else(Instant::now);
+        measure.await;
+        let from = Instant::now() + options.lead();
+        record.reset(from);
+        phase.measure(from);
+        phase.talk();
         let meter = LoadMeter::start();
         load.measured(options, from).await;
         // Whoever waits for more learns that there is none.
@@ -124,7 +121,6 @@ pub async fn drive(
     let (from, meter) = started.unwrap_or_else(|| {
         (phase.measured_from().unwrap_or_else(Instant::now), LoadMeter::start())
     });
-    phase.measure(from);
     let mut tally = Tally::default();
     while let Some(joined) = pairs.join_next().await {
         match joined {
@@ -137,6 +133,7 @@ pub async fn drive(
     Ok(Driven {
         tally,
         connecting,
+        filling: warming_since.saturating_duration_since(filling_since),
         warming_up: from.saturating_duration_since(warming_since),
         measured: Measured {
             duration: from.elapsed(),
@@ -200,7 +197,7 @@ impl OpenLoad {
     async fn warm_up(&mut self, options: &PairedClientsOptions, record: &RunRecord) {
         let begun = Instant::now();
         let longest = Duration::from_millis(options.warmup_ms);
-        let mut next = begun + LEAD;
+        let mut next = begun + options.lead();
         while begun.elapsed() < longest {
             match &options.load {
                 Load::Closed => tokio::time::sleep(WINDOW).await,

@@ -200,6 +200,7 @@ fn options() -> PairedClientsOptions {
         clients: 4,
         load: Load::Closed,
         volume: Volume::MessagesPerClient(100),
+        fill_to: 0,
         warmup_ms: 0,
         connecting: 64,
         chunk: 20,
@@ -261,6 +262,16 @@ async fn an_open_loop_catches_what_a_closed_one_does() {
         let violations = tally.correctness.violations();
         assert!(violations.iter().any(|&(name, count)| name == found && count > 0), "{tally:?}");
     }
+}
+
+#[tokio::test]
+async fn conversations_are_filled_first_and_that_is_not_measured() {
+    let (Driven { tally, filling, .. }, record) =
+        run_with(Fault::None, &PairedClientsOptions { fill_to: 1_000, ..options() }).await;
+    assert_eq!((tally.sent, tally.correctness.delivered), (1_400, 1_400), "{tally:?}");
+    assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+    assert_eq!(record.totals()[0].1.len(), 400);
+    assert!(filling > Duration::ZERO);
 }
 
 #[tokio::test]

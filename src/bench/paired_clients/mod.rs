@@ -63,7 +63,8 @@ pub async fn run(
 }
 
 fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Findings {
-    let Driven { tally, connecting, warming_up, measured, scheduled, dropped, cost, lag } = driven;
+    let Driven { tally, connecting, filling, warming_up, measured, scheduled, dropped, cost, lag } =
+        driven;
     let measured_s = measured.duration.as_secs_f64();
     let named = |named: &[(&str, f64)]| {
         named.iter().map(|&(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>()
@@ -82,6 +83,9 @@ fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Fi
         ("generator_cpu_share", cost.cpu_share),
         ("generator_timer_lag_p99_us", cost.timer_lag_p99.as_secs_f64() * 1e6),
     ];
+    if options.fill_to > 0 {
+        figures.push(("stored_before", options.fill_to as f64));
+    }
     if measured.written > 0 {
         figures.push(("generator_cpu_us_per_message", cost.cpu_s * 1e6 / measured.written as f64));
     }
@@ -113,6 +117,7 @@ fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Fi
         config: serde_json::to_value(options).unwrap_or_default(),
         durations_s: named(&[
             ("connecting", seconds(&connecting)),
+            ("filling", seconds(&filling)),
             ("warming_up", seconds(&warming_up)),
             ("talking", measured_s),
         ]),

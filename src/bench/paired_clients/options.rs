@@ -43,6 +43,8 @@ pub struct PairedClientsOptions {
     pub load: Load,
     /// How much is sent in a closed loop; an open one has its profile.
     pub volume: Volume,
+    /// Messages that are stored in all conversations together before anything is measured.
+    pub fill_to: u64,
     /// Until two windows are alike, but no longer than this, ms, the load is made and not measured; 0: not at all.
     pub warmup_ms: u64,
     /// Clients that connect at the same time.
@@ -125,6 +127,24 @@ impl PairedClientsOptions {
             .map_err(|error| BenchError::Usage(format!("--user-prefix: give {error}")))
     }
 
+    /// Messages that each conversation is filled to.
+    pub fn fill_each(&self) -> u64 {
+        self.fill_to / (self.clients / 2).max(1) as u64
+    }
+
+    /// Whether load is made before it is measured.
+    pub fn warms_up(&self) -> bool {
+        self.warmup_ms > 0
+    }
+
+    /// How far ahead the first intended time lies: the thread that hands it out is not to be late at once.
+    pub(super) fn lead(&self) -> Duration {
+        match self.load {
+            Load::Closed => Duration::ZERO,
+            Load::Open { .. } => Duration::from_millis(2),
+        }
+    }
+
     /// Longest delivery wait.
     pub fn delivery_wait(&self) -> Duration {
         Duration::from_millis(self.delivery_wait_ms)
@@ -159,6 +179,7 @@ mod tests {
             clients: 4,
             load: Load::Closed,
             volume: Volume::MessagesPerClient(10),
+            fill_to: 0,
             warmup_ms: 0,
             connecting: 64,
             chunk: 5,

@@ -18,6 +18,10 @@ use super::options::{Load, PairedClientsOptions, Volume};
 use super::phase::Phase;
 use super::tally::Tally;
 use crate::client::ClientError;
+use crate::model::LIMITS;
+
+/// Messages of one side while a conversation is filled.
+const FILL_CHUNK: u64 = 1_024;
 
 /// A pair under way.
 pub(super) struct Pair {
@@ -26,6 +30,9 @@ pub(super) struct Pair {
     pub(super) books: Books,
     pub(super) chunk: u64,
     volume: Volume,
+    /// Messages that the conversation holds before anything counts.
+    fill_to: u64,
+    in_flight: usize,
     pub(super) delivery_wait: Duration,
     /// Messages, for the progress.
     pub(super) done: Arc<AtomicU64>,
@@ -65,6 +72,8 @@ impl Pair {
             other,
             chunk: options.chunk,
             volume: options.volume,
+            fill_to: options.fill_each(),
+            in_flight: options.in_flight,
             delivery_wait: options.delivery_wait(),
             done,
             waiting: Default::default(),
@@ -123,14 +132,40 @@ impl Pair {
     }
 
     async fn talk(&mut self, phase: &Phase, record: &RunRecord) -> Result<(), Stop> {
+        let filling = phase.filling();
         if self.one.conv != self.other.conv {
             return Err(Stop::Apart);
         }
+        self.fill().await?;
+        drop(filling);
+        phase.until_talk().await;
         match self.due.is_some() {
             true => self.talk_as_due(record).await?,
             false => self.talk_in_turns(phase, record).await?,
         }
         tokio::try_join!(self.one.drain(), self.other.drain())?;
+        Ok(())
+    }
+
+    /// Sends until the conversation holds what it should; nobody reads meanwhile.
+    async fn fill(&mut self) -> Result<(), Stop> {
+        let mut missing = self.fill_to.saturating_sub(self.one.head);
+        while missing > 0 {
+            let count = missing.min(FILL_CHUNK);
+            self.one.in_flight = LIMITS.in_flight_max;
+            let sent =
+                self.one.send_chunk(count, Instant::now(), &self.other.inbox, &mut self.books);
+            sent.await?;
+            self.settle().await?;
+            self.done.fetch_add(count, Ordering::Relaxed);
+            std::mem::swap(&mut self.one, &mut self.other);
+            missing -= count;
+        }
+        for chatter in [&mut self.one, &mut self.other] {
+            chatter.in_flight = self.in_flight;
+        }
+        // What it took is nobody's latency.
+        self.books.recorder.clear();
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use crate::harness::{Host, ServerInfo, Versions};
 
 pub use folder::write_report;
 pub use summary::{Style, render};
+pub(super) use summary::{bold, time};
 
 /// Version of `report.json`; a field that changes its meaning or goes away raises it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -84,6 +85,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The worse of two.
+    pub fn or(self, other: Self) -> Self {
+        let badness = |verdict| match verdict {
+            Self::Pass => 0,
+            Self::Incomplete => 1,
+            Self::Invalid => 2,
+        };
+        if badness(other) > badness(self) { other } else { self }
+    }
+
     /// The verdict on these counts, given whether all that was asked for was done.
     pub fn of(correctness: &Correctness, complete: bool) -> Self {
         match (correctness.is_clean(), complete) {
@@ -95,7 +106,7 @@ impl Verdict {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::bench) mod tests {
     use super::super::recorder::{Recorder, RunRecord};
     use super::*;
     use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! The numbers for people: a percentile table, bars, and what was wrong.
 
 use std::fmt::Write;
+use std::io::IsTerminal as _;
 
 use hdrhistogram::Histogram;
 
@@ -13,6 +14,13 @@ pub enum Style {
     Plain,
     /// For a terminal.
     Terminal,
+}
+
+impl Style {
+    /// What standard output takes.
+    pub fn of_stdout() -> Self {
+        if std::io::stdout().is_terminal() { Self::Terminal } else { Self::Plain }
+    }
 }
 
 /// Width of the longest bar.
@@ -161,7 +169,8 @@ fn write_verdict(text: &mut String, report: &Report, style: Style) -> std::fmt::
     }
 }
 
-fn bold(text: &str, style: Style) -> String {
+/// Bold on a terminal.
+pub fn bold(text: &str, style: Style) -> String {
     match style {
         Style::Plain => text.to_owned(),
         Style::Terminal => format!("\x1b[1m{text}\x1b[0m"),
@@ -169,7 +178,7 @@ fn bold(text: &str, style: Style) -> String {
 }
 
 /// A time in the unit that shows it with three or four digits.
-fn time(us: Option<f64>) -> String {
+pub fn time(us: Option<f64>) -> String {
     match us {
         None => "-".to_owned(),
         Some(us) if us < 1_000.0 => format!("{us:.1} us"),
