@@ -1,8 +1,9 @@
 //! How far a run is, on stderr.
 
+use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -17,28 +18,67 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// A bar on a terminal, a line every few seconds in a pipe. Tasks only add to a counter.
 #[derive(Debug)]
 pub struct Progress {
-    done: Arc<AtomicU64>,
+    shown: Arc<Shown>,
     bar: Option<ProgressBar>,
     _ticker: AbortOnDropHandle<()>,
+}
+
+/// What is shown.
+struct Shown {
+    what: Mutex<&'static str>,
+    total: Option<u64>,
+    done: Arc<AtomicU64>,
+    /// More about it, made when it is shown.
+    details: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shown").field("what", &self.what).finish_non_exhaustive()
+    }
+}
+
+impl Shown {
+    fn what(&self) -> &'static str {
+        *self.what.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Progress {
     /// Shows `what` out of `total`; without a total, only the count and the time.
     pub fn start(what: &'static str, total: Option<u64>) -> Self {
-        let done = Arc::new(AtomicU64::new(0));
+        Self::with_details(what, total, String::new)
+    }
+
+    /// As [`start`](Self::start), with more about it, which is asked for whenever something is shown.
+    pub fn with_details(
+        what: &'static str,
+        total: Option<u64>,
+        details: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| new_bar(what, total));
-        let ticker = tokio::spawn(tick(what, total, Arc::clone(&done), bar.clone()));
-        Self { done, bar, _ticker: AbortOnDropHandle::new(ticker) }
+        let (what, done, details) = (Mutex::new(what), Arc::default(), Box::new(details));
+        let shown = Arc::new(Shown { what, total, done, details });
+        let ticker = tokio::spawn(tick(Arc::clone(&shown), bar.clone()));
+        Self { shown, bar, _ticker: AbortOnDropHandle::new(ticker) }
+    }
+
+    /// It is something else from now on.
+    pub fn enter(&self, what: &'static str) {
+        *self.shown.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        if let Some(bar) = &self.bar {
+            bar.set_message(what);
+        }
     }
 
     /// The counter to add to.
     pub fn counter(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.done)
+        Arc::clone(&self.shown.done)
     }
 
     /// Adds to the counter.
     pub fn add(&self, count: u64) {
-        self.done.fetch_add(count, Ordering::Relaxed);
+        self.shown.done.fetch_add(count, Ordering::Relaxed);
     }
 }
 
@@ -53,8 +93,8 @@ impl Drop for Progress {
 fn new_bar(what: &'static str, total: Option<u64>) -> ProgressBar {
     let target = ProgressDrawTarget::stderr();
     let template = match total {
-        Some(_) => "{msg:>12} [{bar:32}] {human_pos}/{human_len} {rate} {eta}",
-        None => "{msg:>12} {spinner} {human_pos} {rate} {elapsed}",
+        Some(_) => "{msg:>12} [{bar:24}] {human_pos}/{human_len} {rate} {eta} {prefix}",
+        None => "{msg:>12} {spinner} {human_pos} {rate} {elapsed} {prefix}",
     };
     // Whole numbers: a rate of many thousands needs no fraction.
     let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
@@ -67,24 +107,24 @@ fn new_bar(what: &'static str, total: Option<u64>) -> ProgressBar {
         .with_message(what)
 }
 
-async fn tick(
-    what: &'static str,
-    total: Option<u64>,
-    done: Arc<AtomicU64>,
-    bar: Option<ProgressBar>,
-) {
+async fn tick(shown: Arc<Shown>, bar: Option<ProgressBar>) {
     let start = Instant::now();
     let mut interval =
         tokio::time::interval(if bar.is_some() { BAR_INTERVAL } else { LINE_INTERVAL });
     interval.tick().await;
     loop {
         interval.tick().await;
-        let done = done.load(Ordering::Relaxed);
+        let (done, details) = (shown.done.load(Ordering::Relaxed), (shown.details)());
         match &bar {
-            Some(bar) => bar.set_position(done),
+            Some(bar) => {
+                bar.set_prefix(details);
+                bar.set_position(done);
+            }
             None => {
-                let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-                eprintln!("{what}: {done}{of} after {} s", start.elapsed().as_secs());
+                let of = shown.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let details = if details.is_empty() { details } else { format!(", {details}") };
+                let (what, elapsed_s) = (shown.what(), start.elapsed().as_secs());
+                eprintln!("{what}: {done}{of} after {elapsed_s} s{details}");
             }
         }
     }

@@ -151,6 +151,12 @@ impl RunRecord {
         }
     }
 
+    /// The last interval that one latency has samples in.
+    pub fn last(&self, name: &str) -> Option<Histogram<u64>> {
+        let latency = self.names.iter().position(|other| other == name)?;
+        self.lock().histograms.iter().rev().find_map(|row| row.get(latency)?.clone())
+    }
+
     /// The merged histogram of each latency, in the order of the names.
     pub fn totals(&self) -> Vec<(String, Histogram<u64>)> {
         let intervals = self.lock();

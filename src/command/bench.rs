@@ -8,15 +8,15 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
 use super::engines::EnginesArgs;
+use super::{Exit, style_of_stdout};
 use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
-use crate::bench::report::{Style, Verdict, render};
+use crate::bench::report::{Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::harness::TargetOptions;
@@ -331,7 +331,7 @@ fn print(finished: &Finished, json: bool) -> anyhow::Result<()> {
         serde_json::to_writer_pretty(&mut stdout, &finished.report)?;
         writeln!(stdout)?;
     } else {
-        write!(stdout, "{}", render(&finished.report, &finished.totals, Style::of_stdout()))?;
+        write!(stdout, "{}", render(&finished.report, &finished.totals, style_of_stdout()))?;
     }
     eprintln!("kept in {}", finished.folder.display());
     Ok(())

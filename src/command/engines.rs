@@ -7,12 +7,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, init_env, print_out};
+use super::{Exit, init_env, print_out, style_of_stdout};
 use crate::bench::BenchError;
 use crate::bench::RunOptions;
 use crate::bench::engines::{self, Compared, Contestant, EnginesOptions, render};
 use crate::bench::paired_clients::PairedClientsOptions;
-use crate::bench::report::{Style, Verdict};
+use crate::bench::report::Verdict;
 use crate::config::{Sources, VariableArgs};
 use crate::services::ServiceKind;
 
@@ -202,10 +202,9 @@ fn contestant(
 }
 
 fn print(compared: &Compared, json: bool) -> anyhow::Result<()> {
-    let style = Style::of_stdout();
     let text = match json {
         true => serde_json::to_string_pretty(&compared.rows)? + "\n",
-        false => render(&compared.rows, style),
+        false => render(&compared.rows, style_of_stdout()),
     };
     print_out(&text)?;
     eprintln!("kept in {}", compared.folder.display());

@@ -7,12 +7,14 @@ mod engines;
 pub mod init_env;
 pub mod serve;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::bench::report::Style;
 use crate::cli::Command;
+use crate::config::no_colour;
 
 /// How the process ends; scripts branch on these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,12 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
         Command::Check(args) => Box::pin(check::run(*args)).await,
     }
+}
+
+/// What standard output takes.
+fn style_of_stdout() -> Style {
+    let plain = no_colour() || !std::io::stdout().is_terminal();
+    if plain { Style::Plain } else { Style::Terminal }
 }
 
 /// Writes to stdout at once, also where it is a pipe: somebody may be waiting for the line.

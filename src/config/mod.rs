@@ -26,7 +26,7 @@ pub use folders::{cache_folder, java_home, search_path, state_folder};
 pub use origin::{Authority, Origin};
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use services::ServicesConfig;
-pub use sources::{Source, Sources};
+pub use sources::{Source, Sources, no_colour};
 pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
     PersistenceEngine, RedisConfig, RegistryEngine,

@@ -46,6 +46,11 @@ pub struct Sources {
     pub dotenv: BTreeMap<String, String>,
 }
 
+/// Whether the user wants no colours: `NO_COLOR` is set to something (no-color.org).
+pub fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 impl Sources {
     /// What this process was given: these flags, its environment, and `.env` of its working folder.
     pub fn of_process(flags: &VariableArgs) -> Result<Self, ConfigError> {

@@ -15,6 +15,7 @@ use super::super::load_meter::{LoadCost, LoadMeter};
 use super::super::load_profile::{Arrivals, LoadProfile};
 use super::super::progress::Progress;
 use super::super::recorder::RunRecord;
+use super::super::report::time;
 use super::super::warm_up::{WINDOW, is_warm};
 use super::chatter::Chatter;
 use super::options::{Load, PairedClientsOptions, Volume};
@@ -80,7 +81,8 @@ pub async fn drive(
         }
         _ => None,
     };
-    let progress = Progress::start("messages", total);
+    let last = Arc::clone(record);
+    let progress = Progress::with_details("messages", total, move || details(&last));
     let (dispatcher, dues) = dispatcher(options)?;
     let mut dues = dues.into_iter();
     let phase = Arc::new(Phase::new());
@@ -95,14 +97,19 @@ pub async fn drive(
     let mut load = OpenLoad { dispatcher, scheduled: 0, dropped: 0, lag: None };
     let mut warming_since = filling_since;
     let running = async {
+        if options.fill_to > 0 {
+            progress.enter("filling");
+        }
         phase.all_filled(pairs.len()).await;
         warming_since = Instant::now();
         record.start();
         if options.warms_up() {
+            progress.enter("warming up");
             phase.talk();
             load.warm_up(options, record).await;
         }
         measure.await;
+        progress.enter("messages");
         let from = Instant::now() + options.lead();
         record.reset(from);
         phase.measure(from);
@@ -146,6 +153,17 @@ pub async fn drive(
         cost,
         lag: load.lag,
     })
+}
+
+/// The last interval, for people who wait.
+fn details(record: &RunRecord) -> String {
+    let shown =
+        [WRITE, DELIVERY].map(|latency| LATENCIES[latency]).into_iter().filter_map(|name| {
+            let last = record.last(name)?;
+            let at = |quantile| time(Some(last.value_at_quantile(quantile) as f64 / 1e3));
+            Some(format!("{name} p50 {} p99 {}", at(0.5), at(0.99)))
+        });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 async fn connect(

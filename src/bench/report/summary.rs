@@ -1,7 +1,6 @@
 //! The numbers for people: a percentile table, bars, and what was wrong.
 
 use std::fmt::Write;
-use std::io::IsTerminal as _;
 
 use hdrhistogram::Histogram;
 
@@ -14,13 +13,6 @@ pub enum Style {
     Plain,
     /// For a terminal.
     Terminal,
-}
-
-impl Style {
-    /// What standard output takes.
-    pub fn of_stdout() -> Self {
-        if std::io::stdout().is_terminal() { Self::Terminal } else { Self::Plain }
-    }
 }
 
 /// Width of the longest bar.
