@@ -23,4 +23,5 @@ mod nodes;
 mod operations;
 mod realtime;
 mod redis_engine;
+mod report_page;
 mod support;
