@@ -18,7 +18,7 @@ test: tools ## Build, then run every test, with real services; the last line say
 	@status=0; $(CARGO) test $(PROFILE) || status=$$?; \
 	$(CARGO) run $(PROFILE) --quiet -- init-env --mode native --down --services redis,valkey,kafka,cassandra --dir $(TEST_SERVICES); \
 	if [ -s $(TEST_SERVICES).left-out ]; then \
-	  echo "LEFT OUT: $$(wc -l < $(TEST_SERVICES).left-out) tests, for want of services: $$(cut -d: -f2- $(TEST_SERVICES).left-out | sort -u | tr '\n' ';' | cut -c1-300)"; \
+	  echo "LEFT OUT: $$(wc -l < $(TEST_SERVICES).left-out) tests, for want of what they need: $$(cut -d: -f2- $(TEST_SERVICES).left-out | sort -u | tr '\n' ';' | cut -c1-300)"; \
 	fi; exit $$status
 
 check: tools ## Formatting and lints, as CI does.
@@ -50,3 +50,7 @@ tools:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends docker-compose; \
 	  else echo "left out: docker/compose.yml is not checked without docker-compose (Debian: apt-get install docker-compose)" >&2; fi; }
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
+	  else echo "left out: report.html is not opened without chromium (Debian: apt-get install chromium)" >&2; fi; }

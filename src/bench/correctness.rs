@@ -1,10 +1,11 @@
 //! What was wrong, counted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Counts of broken promises. All zero is the only good state; `delivered` and `pages_checked`
 /// tell how much was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Correctness {
     /// Deliveries that were as promised.
     pub delivered: u64,

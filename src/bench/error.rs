@@ -1,5 +1,9 @@
 //! Why a bench could not run.
 
+use std::io;
+use std::path::PathBuf;
+
+use super::report::StoredRunError;
 use crate::client::ClientError;
 use crate::harness::HarnessError;
 
@@ -21,6 +25,17 @@ pub enum BenchError {
     /// A figure that the bench is about cannot be read.
     #[error("{0}")]
     Unmeasurable(String),
+    /// A run that was kept cannot be shown.
+    #[error(transparent)]
+    Stored(#[from] StoredRunError),
+    /// A page cannot be written.
+    #[error("cannot write the page {}: {source}; choose another file with --out", .path.display())]
+    Page {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl BenchError {

@@ -223,7 +223,8 @@ impl Intervals {
     }
 }
 
-fn add(total: &mut Histogram<u64>, part: &Histogram<u64>) {
+/// Adds the samples of `part`; `total` is one of [`new_histogram`].
+pub fn add(total: &mut Histogram<u64>, part: &Histogram<u64>) {
     // Both resize themselves, so the one error of `add`, a value out of range, cannot come.
     let added = total.add(part);
     debug_assert!(added.is_ok(), "{added:?}");

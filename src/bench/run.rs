@@ -178,6 +178,7 @@ impl Run {
             errors: findings.errors,
             server_counters,
             notes,
+            marks: Vec::new(),
         };
         write_report(&mut folder, &report, &record, self.started_at)?;
         let folder = folder.path().to_owned();

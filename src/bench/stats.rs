@@ -1,6 +1,7 @@
 //! Frozen numbers of one latency.
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A percentile that reports show, with the least number of samples that it may be read from:
@@ -19,7 +20,7 @@ const P9999: Percentile = Percentile { quantile: 0.9999, samples_min: 100_000 };
 
 /// The numbers of one latency, µs. A percentile that has too few samples is absent; percentiles
 /// come from one merged histogram and are never averaged.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyStats {
     /// Samples.
     pub count: u64,

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use super::bench_report::{self, ReportArgs};
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
 use super::engines::EnginesArgs;
 use super::{Exit, style_of_stdout};
@@ -36,7 +37,17 @@ const OPEN_WARMUP: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
-    workload: Workload,
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    #[command(flatten)]
+    Workload(Workload),
+    /// Make report.html again from result folders, or one page that compares several; needs no server
+    Report(ReportArgs),
+    /// Print the JSON schema of report.json
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,9 +183,14 @@ enum ArrivalsArg {
 
 /// Runs a workload and prints what it found. An error is a failure of the bench itself.
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
+    let workload = match args.what {
+        What::Workload(workload) => workload,
+        What::Report(args) => return bench_report::run(args),
+        What::Schema => return bench_report::print_schema(),
+    };
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-    let workload = match args.workload {
+    let workload = match workload {
         Workload::PairedClients(args) if args.engines.is_asked() => {
             let exit = Box::pin(compare_engines(args, &cancel)).await;
             waiting.abort();
@@ -362,7 +378,9 @@ mod tests {
         let error = Cli::try_parse_from(bad_url).unwrap_err().to_string();
         assert!(error.contains("ws://127.0.0.1:8080"), "{error}");
         let volumes = Cli::try_parse_from(["bench", "newest-page", "--volumes", "10,20"]).unwrap();
-        let Workload::NewestPage(args) = volumes.bench.workload else { panic!("another workload") };
+        let What::Workload(Workload::NewestPage(args)) = volumes.bench.what else {
+            panic!("another workload")
+        };
         assert_eq!(args.volumes, [10, 20]);
     }
 }

@@ -1,6 +1,7 @@
 //! One thin `run` per subcommand, and how the process ends.
 
 pub mod bench;
+mod bench_report;
 mod black_box;
 pub mod check;
 mod engines;

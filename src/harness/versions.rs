@@ -1,9 +1,10 @@
 //! What a run was made with.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What was measured with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Versions {
     /// Of this package.
     pub chatctl: String,

@@ -25,4 +25,5 @@ mod open_loop;
 mod operations;
 mod realtime;
 mod redis_engine;
+mod report_page;
 mod support;

@@ -1,16 +1,22 @@
 //! What a result folder of a bench holds.
 
 use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
 
 use super::hgrm::distribution;
 use super::hlog::interval_log;
+use super::html::{ShownRun, page};
 use super::readme::readme;
-use super::{Report, Style, render};
+use super::stored_run::{LATENCIES_FILE, REPORT_FILE};
+use super::{Report, StoredRun, Style, render};
 use crate::bench::recorder::RunRecord;
 use crate::harness::{HarnessError, ResultFolder};
+
+/// The page of a run in its folder.
+pub(super) const PAGE_FILE: &str = "report.html";
 
 /// Writes every file of the run.
 pub fn write_report(
@@ -19,20 +25,27 @@ pub fn write_report(
     record: &RunRecord,
     started_at: SystemTime,
 ) -> Result<(), HarnessError> {
-    let files = files(report, record, started_at).map_err(|source| folder.error(source))?;
+    let files = files(folder.path(), report, record, started_at);
+    let files = files.map_err(|source| folder.error(source))?;
     files.iter().try_for_each(|(name, bytes)| folder.write(name, bytes))
 }
 
 fn files(
+    folder: &Path,
     report: &Report,
     record: &RunRecord,
     started_at: SystemTime,
 ) -> io::Result<Vec<(String, Vec<u8>)>> {
     let totals: Vec<(String, Histogram<u64>)> = record.totals();
     let summary = render(report, &totals, Style::Plain);
+    let (json, log) = (serde_json::to_vec_pretty(report)?, interval_log(record, started_at)?);
+    // From the bytes that are kept, so that the page can be made again from them.
+    let run = StoredRun::parse(folder, &json, &log).map_err(io::Error::other)?;
+    let page = page(vec![ShownRun::new(run)])?;
     let mut files = vec![
-        ("report.json".to_owned(), serde_json::to_vec_pretty(report)?),
-        ("latencies.hlog".to_owned(), interval_log(record, started_at)?),
+        (REPORT_FILE.to_owned(), json),
+        (LATENCIES_FILE.to_owned(), log),
+        (PAGE_FILE.to_owned(), page.into_bytes()),
         ("summary.txt".to_owned(), summary.clone().into_bytes()),
     ];
     for (name, histogram) in totals.iter().filter(|(_, histogram)| !histogram.is_empty()) {
@@ -65,6 +78,7 @@ mod tests {
             "README.md",
             "latencies.hlog",
             "read.hgrm",
+            "report.html",
             "report.json",
             "summary.txt",
             "write.hgrm",

@@ -3,11 +3,17 @@
 mod folder;
 mod hgrm;
 mod hlog;
+mod html;
+mod mark;
 mod readme;
+mod rebuild;
+mod schema;
+mod stored_run;
 mod summary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::correctness::Correctness;
@@ -15,6 +21,10 @@ use super::stats::LatencyStats;
 use crate::harness::{Host, ServerInfo, Versions};
 
 pub use folder::write_report;
+pub use mark::Mark;
+pub use rebuild::{Rebuild, rebuild};
+pub use schema::schema;
+pub use stored_run::{StoredRun, StoredRunError};
 pub use summary::{Style, render};
 pub(super) use summary::{bold, time};
 
@@ -22,9 +32,9 @@ pub(super) use summary::{bold, time};
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// What a run leaves behind, as `report.json`. All times in the unit that the name ends with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// [`SCHEMA_VERSION`].
+    /// Raised when a field changes its meaning or goes away.
     pub schema_version: u32,
     /// `paired-clients`, `idle-connections`, `newest-page`.
     pub workload: String,
@@ -69,10 +79,30 @@ pub struct Report {
     pub server_counters: BTreeMap<String, f64>,
     /// What a reader of the numbers must know.
     pub notes: Vec<String>,
+    /// Moments that plots over time point out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+}
+
+impl Report {
+    /// The durability class of the servers; of servers that differ, all of them.
+    pub fn durability(&self) -> String {
+        let classes: BTreeSet<&str> =
+            self.servers.iter().map(|server| server.durability.as_str()).collect();
+        match classes.is_empty() {
+            true => "unknown".to_owned(),
+            false => classes.into_iter().collect::<Vec<_>>().join(" / "),
+        }
+    }
+
+    /// Messages that were stored when the run began, where its workload says so.
+    pub fn stored_before(&self) -> Option<f64> {
+        self.figures.get("stored_before").copied()
+    }
 }
 
 /// What a run says about the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// All was done, and nothing was wrong.
@@ -156,6 +186,7 @@ pub(in crate::bench) mod tests {
             errors: BTreeMap::from([(text("timeout"), 2)]),
             server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
             notes: vec![text("a note")],
+            marks: Vec::new(),
         }
     }
 

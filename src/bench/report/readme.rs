@@ -52,6 +52,7 @@ pub fn readme(report: &Report, summary: &str, files: &[String]) -> String {
 fn explain(file: &str) -> &'static str {
     match file.rsplit_once('.') {
         Some((_, "json")) => "every number, with `schema_version`",
+        Some((_, "html")) => "all of it as a page with plots: open it in a browser",
         Some((_, "hlog")) => "all samples, ns, HdrHistogram interval log with one tag per latency",
         Some((_, "hgrm")) => "percentile distribution, µs, for HdrHistogram plotters",
         _ => "what was printed",

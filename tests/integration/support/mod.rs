@@ -1,5 +1,6 @@
 //! A server process and raw protocol clients for the tests.
 
+pub mod browser;
 mod peer;
 mod server;
 pub mod services;

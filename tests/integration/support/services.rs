@@ -206,9 +206,10 @@ fn shared_folder() -> PathBuf {
     }
 }
 
-/// CI has every service; at a desk the run goes on, and its last line tells of this.
-fn leave_out<T>(reason: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none(), "a service cannot be had: {reason}");
+/// What a test needs and cannot have: CI has everything, so there it fails; at a desk the run goes on, and its
+/// last line tells of this.
+pub fn leave_out<T>(reason: &str) -> Option<T> {
+    assert!(std::env::var_os("CI").is_none(), "what a test needs cannot be had: {reason}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let line = reason.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(reason);
     let mut path = shared_folder().into_os_string();
