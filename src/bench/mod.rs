@@ -9,6 +9,7 @@ mod dispatcher;
 pub mod duration;
 mod error;
 mod file_limit;
+pub mod gate;
 pub mod idle_connections;
 mod load_meter;
 pub mod load_profile;

@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
+use super::gate_args::GateArgs;
 use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
-use crate::bench::report::{Style, Verdict, render};
+use crate::bench::report::{GateOutcome, Report, Style, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::harness::TargetOptions;
@@ -29,9 +30,9 @@ const OPEN_WARMUP: Duration = Duration::from_secs(10);
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
 /// Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
-/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, or stopped with Ctrl-C, which
-/// keeps the results so far), 4 a message was lost, doubled, reordered, altered or misrouted,
-/// 64 wrong usage.
+/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, a gate is inconclusive, or stopped
+/// with Ctrl-C, which keeps the results so far), 3 a performance gate failed, 4 a message was lost,
+/// doubled, reordered, altered or misrouted, 64 wrong usage.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -76,6 +77,8 @@ struct CommonArgs {
     /// Print report.json on stdout instead of the summary
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    gating: GateArgs,
 }
 
 #[derive(Debug, Args)]
@@ -166,14 +169,16 @@ enum ArrivalsArg {
 
 /// Runs a workload and prints what it found. An error is a failure of the bench itself.
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
+    let outputs = args.workload.common().gating.open_outputs()?;
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
     let (json, result) = Box::pin(run_workload(args.workload, &cancel)).await;
     waiting.abort();
     match result {
         Ok(finished) => {
+            let written = outputs.write(&finished.report);
             print(&finished, json).context("writing to stdout")?;
-            Ok(exit_of(&finished))
+            written.map(|()| exit_of(&finished.report))
         }
         Err(BenchError::Usage(text)) => {
             eprintln!("error: {text}");
@@ -259,6 +264,16 @@ impl PairedClientsArgs {
     }
 }
 
+impl Workload {
+    fn common(&self) -> &CommonArgs {
+        match self {
+            Self::PairedClients(args) => &args.common,
+            Self::IdleConnections(args) => &args.common,
+            Self::NewestPage(args) => &args.common,
+        }
+    }
+}
+
 impl CommonArgs {
     fn user_prefix(&self) -> String {
         self.user_prefix.clone().unwrap_or_else(|| {
@@ -278,15 +293,20 @@ impl CommonArgs {
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
         };
-        RunOptions { targets, out: self.out, command: shown_command() }
+        let gates = self.gating.gates();
+        RunOptions { targets, out: self.out, command: shown_command(), gates }
     }
 }
 
-fn exit_of(finished: &Finished) -> Exit {
-    match finished.report.verdict {
-        Verdict::Pass => Exit::Pass,
-        Verdict::Incomplete => Exit::Inconclusive,
+/// A broken promise outranks a failed gate, and that one whatever could not be judged.
+fn exit_of(report: &Report) -> Exit {
+    let any = |outcome| report.gates.iter().any(|gate| gate.outcome == outcome);
+    match report.verdict {
         Verdict::Invalid => Exit::Validity,
+        _ if any(GateOutcome::Failed) => Exit::PerformanceGate,
+        _ if any(GateOutcome::Inconclusive) => Exit::Inconclusive,
+        Verdict::Incomplete => Exit::Inconclusive,
+        Verdict::Pass => Exit::Pass,
     }
 }
 

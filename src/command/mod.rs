@@ -3,6 +3,7 @@
 pub mod bench;
 mod black_box;
 pub mod check;
+mod gate_args;
 pub mod init_env;
 pub mod serve;
 

@@ -1,8 +1,11 @@
 //! What a run leaves behind: the numbers with everything needed to judge and repeat them.
 
 mod folder;
+mod gate_result;
 mod hgrm;
 mod hlog;
+mod junit;
+mod markdown;
 mod readme;
 mod summary;
 
@@ -15,6 +18,9 @@ use super::stats::LatencyStats;
 use crate::harness::{Host, ServerInfo, Versions};
 
 pub use folder::write_report;
+pub use gate_result::{GateOutcome, GateResult, GateUnit};
+pub use junit::junit;
+pub use markdown::markdown;
 pub use summary::{Style, render};
 
 /// Version of `report.json`; a field that changes its meaning or goes away raises it.
@@ -68,6 +74,12 @@ pub struct Report {
     pub server_counters: BTreeMap<String, f64>,
     /// What a reader of the numbers must know.
     pub notes: Vec<String>,
+    /// Why the load generator itself was too slow, so that latencies say nothing about the server; empty when it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overload: Vec<String>,
+    /// The performance gates, in the order in which they were given.
+    #[serde(default)]
+    pub gates: Vec<GateResult>,
 }
 
 /// What a run says about the server.
@@ -145,7 +157,27 @@ pub(super) mod tests {
             errors: BTreeMap::from([(text("timeout"), 2)]),
             server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
             notes: vec![text("a note")],
+            overload: Vec::new(),
+            gates: gates(),
         }
+    }
+
+    /// One gate of each outcome.
+    fn gates() -> Vec<GateResult> {
+        let gate = |expression: &str, outcome, measured, limit, reason: Option<&str>| GateResult {
+            expression: expression.to_owned(),
+            outcome,
+            measured,
+            limit,
+            unit: GateUnit::Us,
+            reason: reason.map(str::to_owned),
+        };
+        let few = "too few samples: it needs 100000, and there are 1500";
+        vec![
+            gate("write.p99<2ms", GateOutcome::Passed, Some(1_584.1), 2_000.0, None),
+            gate("read.max<=1ms", GateOutcome::Failed, Some(2_000.0), 1_000.0, None),
+            gate("write.p9999<1s", GateOutcome::Inconclusive, None, 1_000_000.0, Some(few)),
+        ]
     }
 
     /// 1 500 writes of 100 µs to 1.6 ms, ten reads of 2 ms.
