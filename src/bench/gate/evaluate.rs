@@ -32,14 +32,12 @@ impl Gate {
         if report.aborted {
             return Some("the run was stopped before it was complete".to_owned());
         }
-        if !complete || report.verdict == Verdict::Incomplete {
-            return Some("the run is incomplete".to_owned());
-        }
-        if !report.overload.is_empty() && self.quantity.is_paced_by_clients() {
+        let incomplete = !complete || report.verdict == Verdict::Incomplete;
+        if !report.overload.is_empty() && (incomplete || self.quantity.is_paced_by_clients()) {
             let reasons = report.overload.join("; ");
             return Some(format!("the load generator was too slow: {reasons}"));
         }
-        None
+        incomplete.then(|| "the run is incomplete".to_owned())
     }
 }
 

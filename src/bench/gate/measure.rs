@@ -82,13 +82,8 @@ fn server(name: &str, report: &Report) -> Result<f64, String> {
         (Some(_), _) => Err(format!("the server does not say by {STORED} that it stored anything")),
         (None, _) => {
             let short = |name: &String| name.strip_prefix("chatctl_").unwrap_or(name).to_owned();
-            let known: BTreeMap<String, ()> = report
-                .figures
-                .keys()
-                .chain(counters.keys().map(|name| name))
-                .map(short)
-                .map(|name| (name, ()))
-                .collect();
+            let known = report.figures.keys().chain(counters.keys());
+            let known = known.map(|name| (short(name), ())).collect();
             Err(absent(&known, name, "server figure or counter"))
         }
     }
