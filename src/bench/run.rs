@@ -184,7 +184,6 @@ impl Run {
             errors: findings.errors,
             server_counters,
             notes,
-            overload: Vec::new(),
             gates: Vec::new(),
         };
         report.gates = self.gates.judge(&report, complete);

@@ -16,7 +16,7 @@ use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
-use crate::bench::report::{GateOutcome, Report, Style, Verdict, render};
+use crate::bench::report::{GateOutcome, Style, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::harness::TargetOptions;
@@ -178,7 +178,9 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
         Ok(finished) => {
             let written = outputs.write(&finished.report);
             print(&finished, json).context("writing to stdout")?;
-            written.map(|()| exit_of(&finished.report))
+            written?;
+            let gates: Vec<_> = finished.report.gates.iter().map(|gate| gate.outcome).collect();
+            Ok(exit_of(finished.report.verdict, &gates))
         }
         Err(BenchError::Usage(text)) => {
             eprintln!("error: {text}");
@@ -299,12 +301,11 @@ impl CommonArgs {
 }
 
 /// A broken promise outranks a failed gate, and that one whatever could not be judged.
-fn exit_of(report: &Report) -> Exit {
-    let any = |outcome| report.gates.iter().any(|gate| gate.outcome == outcome);
-    match report.verdict {
+fn exit_of(verdict: Verdict, gates: &[GateOutcome]) -> Exit {
+    match verdict {
         Verdict::Invalid => Exit::Validity,
-        _ if any(GateOutcome::Failed) => Exit::PerformanceGate,
-        _ if any(GateOutcome::Inconclusive) => Exit::Inconclusive,
+        _ if gates.contains(&GateOutcome::Failed) => Exit::PerformanceGate,
+        _ if gates.contains(&GateOutcome::Inconclusive) => Exit::Inconclusive,
         Verdict::Incomplete => Exit::Inconclusive,
         Verdict::Pass => Exit::Pass,
     }
@@ -350,5 +351,22 @@ mod tests {
         let volumes = Cli::try_parse_from(["bench", "newest-page", "--volumes", "10,20"]).unwrap();
         let Workload::NewestPage(args) = volumes.bench.workload else { panic!("another workload") };
         assert_eq!(args.volumes, [10, 20]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_a_pass() {
+        use GateOutcome::{Failed, Inconclusive, Passed};
+        for (verdict, gates, exit) in [
+            (Verdict::Pass, vec![], Exit::Pass),
+            (Verdict::Pass, vec![Passed, Passed], Exit::Pass),
+            (Verdict::Pass, vec![Passed, Inconclusive], Exit::Inconclusive),
+            (Verdict::Pass, vec![Inconclusive, Failed, Passed], Exit::PerformanceGate),
+            (Verdict::Incomplete, vec![], Exit::Inconclusive),
+            (Verdict::Incomplete, vec![Inconclusive], Exit::Inconclusive),
+            (Verdict::Invalid, vec![Passed], Exit::Validity),
+            (Verdict::Invalid, vec![Failed, Inconclusive], Exit::Validity),
+        ] {
+            assert_eq!(exit_of(verdict, &gates), exit, "{verdict:?} {gates:?}");
+        }
     }
 }

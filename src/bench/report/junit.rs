@@ -96,8 +96,8 @@ fn validity(report: &Report) -> Option<Trouble> {
             Some(Trouble::Error("the run was stopped before it was complete".to_owned()))
         }
         Verdict::Incomplete => {
-            let notes = report.notes.join("; ");
-            Some(Trouble::Error(format!("the run is incomplete: {notes}")))
+            let notes: String = report.notes.iter().map(|note| format!("; {note}")).collect();
+            Some(Trouble::Error(format!("the run is incomplete{notes}")))
         }
         Verdict::Invalid => Some(Trouble::Failure(report.correctness.shown_violations())),
     }
@@ -142,7 +142,7 @@ mod tests {
         report.verdict = Verdict::Incomplete;
         report.notes = vec!["server log: <panic> & \"more\"\nlast".to_owned()];
         let text = junit(&report);
-        let message = "message=\"the run is incomplete: server log: &lt;panic&gt; &amp; &quot;more&quot;&#10;last\"";
+        let message = "message=\"the run is incomplete; server log: &lt;panic&gt; &amp; &quot;more&quot;&#10;last\"";
         assert!(text.contains(message), "{text}");
         assert!(text.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{text}");
         report.verdict = Verdict::Pass;

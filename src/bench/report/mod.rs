@@ -74,9 +74,6 @@ pub struct Report {
     pub server_counters: BTreeMap<String, f64>,
     /// What a reader of the numbers must know.
     pub notes: Vec<String>,
-    /// Why the load generator itself was too slow, so that latencies say nothing about the server; empty when it was not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overload: Vec<String>,
     /// The performance gates, in the order in which they were given.
     #[serde(default)]
     pub gates: Vec<GateResult>,
@@ -157,7 +154,6 @@ pub(super) mod tests {
             errors: BTreeMap::from([(text("timeout"), 2)]),
             server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
             notes: vec![text("a note")],
-            overload: Vec::new(),
             gates: gates(),
         }
     }
