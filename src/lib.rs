@@ -19,6 +19,7 @@ pub mod faults;
 pub mod harness;
 pub mod kafka_link;
 pub mod model;
+mod nearest;
 pub mod persistence;
 pub mod protocol;
 pub mod redis_link;

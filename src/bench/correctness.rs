@@ -48,6 +48,12 @@ impl Correctness {
         ]
     }
 
+    /// What was wrong, for people: the names with a count above zero.
+    pub fn shown_violations(&self) -> String {
+        let violations = self.violations().into_iter().filter(|&(_, count)| count > 0);
+        violations.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether nothing was wrong.
     pub fn is_clean(&self) -> bool {
         self.violations().iter().all(|&(_, count)| count == 0)

@@ -10,6 +10,7 @@ pub mod duration;
 pub mod engines;
 mod error;
 mod file_limit;
+pub mod gate;
 pub mod idle_connections;
 mod load_meter;
 pub mod load_profile;

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 
 use super::correctness::Correctness;
 use super::error::BenchError;
+use super::gate::Gates;
 use super::recorder::RunRecord;
 use super::report::{Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
@@ -25,6 +26,8 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// The command line for the report, secrets already left out.
     pub command: String,
+    /// Bounds that the run must keep.
+    pub gates: Gates,
 }
 
 /// A run under way.
@@ -39,6 +42,7 @@ pub struct Run {
     notes: Vec<String>,
     workload: &'static str,
     command: String,
+    gates: Gates,
     started_at: SystemTime,
     started: Instant,
 }
@@ -86,13 +90,14 @@ pub struct Finished {
 }
 
 impl Run {
-    /// Finds or starts the servers and makes the result folder; the latter is checked first, so that
-    /// no run is lost for want of a place.
+    /// Finds or starts the servers and makes the result folder; the latter and the gates are checked
+    /// first, so that no run is lost for want of a place or by a wrong name.
     pub async fn begin(
         workload: &'static str,
         options: &RunOptions,
         latencies: &[&str],
     ) -> Result<Self, BenchError> {
+        options.gates.check_latencies(latencies)?;
         ResultFolder::check(&options.out)?;
         let targets = Targets::start(&options.targets).await?;
         let name = folder_name(workload, &targets.engine_label());
@@ -107,6 +112,7 @@ impl Run {
             notes,
             workload,
             command: options.command.clone(),
+            gates: options.gates.clone(),
             started_at: SystemTime::now(),
             started: Instant::now(),
         })
@@ -147,7 +153,7 @@ impl Run {
         let mut durations_s = findings.durations_s;
         durations_s.insert("whole_run".to_owned(), self.started.elapsed().as_secs_f64());
         let totals = record.totals();
-        let report = Report {
+        let mut report = Report {
             schema_version: SCHEMA_VERSION,
             workload: self.workload.to_owned(),
             engine,
@@ -179,7 +185,9 @@ impl Run {
             server_counters,
             notes,
             marks: Vec::new(),
+            gates: Vec::new(),
         };
+        report.gates = self.gates.judge(&report, complete);
         write_report(&mut folder, &report, &record, self.started_at)?;
         let folder = folder.path().to_owned();
         Ok(Finished { report, totals, folder })

@@ -7,16 +7,22 @@ use serde::{Deserialize, Serialize};
 /// A percentile that reports show, with the least number of samples that it may be read from:
 /// 10 / (1 − q), so that at least ten of them lie beyond it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Percentile {
+pub struct Percentile {
     quantile: f64,
-    samples_min: u64,
+    /// Fewer samples than this say nothing about it.
+    pub samples_min: u64,
 }
 
-const P50: Percentile = Percentile { quantile: 0.5, samples_min: 20 };
-const P90: Percentile = Percentile { quantile: 0.9, samples_min: 100 };
-const P99: Percentile = Percentile { quantile: 0.99, samples_min: 1_000 };
-const P999: Percentile = Percentile { quantile: 0.999, samples_min: 10_000 };
-const P9999: Percentile = Percentile { quantile: 0.9999, samples_min: 100_000 };
+/// The median.
+pub const P50: Percentile = Percentile { quantile: 0.5, samples_min: 20 };
+/// 90 %.
+pub const P90: Percentile = Percentile { quantile: 0.9, samples_min: 100 };
+/// 99 %.
+pub const P99: Percentile = Percentile { quantile: 0.99, samples_min: 1_000 };
+/// 99.9 %.
+pub const P999: Percentile = Percentile { quantile: 0.999, samples_min: 10_000 };
+/// 99.99 %.
+pub const P9999: Percentile = Percentile { quantile: 0.9999, samples_min: 100_000 };
 
 /// The numbers of one latency, µs. A percentile that has too few samples is absent; percentiles
 /// come from one merged histogram and are never averaged.

@@ -79,6 +79,17 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The labels of errors that no server answered; one that closed with a code is `closed_<code>`.
+    pub const LABELS: [&str; 7] = [
+        "address",
+        "unreachable",
+        "connect_timeout",
+        "handshake",
+        "closed",
+        "client_timeout",
+        "protocol",
+    ];
+
     /// Whether what was asked certainly did not and will not happen.
     pub fn is_definite(&self) -> bool {
         match self {
@@ -111,10 +122,7 @@ impl ClientError {
             Self::Closed { code: None, .. } => "closed".into(),
             Self::Timeout { .. } => "client_timeout".into(),
             Self::Protocol { .. } => "protocol".into(),
-            Self::Refused(error) => match serde_json::to_value(error.code) {
-                Ok(serde_json::Value::String(code)) => code,
-                _ => format!("{:?}", error.code),
-            },
+            Self::Refused(error) => error.code.name(),
         }
     }
 }
@@ -124,5 +132,28 @@ fn shown_code(code: Option<u16>) -> String {
         Some(code) if CloseCode::reconnect(code) => format!("code {code}, connect again"),
         Some(code) => format!("code {code}, do not connect again"),
         None => "without a code".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_labels_holds_all() {
+        let [address, reason, problem] = [(); 3].map(|()| String::new());
+        let closed =
+            |code| ClientError::Closed { address: String::new(), code, reason: String::new() };
+        let errors = [
+            ClientError::Address { address: address.clone(), reason: reason.clone() },
+            ClientError::Unreachable { address: address.clone(), source: io::Error::other("") },
+            ClientError::ConnectTimeout { address: address.clone(), timeout_ms: 1 },
+            ClientError::Handshake { address: address.clone(), reason },
+            closed(None),
+            ClientError::Timeout { address: address.clone(), waited_ms: 1 },
+            ClientError::Protocol { address, problem },
+        ];
+        assert_eq!(errors.map(|error| error.label()), ClientError::LABELS);
+        assert_eq!(closed(Some(4408)).label(), "closed_4408");
     }
 }

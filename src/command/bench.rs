@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::bench_report::{self, ReportArgs};
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
 use super::engines::EnginesArgs;
+use super::gate_args::GateArgs;
 use super::{Exit, style_of_stdout};
 use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
-use crate::bench::report::{Verdict, render};
+use crate::bench::report::{GateOutcome, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::harness::TargetOptions;
@@ -31,9 +32,9 @@ const OPEN_WARMUP: Duration = Duration::from_secs(10);
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
 /// Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
-/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, or stopped with Ctrl-C, which
-/// keeps the results so far), 4 a message was lost, doubled, reordered, altered or misrouted,
-/// 64 wrong usage.
+/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, a gate is inconclusive, or stopped
+/// with Ctrl-C, which keeps the results so far), 3 a performance gate failed, 4 a message was lost,
+/// doubled, reordered, altered or misrouted, 64 wrong usage.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -88,6 +89,8 @@ struct CommonArgs {
     /// Print report.json on stdout instead of the summary
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    gating: GateArgs,
 }
 
 #[derive(Debug, Args)]
@@ -188,6 +191,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
         What::Report(args) => return bench_report::run(args),
         What::Schema => return bench_report::print_schema(),
     };
+    let outputs = workload.common().gating.open_outputs()?;
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
     let workload = match workload {
@@ -202,8 +206,11 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
     waiting.abort();
     match result {
         Ok(finished) => {
+            let written = outputs.write(&finished.report);
             print(&finished, json).context("writing to stdout")?;
-            Ok(exit_of(&finished))
+            written?;
+            let gates: Vec<_> = finished.report.gates.iter().map(|gate| gate.outcome).collect();
+            Ok(exit_of(finished.report.verdict, &gates))
         }
         Err(BenchError::Usage(text)) => {
             eprintln!("error: {text}");
@@ -309,6 +316,16 @@ impl PairedClientsArgs {
     }
 }
 
+impl Workload {
+    fn common(&self) -> &CommonArgs {
+        match self {
+            Self::PairedClients(args) => &args.common,
+            Self::IdleConnections(args) => &args.common,
+            Self::NewestPage(args) => &args.common,
+        }
+    }
+}
+
 impl CommonArgs {
     fn user_prefix(&self) -> String {
         self.user_prefix.clone().unwrap_or_else(|| {
@@ -329,15 +346,19 @@ impl CommonArgs {
             connect_timeout: self.connect_timeout,
             label: None,
         };
-        RunOptions { targets, out: self.out, command: shown_command() }
+        let gates = self.gating.gates();
+        RunOptions { targets, out: self.out, command: shown_command(), gates }
     }
 }
 
-fn exit_of(finished: &Finished) -> Exit {
-    match finished.report.verdict {
-        Verdict::Pass => Exit::Pass,
-        Verdict::Incomplete => Exit::Inconclusive,
+/// A broken promise outranks a failed gate, and that one whatever could not be judged.
+fn exit_of(verdict: Verdict, gates: &[GateOutcome]) -> Exit {
+    match verdict {
         Verdict::Invalid => Exit::Validity,
+        _ if gates.contains(&GateOutcome::Failed) => Exit::PerformanceGate,
+        _ if gates.contains(&GateOutcome::Inconclusive) => Exit::Inconclusive,
+        Verdict::Incomplete => Exit::Inconclusive,
+        Verdict::Pass => Exit::Pass,
     }
 }
 
@@ -382,5 +403,22 @@ mod tests {
             panic!("another workload")
         };
         assert_eq!(args.volumes, [10, 20]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_a_pass() {
+        use GateOutcome::{Failed, Inconclusive, Passed};
+        for (verdict, gates, exit) in [
+            (Verdict::Pass, vec![], Exit::Pass),
+            (Verdict::Pass, vec![Passed, Passed], Exit::Pass),
+            (Verdict::Pass, vec![Passed, Inconclusive], Exit::Inconclusive),
+            (Verdict::Pass, vec![Inconclusive, Failed, Passed], Exit::PerformanceGate),
+            (Verdict::Incomplete, vec![], Exit::Inconclusive),
+            (Verdict::Incomplete, vec![Inconclusive], Exit::Inconclusive),
+            (Verdict::Invalid, vec![Passed], Exit::Validity),
+            (Verdict::Invalid, vec![Failed, Inconclusive], Exit::Validity),
+        ] {
+            assert_eq!(exit_of(verdict, &gates), exit, "{verdict:?} {gates:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod bench_report;
 mod black_box;
 pub mod check;
 mod engines;
+mod gate_args;
 pub mod init_env;
 pub mod serve;
 

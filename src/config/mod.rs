@@ -10,7 +10,6 @@ mod env_example;
 mod error;
 mod folders;
 mod load;
-mod nearest;
 mod origin;
 mod redis_url;
 mod services;

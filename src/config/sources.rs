@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::nearest::nearest;
 use super::{ConfigError, VARIABLES, Variable, VariableArgs};
+use crate::nearest::nearest;
 
 /// The prefixes of our names: what carries one and is not in the table is a mistake.
 const PREFIXES: [&str; 2] = ["CHATCTL_", "WS_"];

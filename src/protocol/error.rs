@@ -32,6 +32,40 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::BadFrame,
+        Self::UnknownMethod,
+        Self::HelloFirst,
+        Self::AlreadyHello,
+        Self::InvalidField,
+        Self::NotFound,
+        Self::Conflict,
+        Self::TsInFuture,
+        Self::BadCursor,
+        Self::AckAboveHead,
+        Self::BadToken,
+        Self::TokenExpired,
+        Self::Limit,
+        Self::NotAllowed,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Draining,
+        Self::Unavailable,
+        Self::StorageFull,
+        Self::ReadOnly,
+        Self::Timeout,
+        Self::Internal,
+    ];
+
+    /// As it stands in frames, in snake case.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => format!("{self:?}"),
+        }
+    }
+
     /// The same request may succeed later.
     pub fn is_temporary(self) -> bool {
         matches!(
@@ -103,5 +137,18 @@ impl ErrorBody {
     pub fn retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_code_is_left_out() {
+        // The parser says what it would have taken.
+        let known = serde_json::from_str::<ErrorCode>("\"?\"").unwrap_err().to_string();
+        let known: Vec<_> = known.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert_eq!(ErrorCode::ALL.map(ErrorCode::name).to_vec(), known);
     }
 }

@@ -13,6 +13,7 @@ mod check;
 mod compose;
 mod conversation;
 mod faults;
+mod gates;
 mod init_env;
 mod kafka_bus;
 mod kafka_costs;

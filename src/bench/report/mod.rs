@@ -1,10 +1,13 @@
 //! What a run leaves behind: the numbers with everything needed to judge and repeat them.
 
 mod folder;
+mod gate_result;
 mod hgrm;
 mod hlog;
 mod html;
+mod junit;
 mod mark;
+mod markdown;
 mod readme;
 mod rebuild;
 mod schema;
@@ -21,7 +24,10 @@ use super::stats::LatencyStats;
 use crate::harness::{Host, ServerInfo, Versions};
 
 pub use folder::write_report;
+pub use gate_result::{GateOutcome, GateResult, GateUnit};
+pub use junit::junit;
 pub use mark::Mark;
+pub use markdown::markdown;
 pub use rebuild::{Rebuild, rebuild};
 pub use schema::schema;
 pub use stored_run::{StoredRun, StoredRunError};
@@ -82,6 +88,9 @@ pub struct Report {
     /// Moments that plots over time point out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
+    /// The performance gates, in the order in which they were given.
+    #[serde(default)]
+    pub gates: Vec<GateResult>,
 }
 
 impl Report {
@@ -187,7 +196,26 @@ pub(in crate::bench) mod tests {
             server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
             notes: vec![text("a note")],
             marks: Vec::new(),
+            gates: gates(),
         }
+    }
+
+    /// One gate of each outcome.
+    fn gates() -> Vec<GateResult> {
+        let gate = |expression: &str, outcome, measured, limit, reason: Option<&str>| GateResult {
+            expression: expression.to_owned(),
+            outcome,
+            measured,
+            limit,
+            unit: GateUnit::Us,
+            reason: reason.map(str::to_owned),
+        };
+        let few = "too few samples: it needs 100000, and there are 1500";
+        vec![
+            gate("write.p99<2ms", GateOutcome::Passed, Some(1_584.1), 2_000.0, None),
+            gate("read.max<=1ms", GateOutcome::Failed, Some(2_000.0), 1_000.0, None),
+            gate("write.p9999<1s", GateOutcome::Inconclusive, None, 1_000_000.0, Some(few)),
+        ]
     }
 
     /// 1 500 writes of 100 µs to 1.6 ms, ten reads of 2 ms.

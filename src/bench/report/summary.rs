@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use super::{Report, Verdict};
+use super::{GateOutcome, Report, Verdict};
 
 /// Whether the text may use colour and block characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,7 @@ fn write_all(
     }
     writeln!(text)?;
     write_verdict(text, report, style)?;
+    write_gates(text, report, style)?;
     for note in &report.notes {
         writeln!(text, "  note: {note}")?;
     }
@@ -145,19 +146,34 @@ fn write_verdict(text: &mut String, report: &Report, style: Style) -> std::fmt::
         Verdict::Incomplete => ("INCOMPLETE", 33),
         Verdict::Invalid => ("INVALID", 31),
     };
-    let word = match style {
-        Style::Plain => word.to_owned(),
-        Style::Terminal => format!("\x1b[1;{colour}m{word}\x1b[0m"),
-    };
-    let violations: Vec<_> = correctness
-        .violations()
-        .into_iter()
-        .filter(|&(_, count)| count > 0)
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    match violations.is_empty() {
+    let word = coloured(word, colour, style);
+    match correctness.is_clean() {
         true => writeln!(text, "{word}: {seen}, nothing wrong in them"),
-        false => writeln!(text, "{word}: {}; {seen}", violations.join(", ")),
+        false => writeln!(text, "{word}: {}; {seen}", correctness.shown_violations()),
+    }
+}
+
+/// One line a gate: outcome, expression, and what was measured or why nobody can tell.
+fn write_gates(text: &mut String, report: &Report, style: Style) -> std::fmt::Result {
+    let width = report.gates.iter().map(|gate| gate.expression.chars().count()).max().unwrap_or(0);
+    for gate in &report.gates {
+        let colour = match gate.outcome {
+            GateOutcome::Passed => 32,
+            GateOutcome::Failed => 31,
+            GateOutcome::Inconclusive => 33,
+        };
+        let outcome = coloured(&format!("{:12}", gate.outcome.name()), colour, style);
+        let measured = format!("measured {}", gate.measured_text());
+        let why = gate.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        writeln!(text, "  {outcome} {:width$}  {measured}{why}", gate.expression)?;
+    }
+    Ok(())
+}
+
+fn coloured(text: &str, colour: u8, style: Style) -> String {
+    match style {
+        Style::Plain => text.to_owned(),
+        Style::Terminal => format!("\x1b[1;{colour}m{text}\x1b[0m"),
     }
 }
 
@@ -200,5 +216,6 @@ mod tests {
         let shown = |style| render(&report(&record), &record.totals(), style);
         assert!(shown(Style::Plain).is_ascii());
         assert!(shown(Style::Terminal).contains('█'));
+        assert!(shown(Style::Terminal).contains("\x1b[1;33minconclusive\x1b[0m write.p9999<1s"));
     }
 }

@@ -1,7 +1,7 @@
 //! The known name that a mistyped one most likely means.
 
 /// The candidate with the fewest edits from `word`, if those are few for its length.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
