@@ -3,6 +3,8 @@
 //! A bench is a black box: it speaks the protocol to an address, and where it needs a server it
 //! starts `chatctl serve` as a child process.
 
+pub mod baseline;
+pub mod compare;
 mod correctness;
 mod delivery_checker;
 mod error;

@@ -1,5 +1,8 @@
 //! `chatctl bench`: options into workloads, results onto stdout.
 
+mod baseline;
+mod compare;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,18 +19,28 @@ use crate::bench::paired_clients::{self, PairedClientsOptions, Volume};
 use crate::bench::report::{Style, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
-use crate::harness::TargetOptions;
+use crate::harness::{HarnessError, TargetOptions};
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
 /// Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
-/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, or stopped with Ctrl-C, which
-/// keeps the results so far), 4 a message was lost, doubled, reordered, altered or misrouted,
+/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, the machine was not quiet, or
+/// stopped with Ctrl-C, which keeps the results so far), 3 slower than it may be, 4 a message was lost, doubled, reordered, altered or misrouted,
 /// 64 wrong usage.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
-    workload: Workload,
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    #[command(flatten)]
+    Workload(Workload),
+    /// Is server B slower than server A? Interleaved pairs of fresh servers: two programs, two settings or two engines.
+    Compare(Box<compare::CompareArgs>),
+    /// Keep what a server costs in a file, and see later whether it costs more.
+    Baseline(baseline::BaselineArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,19 +150,35 @@ struct NewestPageArgs {
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-    let (json, result) = Box::pin(run_workload(args.workload, &cancel)).await;
+    let exit = match args.what {
+        What::Compare(args) => Box::pin(compare::run(*args, &cancel)).await,
+        What::Baseline(args) => Box::pin(baseline::run(args, &cancel)).await,
+        What::Workload(workload) => Box::pin(run_and_print(workload, &cancel)).await,
+    };
     waiting.abort();
+    exit
+}
+
+async fn run_and_print(workload: Workload, cancel: &CancellationToken) -> anyhow::Result<Exit> {
+    let (json, result) = Box::pin(run_workload(workload, cancel)).await;
     match result {
         Ok(finished) => {
             print(&finished, json).context("writing to stdout")?;
             Ok(exit_of(&finished))
         }
-        Err(BenchError::Usage(text)) => {
+        Err(error) => failed(error),
+    }
+}
+
+/// How the process ends after an error.
+fn failed(error: BenchError) -> anyhow::Result<Exit> {
+    match error {
+        BenchError::Usage(text) | BenchError::Harness(HarnessError::Usage(text)) => {
             eprintln!("error: {text}");
             Ok(Exit::Usage)
         }
         // Its text holds its source's already; as a chain they would be printed twice.
-        Err(error) => Err(anyhow::anyhow!("{error}")),
+        error => Err(anyhow::anyhow!("{error}")),
     }
 }
 
@@ -221,6 +250,7 @@ impl CommonArgs {
             addresses: self.url,
             admins: self.admin,
             nodes: self.nodes,
+            program: None,
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
         };
@@ -288,7 +318,9 @@ mod tests {
         let error = Cli::try_parse_from(bad_url).unwrap_err().to_string();
         assert!(error.contains("ws://127.0.0.1:8080"), "{error}");
         let volumes = Cli::try_parse_from(["bench", "newest-page", "--volumes", "10,20"]).unwrap();
-        let Workload::NewestPage(args) = volumes.bench.workload else { panic!("another workload") };
+        let What::Workload(Workload::NewestPage(args)) = volumes.bench.what else {
+            panic!("another workload")
+        };
         assert_eq!(args.volumes, [10, 20]);
     }
 

@@ -10,6 +10,7 @@
 mod bad_input;
 mod cassandra_engine;
 mod check;
+mod compare;
 mod compose;
 mod conversation;
 mod faults;
@@ -23,4 +24,6 @@ mod nodes;
 mod operations;
 mod realtime;
 mod redis_engine;
+#[cfg(feature = "faults")]
+mod slow_servers;
 mod support;
