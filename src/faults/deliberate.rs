@@ -35,7 +35,7 @@ impl FromStr for Deliberate {
 
     fn from_str(text: &str) -> Result<Self, UnknownDeliberate> {
         let known = match text.strip_prefix(BURN) {
-            Some(us) => us.parse().ok().and_then(BurnCpu::new).map(Self::Burn),
+            Some(us) => us.parse().ok().and_then(BurnCpu::from_us).map(Self::Burn),
             None => text.parse().ok().map(Self::Break),
         };
         known.ok_or_else(|| UnknownDeliberate(text.to_owned()))
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn faults_and_burns_are_written_as_they_are_read() {
-        for text in ["drop-acked", "burn-cpu:12"] {
+        for text in ["drop-acked", "burn-cpu:12", "burn-cpu:2.7"] {
             assert_eq!(text.parse::<Deliberate>().unwrap().to_string(), text);
         }
         for wrong in ["burn-cpu", "burn-cpu:", "burn-cpu:0", "burn-cpu:-1", "no-such-fault"] {
