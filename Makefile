@@ -29,6 +29,7 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
 	$(CARGO) test $(PROFILE) --features faults --lib -- fault
 	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
+	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
 
 bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50

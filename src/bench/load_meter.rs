@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::recorder::new_histogram;
+use crate::clock::process_cpu;
 
 /// How often a timer is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -87,12 +87,6 @@ impl LoadCost {
         }
         reasons
     }
-}
-
-fn process_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanoseconds)
 }
 
 async fn look(lag: Arc<Mutex<Histogram<u64>>>) {

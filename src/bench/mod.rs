@@ -3,6 +3,8 @@
 //! A bench is a black box: it speaks the protocol to an address, and where it needs a server it
 //! starts `chatctl serve` as a child process.
 
+pub mod baseline;
+pub mod compare;
 mod correctness;
 mod delivery_checker;
 mod dispatcher;
@@ -10,6 +12,7 @@ pub mod duration;
 pub mod engines;
 mod error;
 mod file_limit;
+pub mod find_max;
 pub mod gate;
 pub mod idle_connections;
 mod load_meter;

@@ -196,7 +196,10 @@ impl Run {
 
 /// What one message cost the server, for the counters that it has. The denominator is the server's
 /// own count of appended messages where it has one: it must agree with ours, which is kept beside it.
-fn per_message(counters: &BTreeMap<String, f64>, messages: u64) -> BTreeMap<String, f64> {
+pub(super) fn per_message(
+    counters: &BTreeMap<String, f64>,
+    messages: u64,
+) -> BTreeMap<String, f64> {
     let grown = |name: &str| counters.get(name).copied();
     let messages = grown("chatctl_messages_appended_total").unwrap_or(messages as f64);
     if messages < 1.0 {
@@ -204,7 +207,8 @@ fn per_message(counters: &BTreeMap<String, f64>, messages: u64) -> BTreeMap<Stri
     }
     let syncs = grown("chatctl_syncs_total").map(|syncs| syncs / messages);
     let cpu = grown("chatctl_process_cpu_seconds_total").map(|s| s * 1_000_000.0 / messages);
-    [("syncs_per_message", syncs), ("cpu_us_per_message", cpu)]
+    let encodes = grown("chatctl_messages_encoded_total").map(|encodes| encodes / messages);
+    [("syncs_per_message", syncs), ("encodes_per_message", encodes), ("cpu_us_per_message", cpu)]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()

@@ -1,5 +1,13 @@
 //! `chatctl bench`: options into workloads, results onto stdout.
 
+mod baseline;
+mod compare;
+mod engines;
+mod find_max;
+mod gate_args;
+mod paired_clients;
+mod report;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,33 +16,22 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::bench_report::{self, ReportArgs};
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
-use super::engines::EnginesArgs;
-use super::gate_args::GateArgs;
 use super::{Exit, style_of_stdout};
 use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
-use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::newest_page::{self, NewestPageOptions};
-use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
 use crate::bench::report::{GateOutcome, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
-use crate::harness::TargetOptions;
-
-/// How long an open loop lasts where nobody says so.
-const OPEN_DURATION: Duration = Duration::from_secs(20);
-
-/// How long it may warm up.
-const OPEN_WARMUP: Duration = Duration::from_secs(10);
+use crate::harness::{HarnessError, TargetOptions};
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
 /// Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
-/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, a gate is inconclusive, or stopped
-/// with Ctrl-C, which keeps the results so far), 3 a performance gate failed, 4 a message was lost,
-/// doubled, reordered, altered or misrouted, 64 wrong usage.
+/// 0 pass, 1 the bench failed, 2 could not judge (connections broke, a gate is inconclusive, the machine was not
+/// quiet, or stopped with Ctrl-C, which keeps the results so far), 3 a performance gate failed or it is slower than it may
+/// be, 4 a message was lost, doubled, reordered, altered or misrouted, 64 wrong usage.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -46,15 +43,19 @@ enum What {
     #[command(flatten)]
     Workload(Workload),
     /// Make report.html again from result folders, or one page that compares several; needs no server
-    Report(ReportArgs),
+    Report(report::ReportArgs),
     /// Print the JSON schema of report.json
     Schema,
+    /// Is server B slower than server A? Interleaved pairs of fresh servers: two programs, two settings or two engines.
+    Compare(Box<compare::CompareArgs>),
+    /// Keep what a server costs in a file, and see later whether it costs more.
+    Baseline(baseline::BaselineArgs),
 }
 
 #[derive(Debug, Subcommand)]
 enum Workload {
     /// Clients in pairs send chunks to each other; write, delivery and read latency.
-    PairedClients(PairedClientsArgs),
+    PairedClients(paired_clients::PairedClientsArgs),
     /// Memory of the server per connection that says nothing.
     IdleConnections(IdleConnectionsArgs),
     /// Latency of the newest page in conversations of different sizes.
@@ -90,62 +91,7 @@ struct CommonArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    gating: GateArgs,
-}
-
-#[derive(Debug, Args)]
-struct PairedClientsArgs {
-    #[command(flatten)]
-    common: CommonArgs,
-    #[command(flatten)]
-    engines: EnginesArgs,
-    /// Clients, an even number; each pair has a direct chat
-    #[arg(long, default_value_t = 100)]
-    clients: usize,
-    /// Messages that each client sends
-    #[arg(long, default_value_t = 1_000, conflicts_with = "duration")]
-    messages: u64,
-    /// Send for this long instead, like 30s or 2m; a chunk that was begun is finished
-    #[arg(long, value_parser = duration)]
-    duration: Option<Duration>,
-    /// Open loop: messages a second of all clients together, whatever is unanswered; latencies run from when each should have been
-    /// sent. 2000, a ramp 500..4000, or stages 500@10s,500..4000@20s,4000; stages without a time share --duration (default 20s)
-    #[arg(long, value_name = "RATE", conflicts_with = "messages")]
-    rate: Option<LoadProfile>,
-    /// How the intended times of --rate lie
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant, requires = "rate")]
-    arrivals: ArrivalsArg,
-    /// Make the load without measuring until two seconds in a row are alike, but no longer than this [default: 0s, with --rate 10s]
-    #[arg(long, value_parser = duration)]
-    warmup: Option<Duration>,
-    /// Store so many messages in all conversations together before anything is measured
-    #[arg(long, default_value_t = 0)]
-    fill: u64,
-    /// Clients that connect at the same time
-    #[arg(long, default_value_t = 64)]
-    connecting: usize,
-    /// Messages that a client sends before both read a page and the roles swap; with --rate, a page is read after so many of
-    /// a pair
-    #[arg(long, default_value_t = 32)]
-    chunk: u64,
-    /// Messages of one client that may be unanswered
-    #[arg(long, default_value_t = 8)]
-    in_flight: usize,
-    /// Messages on the page that is read back
-    #[arg(long, default_value_t = 50)]
-    read_limit: usize,
-    /// Bytes of each message's content
-    #[arg(long, default_value_t = 256)]
-    size: usize,
-    /// Share of messages that are sent with an older time, 0 to 1
-    #[arg(long, default_value_t = 0.05)]
-    late_ratio: f64,
-    /// Decides contents, cids and which messages are late
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// A message that is not delivered this long after its chunk was acknowledged is lost
-    #[arg(long, default_value = "10s", value_parser = duration)]
-    delivery_wait: Duration,
+    gating: gate_args::GateArgs,
 }
 
 #[derive(Debug, Args)]
@@ -175,35 +121,27 @@ struct NewestPageArgs {
     seed: u64,
 }
 
-/// How intended times lie.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ArrivalsArg {
-    /// At equal distances
-    Constant,
-    /// As independent people would
-    Poisson,
-}
-
-/// Runs a workload and prints what it found. An error is a failure of the bench itself.
+/// Runs what was asked for and prints what it found. An error is a failure of the bench itself.
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
-    let workload = match args.what {
-        What::Workload(workload) => workload,
-        What::Report(args) => return bench_report::run(args),
-        What::Schema => return bench_report::print_schema(),
-    };
-    let outputs = workload.common().gating.open_outputs()?;
     let cancel = CancellationToken::new();
     let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-    let workload = match workload {
-        Workload::PairedClients(args) if args.engines.is_asked() => {
-            let exit = Box::pin(compare_engines(args, &cancel)).await;
-            waiting.abort();
-            return exit;
+    let exit = match args.what {
+        What::Report(args) => report::run(args),
+        What::Schema => report::print_schema(),
+        What::Compare(args) => Box::pin(compare::run(*args, &cancel)).await,
+        What::Baseline(args) => Box::pin(baseline::run(args, &cancel)).await,
+        What::Workload(Workload::PairedClients(args)) if args.is_several_runs() => {
+            Box::pin(args.run_several(&cancel)).await
         }
-        workload => workload,
+        What::Workload(workload) => Box::pin(run_and_print(workload, &cancel)).await,
     };
-    let (json, result) = Box::pin(run_workload(workload, &cancel)).await;
     waiting.abort();
+    exit
+}
+
+async fn run_and_print(workload: Workload, cancel: &CancellationToken) -> anyhow::Result<Exit> {
+    let outputs = workload.common().gating.open_outputs()?;
+    let (json, result) = Box::pin(run_workload(workload, cancel)).await;
     match result {
         Ok(finished) => {
             let written = outputs.write(&finished.report);
@@ -212,12 +150,19 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
             let gates: Vec<_> = finished.report.gates.iter().map(|gate| gate.outcome).collect();
             Ok(exit_of(finished.report.verdict, &gates))
         }
-        Err(BenchError::Usage(text)) => {
+        Err(error) => failed(error),
+    }
+}
+
+/// How the process ends after an error.
+fn failed(error: BenchError) -> anyhow::Result<Exit> {
+    match error {
+        BenchError::Usage(text) | BenchError::Harness(HarnessError::Usage(text)) => {
             eprintln!("error: {text}");
             Ok(Exit::Usage)
         }
         // Its text holds its source's already; as a chain they would be printed twice.
-        Err(error) => Err(anyhow::anyhow!("{error}")),
+        error => Err(anyhow::anyhow!("{error}")),
     }
 }
 
@@ -232,7 +177,7 @@ async fn run_workload(
                 Err(text) => return (args.common.json, Err(BenchError::Usage(text))),
             };
             let (json, common) = (args.common.json, args.common.run_options(&[]));
-            (json, Box::pin(paired_clients::run(&common, &options, cancel)).await)
+            (json, Box::pin(crate::bench::paired_clients::run(&common, &options, cancel)).await)
         }
         Workload::IdleConnections(args) => {
             let options = IdleConnectionsOptions {
@@ -257,62 +202,6 @@ async fn run_workload(
             let (json, common) = (args.common.json, args.common.run_options(&environment));
             (json, Box::pin(newest_page::run(&common, &options, cancel)).await)
         }
-    }
-}
-
-async fn compare_engines(
-    args: PairedClientsArgs,
-    cancel: &CancellationToken,
-) -> anyhow::Result<Exit> {
-    let work = match args.work() {
-        Ok(work) => work,
-        Err(text) => {
-            eprintln!("error: {text}");
-            return Ok(Exit::Usage);
-        }
-    };
-    let json = args.common.json;
-    args.engines.run(args.common.run_options(&[]), work, json, cancel).await
-}
-
-impl PairedClientsArgs {
-    fn work(&self) -> Result<PairedClientsOptions, String> {
-        let load = self.load()?;
-        let warmup = self.warmup.unwrap_or(match load {
-            Load::Closed => Duration::ZERO,
-            Load::Open { .. } => OPEN_WARMUP,
-        });
-        Ok(PairedClientsOptions {
-            clients: self.clients,
-            load,
-            volume: match self.duration {
-                Some(duration) => Volume::DurationMs(millis(duration)),
-                None => Volume::MessagesPerClient(self.messages),
-            },
-            fill_to: self.fill,
-            warmup_ms: millis(warmup),
-            connecting: self.connecting,
-            chunk: self.chunk,
-            in_flight: self.in_flight,
-            read_limit: self.read_limit,
-            size_bytes: self.size,
-            late_ratio: self.late_ratio,
-            seed: self.seed,
-            user_prefix: self.common.user_prefix(),
-            connect_timeout_ms: millis(self.common.connect_timeout),
-            delivery_wait_ms: millis(self.delivery_wait),
-        })
-    }
-
-    fn load(&self) -> Result<Load, String> {
-        let Some(profile) = self.rate.clone() else { return Ok(Load::Closed) };
-        let profile = profile.within(self.duration.unwrap_or(OPEN_DURATION));
-        let profile = profile.map_err(|error| format!("--rate: {error}; raise --duration"))?;
-        let arrivals = match self.arrivals {
-            ArrivalsArg::Constant => Arrivals::Constant,
-            ArrivalsArg::Poisson => Arrivals::Poisson,
-        };
-        Ok(Load::Open { profile, arrivals })
     }
 }
 
@@ -342,6 +231,7 @@ impl CommonArgs {
             addresses: self.url,
             admins: self.admin,
             nodes: self.nodes,
+            program: None,
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
             label: None,

@@ -22,7 +22,7 @@ pub(super) fn shown_command() -> String {
 }
 
 /// An argument without the password of a URL in it or the value of a secret variable.
-fn redacted(argument: &str) -> String {
+pub(super) fn redacted(argument: &str) -> String {
     if let Some((key, _)) = argument.split_once('=') {
         let upper = key.to_uppercase();
         if ["PASSWORD", "SECRET", "TOKEN"].iter().any(|word| upper.contains(word)) {

@@ -113,6 +113,7 @@ async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Res
         addresses: args.url,
         admins: Vec::new(),
         nodes: args.nodes,
+        program: None,
         environment: args.server_env,
         connect_timeout: CONNECT_TIMEOUT,
         label: None,

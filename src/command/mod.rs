@@ -1,11 +1,8 @@
 //! One thin `run` per subcommand, and how the process ends.
 
 pub mod bench;
-mod bench_report;
 mod black_box;
 pub mod check;
-mod engines;
-mod gate_args;
 pub mod init_env;
 pub mod serve;
 

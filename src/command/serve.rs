@@ -28,7 +28,7 @@ use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
 use crate::distribution::local::LocalDistribution;
 use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 #[cfg(feature = "faults")]
-use crate::faults::{self, Fault, FaultyDistribution, FaultyPersistence};
+use crate::faults::{self, BurningDistribution, Deliberate, FaultyDistribution, FaultyPersistence};
 use crate::model::NodeId;
 use crate::persistence::Persistence;
 use crate::persistence::cassandra::{self, CassandraSettings};
@@ -317,8 +317,16 @@ async fn open_engines(config: &Config, node: &NodeId, name: &str) -> anyhow::Res
 
 /// Puts the deliberate fault that was asked for between the chat and its engines.
 #[cfg(feature = "faults")]
-fn break_engines(engines: Engines, fault: Option<Fault>) -> Engines {
-    let Some(fault) = fault else { return engines };
+fn break_engines(engines: Engines, deliberate: Option<Deliberate>) -> Engines {
+    let fault = match deliberate {
+        None => return engines,
+        Some(Deliberate::Burn(burn)) => {
+            tracing::warn!(%burn, "this server wastes CPU time on purpose");
+            let distribution = Arc::new(BurningDistribution::new(engines.distribution, burn));
+            return Engines { distribution, ..engines };
+        }
+        Some(Deliberate::Break(fault)) => fault,
+    };
     tracing::warn!(%fault, "this server breaks a promise on purpose");
     faults::install(fault);
     let (every, fault) = (fault.every(), Some(fault));

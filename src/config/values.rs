@@ -44,9 +44,9 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
-    /// Which promise to break.
+    /// What it does wrong on purpose.
     #[cfg(feature = "faults")]
-    pub fault: Option<crate::faults::Fault>,
+    pub fault: Option<crate::faults::Deliberate>,
 }
 
 /// The message engine with its settings.

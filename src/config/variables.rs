@@ -341,14 +341,17 @@ pub const VARIABLES: &[Variable] = &[
     ),
 ];
 
-/// Which promise a server breaks on purpose. Not in the table: it is no setting of a server that people run.
+/// What a server does wrong on purpose. Not in the table: it is no setting of a server that people run.
 #[cfg(feature = "faults")]
 pub static FAULT: Variable = variable(
     "CHATCTL_FAULT",
     "fault",
     None,
-    Kind::Text { name: "FAULT", allowed: "a name in the table of src/faults/fault.rs" },
-    "The promise to break",
+    Kind::Text {
+        name: "FAULT",
+        allowed: "a name in the table of src/faults/fault.rs, or burn-cpu:<µs>",
+    },
+    "The promise to break, or the CPU time to waste on each message",
 );
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! A server is given one [`Fault`] by `CHATCTL_FAULT`. Decorators break what passes through them, so
 //! that the honest code knows nothing of faults; the one seam is where a room queues a push, because
 //! a room repairs everything that goes wrong before it.
+//!
+//! `CHATCTL_FAULT=burn-cpu:<µs>` breaks nothing and only costs ([`BurnCpu`]): what `bench compare` is calibrated with.
 
+mod burn_cpu;
+mod deliberate;
 mod distribution;
 mod fault;
 mod memory;
@@ -14,6 +18,8 @@ mod sends;
 #[cfg(test)]
 mod tests;
 
+pub use burn_cpu::{BurnCpu, BurningDistribution};
+pub use deliberate::{Deliberate, UnknownDeliberate};
 pub use distribution::FaultyDistribution;
 pub use fault::{Fault, UnknownFault};
 pub use persistence::FaultyPersistence;

@@ -14,5 +14,6 @@ pub use error::HarnessError;
 pub use host::Host;
 pub use metrics_scrape::{Metrics, Stage};
 pub use result_folder::{ResultFolder, folder_name};
+pub use server_process::ServerProcess;
 pub use targets::{ServerInfo, TargetOptions, Targets};
 pub use versions::Versions;

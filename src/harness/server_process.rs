@@ -33,14 +33,25 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts this very binary with `environment` on top of ours, and waits until it is ready.
-    pub async fn start(environment: &[(String, String)]) -> Result<Self, HarnessError> {
-        let program = std::env::current_exe().map_err(|error| HarnessError::Server {
+    /// Starts `program` (`None`: this very binary) with `environment` on top of ours, and waits until it is ready.
+    pub async fn start(
+        program: Option<&Path>,
+        environment: &[(String, String)],
+    ) -> Result<Self, HarnessError> {
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => Self::this_binary()?,
+        };
+        Self::start_program(&program, &["serve"], environment).await
+    }
+
+    /// Where this binary is.
+    pub fn this_binary() -> Result<PathBuf, HarnessError> {
+        std::env::current_exe().map_err(|error| HarnessError::Server {
             program: PathBuf::from("chatctl"),
             reason: format!("the path of this binary is unknown: {error}"),
             log_tail: Vec::new(),
-        })?;
-        Self::start_program(&program, &["serve"], environment).await
+        })
     }
 
     async fn start_program(

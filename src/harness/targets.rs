@@ -1,5 +1,6 @@
 //! The servers that a run is against: given by address, or one of its own.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -27,6 +28,8 @@ pub struct TargetOptions {
     pub admins: Vec<String>,
     /// How many servers of our own are started, at least one.
     pub nodes: usize,
+    /// The program of our own servers; `None`: this binary.
+    pub program: Option<PathBuf>,
     /// Environment of our own servers.
     pub environment: Vec<(String, String)>,
     /// How long connecting may take.
@@ -71,7 +74,9 @@ impl Targets {
         if options.addresses.is_empty() {
             // One after the other: the first may have to make what the others find.
             for _ in 0..options.nodes.max(1) {
-                own.push(ServerProcess::start(&options.environment).await?);
+                own.push(
+                    ServerProcess::start(options.program.as_deref(), &options.environment).await?,
+                );
             }
         }
         let (addresses, admins) = match own.is_empty() {

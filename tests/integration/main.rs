@@ -10,6 +10,7 @@
 mod bad_input;
 mod cassandra_engine;
 mod check;
+mod compare;
 mod compose;
 mod conversation;
 mod faults;
@@ -27,4 +28,6 @@ mod operations;
 mod realtime;
 mod redis_engine;
 mod report_page;
+#[cfg(feature = "faults")]
+mod slow_servers;
 mod support;

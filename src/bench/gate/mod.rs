@@ -47,6 +47,13 @@ pub struct Gate {
     place: Option<Place>,
 }
 
+impl Gate {
+    /// As it was written.
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+}
+
 impl std::str::FromStr for Gate {
     type Err = ParseError;
 

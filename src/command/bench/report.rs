@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Exit, print_out};
 use crate::bench::BenchError;
 use crate::bench::report::{Rebuild, rebuild, schema};
+use crate::command::{Exit, print_out};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {

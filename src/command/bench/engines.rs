@@ -7,12 +7,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, init_env, print_out, style_of_stdout};
 use crate::bench::BenchError;
 use crate::bench::RunOptions;
 use crate::bench::engines::{self, Compared, Contestant, EnginesOptions, render};
 use crate::bench::paired_clients::PairedClientsOptions;
 use crate::bench::report::Verdict;
+use crate::command::{Exit, init_env, print_out, style_of_stdout};
 use crate::config::{Sources, VariableArgs};
 use crate::services::ServiceKind;
 

@@ -1,0 +1,45 @@
+//! `bench compare` and `bench baseline` are proven: a server that wastes CPU time on each message is found.
+
+use std::process::{Command, Output};
+
+use crate::support::BINARY;
+
+/// Enough to be found on any machine: more than all that a message costs otherwise.
+const BURN: &str = "CHATCTL_FAULT=burn-cpu:2000";
+const SMALL: [&str; 6] = ["--clients", "2", "--messages", "100", "--in-flight", "4"];
+
+fn bench(arguments: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.arg("bench").args(arguments).args(["--max-time", "60s"]);
+    command.env("CHATCTL_LOCAL_SYNC", "never").env_remove("CHATCTL_FAULT").output().unwrap()
+}
+
+#[test]
+fn a_slow_server_is_slower_and_the_other_way_round_faster() {
+    for (side, expected) in [("--b-env", 3), ("--a-env", 0)] {
+        let out = tempfile::tempdir().unwrap();
+        let out = out.path().to_str().unwrap();
+        let mut arguments = vec!["compare", side, BURN, "--pairs", "8", "--out", out];
+        arguments.extend(SMALL);
+        let run = bench(&arguments);
+        assert_eq!(run.status.code(), Some(expected), "{run:?}");
+    }
+}
+
+#[test]
+fn a_slow_server_is_beyond_its_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("baseline.json");
+    let mut save = vec!["baseline", "save", file.to_str().unwrap()];
+    save.extend(SMALL);
+    let saved = bench(&save);
+    assert_eq!(saved.status.code(), Some(0), "{saved:?}");
+    // As if the server had been honest when it was saved.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut baseline: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let (key, value) = BURN.split_once('=').unwrap();
+    baseline["server"]["environment"] = serde_json::json!([[key, value]]);
+    std::fs::write(&file, baseline.to_string()).unwrap();
+    let checked = bench(&["baseline", "check", file.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(3), "{checked:?}");
+}
