@@ -81,7 +81,7 @@ impl Document {
         let start = format!("<{name}");
         let starts = self.0.split(start.as_str()).skip(1);
         let tags = starts.filter(|rest| rest.starts_with([' ', '>']));
-        tags.map(|rest| attributes(rest)).collect()
+        tags.map(attributes).collect()
     }
 
     /// The exact number in a cell; `None` where there is none.

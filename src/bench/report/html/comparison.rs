@@ -1,5 +1,6 @@
 //! Several runs side by side. Each durability class has tables of its own: a weaker one is faster because it promises less.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::super::Report;
@@ -210,7 +211,7 @@ fn by_durability<'a>(runs: &[(usize, &'a ShownRun)]) -> Vec<(String, Vec<&'a Sho
         let parsed = class.parse::<Durability>().ok();
         parsed.map(|durability| (durability.level, durability.replicated))
     };
-    classes.sort_by(|(one, _), (other, _)| strength(other).cmp(&strength(one)));
+    classes.sort_by_key(|(class, _)| Reverse(strength(class)));
     classes
 }
 

@@ -19,6 +19,12 @@ pub const LATENCY_COLUMNS: [&str; 9] = [
     "min ms",
 ];
 
+/// Which of a report's maps of numbers.
+type Floats = fn(&Report) -> &BTreeMap<String, f64>;
+
+/// Counts by name.
+type Counts = Vec<(String, u64)>;
+
 const STAGES: &str = "What each stage of a delivery took: <i>stored</i>, until it was durable; <i>told</i>, until the bus had the hint; \
     <i>travelled</i>, from durable to the other server; <i>written</i>, to the socket.";
 
@@ -259,7 +265,7 @@ fn stages(run: &ShownRun, heading: &dyn Fn(&str) -> String) -> String {
 
 fn figures(run: &ShownRun) -> String {
     let mut html = String::from("<div class=columns>\n");
-    let floats: [(&str, &str, fn(&Report) -> &BTreeMap<String, f64>); 3] = [
+    let floats: [(&str, &str, Floats); 3] = [
         ("rates", "Rates", |report| &report.rates),
         ("figures", "Figures", |report| &report.figures),
         ("durations", "Durations, s", |report| &report.durations_s),
@@ -298,9 +304,9 @@ fn figures(run: &ShownRun) -> String {
 }
 
 /// What was counted, summed over the runs.
-fn counted(run: &ShownRun) -> [(&'static str, &'static str, Vec<(String, u64)>); 3] {
-    let sum = |of: &dyn Fn(&Report) -> Vec<(String, u64)>| {
-        let mut sums: Vec<(String, u64)> = Vec::new();
+fn counted(run: &ShownRun) -> [(&'static str, &'static str, Counts); 3] {
+    let sum = |of: &dyn Fn(&Report) -> Counts| {
+        let mut sums: Counts = Vec::new();
         for (name, count) in run.reports().flat_map(of) {
             match sums.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, sum)) => *sum += count,
@@ -309,10 +315,10 @@ fn counted(run: &ShownRun) -> [(&'static str, &'static str, Vec<(String, u64)>);
         }
         sums
     };
-    let own = |counts: &BTreeMap<String, u64>| -> Vec<(String, u64)> {
+    let own = |counts: &BTreeMap<String, u64>| -> Counts {
         counts.iter().map(|(name, count)| (name.clone(), *count)).collect()
     };
-    let wrong = |report: &Report| -> Vec<(String, u64)> {
+    let wrong = |report: &Report| -> Counts {
         let checked = [
             ("delivered", report.correctness.delivered),
             ("pages_checked", report.correctness.pages_checked),
