@@ -128,6 +128,7 @@ impl Work {
 pub async fn measure(server: &ServerOptions, work: &Work) -> Result<Measured, BenchError> {
     let begun = Instant::now();
     let started_at = jiff::Timestamp::now().to_string();
+    let times_begun = CpuTimes::now();
     let probe_before_us = probe_us().await?;
     let targets = Targets::start(&TargetOptions {
         program: Some(server.binary.clone()),
@@ -175,6 +176,9 @@ pub async fn measure(server: &ServerOptions, work: &Work) -> Result<Measured, Be
         broken.get_or_insert(wrong);
     }
     let probe_after_us = probe_us().await?;
+    // Of the whole run: the work alone may be shorter than a tick.
+    let whole = times_begun.zip(CpuTimes::now());
+    let whole = whole.and_then(|(begun, ended)| ended.shares_since(&begun, Duration::ZERO));
     let failure = broken.map(|broken| [vec![broken], notes].concat().join("; "));
     Ok(Measured {
         started_at,
@@ -183,8 +187,8 @@ pub async fn measure(server: &ServerOptions, work: &Work) -> Result<Measured, Be
         durability,
         figures,
         conditions: Conditions {
-            steal: shares.map(|(steal, _, _)| steal),
-            iowait: shares.map(|(_, iowait, _)| iowait),
+            steal: whole.map(|(steal, _, _)| steal),
+            iowait: whole.map(|(_, iowait, _)| iowait),
             others: shares.map(|(_, _, others)| others),
             probe_before_us,
             probe_after_us,
