@@ -1,4 +1,7 @@
 //! Performance gates of `chatctl bench` from outside: exit codes, and what is written where.
+//!
+//! What must pass or fail here is counted, not timed: where other tests take the processors, the load
+//! generator rightly says that its latencies mean nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -38,8 +41,8 @@ async fn gates_that_are_kept_pass() {
         ["--gate", "count.sent==1200"],
         ["--gate", "correctness.lost==0"],
         ["--gate", "errors==0"],
-        ["--gate", "write.p99<1m"],
-        ["--gate", "duration.whole_run<5m"],
+        ["--gate", "figure.syncs_per_message<=1.5"],
+        ["--gate", "correctness.delivered>1k"],
         ["--gate-file", gates.to_str().unwrap()],
         ["--junit", junit.to_str().unwrap()],
         ["--summary-md", summary.to_str().unwrap()],
@@ -74,26 +77,26 @@ async fn a_failed_gate_outranks_an_inconclusive_one() {
     let [junit, summary] = paths(out.path(), ["junit.xml", "summary.md"]);
     let arguments = [
         ["--gate", "write.p9999<1s"],
-        ["--gate", "write.max<1us"],
+        ["--gate", "count.sent<1k"],
         ["--junit", junit.to_str().unwrap()],
         ["--summary-md", summary.to_str().unwrap()],
     ];
     let run = bench(&out.path().join("results"), &arguments.concat()).await;
     assert_eq!(run.status.code(), Some(3), "{run:?}");
     let stdout = text(&run.stdout);
-    assert!(stdout.contains("\n  failed       write.max<1us "), "{stdout}");
+    assert!(stdout.contains("\n  failed       count.sent<1k "), "{stdout}");
     assert!(stdout.contains("\n  inconclusive write.p9999<1s "), "{stdout}");
     let junit = std::fs::read_to_string(&junit).unwrap();
     assert!(junit.contains("tests=\"3\" failures=\"1\" errors=\"1\""), "{junit}");
     let summary = std::fs::read_to_string(&summary).unwrap();
     assert!(summary.starts_with("## paired-clients"), "{summary}");
-    assert!(summary.contains("| write.max&lt;1us | ❌ **failed** |"), "{summary}");
+    assert!(summary.contains("| count.sent&lt;1k | ❌ **failed** |"), "{summary}");
 }
 
 #[tokio::test]
 async fn what_cannot_be_judged_is_never_green() {
     let out = tempfile::tempdir().unwrap();
-    let arguments = ["--gate", "write.p50<1m", "--gate", "write.p9999<1s", "--json"];
+    let arguments = ["--gate", "count.sent>0", "--gate", "write.p9999<1s", "--json"];
     let run = bench(out.path(), &arguments).await;
     assert_eq!(run.status.code(), Some(2), "{run:?}");
     let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
@@ -102,7 +105,7 @@ async fn what_cannot_be_judged_is_never_green() {
     assert_eq!(report["gates"][1]["outcome"], "inconclusive");
     assert_eq!(report["gates"][1]["measured"], serde_json::Value::Null);
     let reason = report["gates"][1]["reason"].as_str().unwrap();
-    assert_eq!(reason, "too few samples: it needs 100000, and there are 1200");
+    assert!(reason.starts_with("too few samples: it needs 100000, and there are 1200"), "{reason}");
 }
 
 #[tokio::test]
@@ -114,7 +117,7 @@ async fn wrong_gates_and_places_are_refused_before_the_run() {
     for (arguments, code, said) in [
         (["--gate", "write.p99<<1s"], 64, "\n  write.p99<<1s\n            ^\n"),
         (["--gate", "write.p99<20"], 64, "\n  write.p99<20\n              ^\n"),
-        (["--gate", "wirte.p99<20ms"], 64, "did you mean `write`?\n  wirte.p99<20ms\n  ^\n"),
+        (["--gate", "wrte.p99<20ms"], 64, "did you mean `write`?\n  wrte.p99<20ms\n  ^\n"),
         (["--gate-file", gates.to_str().unwrap()], 64, "slo.gates, line 3, column 9: no latency"),
         (["--gate-file", "/no/such/gates"], 64, "cannot read /no/such/gates"),
         (["--junit", "/dev/null/junit.xml"], 1, "cannot write --junit /dev/null/junit.xml"),

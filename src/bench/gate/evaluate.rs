@@ -10,7 +10,10 @@ impl Gate {
     pub fn judge(&self, report: &Report, complete: bool) -> GateResult {
         let measured = measure(&self.quantity, report);
         let (outcome, reason) = match (self.doubt(report, complete), &measured) {
-            (Some(doubt), _) => (GateOutcome::Inconclusive, Some(doubt)),
+            (Some(doubt), Err(reason)) => {
+                (GateOutcome::Inconclusive, Some(format!("{reason}; {doubt}")))
+            }
+            (Some(doubt), Ok(_)) => (GateOutcome::Inconclusive, Some(doubt)),
             (None, Err(reason)) => (GateOutcome::Inconclusive, Some(reason.clone())),
             (None, Ok(value)) if self.operator.holds(*value, self.limit) => {
                 (GateOutcome::Passed, None)

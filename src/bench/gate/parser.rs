@@ -227,7 +227,7 @@ mod tests {
     #[case("write<20ms", 5, "`.` and a number of this latency: min, mean, p50")]
     #[case("write .p99<20ms", 5, "`.` and")]
     #[case("write.<20ms", 6, "min, mean, p50")]
-    #[case("write.p98<20ms", 6, "did you mean `p99`?")]
+    #[case("write.p98<20ms", 6, "did you mean `p90`?")]
     #[case("write.median<20ms", 6, "expected one of min, mean")]
     #[case("error<1%", 0, "did you mean `errors`?")]
     #[case("rates.messages_per_s>1", 0, "did you mean `rate`?")]
