@@ -28,7 +28,9 @@ impl Search {
             (Some(holds), Some(fails)) => fails / holds <= PRECISION,
             _ => false,
         };
-        (!is_found && RATES.contains(&self.next)).then_some(self.next)
+        // Whole rates: there may be none between two.
+        let is_known = [self.holds, self.fails].contains(&Some(self.next));
+        (!is_found && !is_known && RATES.contains(&self.next)).then_some(self.next)
     }
 
     /// Whether `rate` held. Doubles or halves until both kinds are known, then goes to the (geometric) middle.
@@ -41,7 +43,7 @@ impl Search {
         self.next = match (self.holds, self.fails) {
             (Some(holds), Some(fails)) => (holds * fails).sqrt(),
             (Some(holds), None) => holds * 2.0,
-            (None, Some(fails)) => fails / 2.0,
+            (None, Some(fails)) => (fails / 2.0).floor(),
             (None, None) => self.next,
         }
         .round();
@@ -80,6 +82,7 @@ mod tests {
     #[test]
     fn it_ends_where_there_is_none_and_where_all_hold() {
         assert_eq!(search(500.0, 0.0).0, None);
+        assert_eq!(search(500.0, 1.0).0, Some(1.0));
         let (best, _) = search(500.0, f64::INFINITY);
         assert!(best.unwrap() >= 500_000.0);
     }

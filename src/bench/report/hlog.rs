@@ -45,7 +45,10 @@ pub fn read_interval_log(log: &[u8]) -> Result<Vec<Interval>, String> {
                 intervals.push(read.map_err(|reason| format!("its histogram {number} {reason}"))?);
             }
             Ok(_) => {}
-            Err(error) => return Err(format!("it is no interval log: {error:?}")),
+            Err(error) => {
+                let read = intervals.len();
+                return Err(format!("it is no interval log after {read} histograms: {error:?}"));
+            }
         }
     }
     Ok(intervals)
@@ -91,6 +94,6 @@ mod tests {
         assert_eq!(error, "its histogram 2 has no tag");
         let cut = &log.as_bytes()[..log.len() - 9];
         let error = read_interval_log(cut).unwrap_err();
-        assert!(error.starts_with("its histogram 2 "), "{error}");
+        assert!(error.contains("after 1 histograms"), "{error}");
     }
 }
