@@ -70,7 +70,7 @@ async fn a_run_shows_the_numbers_of_its_report_in_a_browser() {
     let Some(page) = Document::open(&file, WIDE_PX).await else { return };
     check_page(&page, WIDE_PX);
     let report = report_of(&folder);
-    assert_eq!(page.rows("latencies"), ["write", "delivery", "read"]);
+    assert_eq!(page.rows("latencies"), ["write", "delivery", "read", "connect"]);
     for latency in ["write", "delivery", "read"] {
         let stats = &report["latencies"][latency];
         let count = page.number("latencies", latency, "count").unwrap();
@@ -172,10 +172,10 @@ async fn several_runs_are_compared_merged_and_marked() {
     }
     let figures = page.elements("figure");
     let of = |kind: &str| figures.iter().filter(|f| f["data-plot"] == kind).collect::<Vec<_>>();
-    assert_eq!(of("compare").len(), 3);
+    assert_eq!(of("compare").len(), 4);
     assert!(of("compare").iter().all(|figure| figure["data-series"] == "4"));
-    // Three latencies and three rates; only one engine has two volumes.
-    assert_eq!(of("growth").len(), 6);
+    // Four latencies and three rates; only one engine has two volumes.
+    assert_eq!(of("growth").len(), 7);
     assert!(of("growth").iter().all(|figure| figure["data-points"] == "2"), "{figures:?}");
     // The runs one by one are drawn when somebody opens them.
     assert_eq!(page.elements("canvas").len(), 9);
