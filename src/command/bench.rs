@@ -55,7 +55,7 @@ enum What {
 #[derive(Debug, Subcommand)]
 enum Workload {
     /// Clients in pairs send chunks to each other; write, delivery and read latency.
-    PairedClients(paired_clients::PairedClientsArgs),
+    PairedClients(Box<paired_clients::PairedClientsArgs>),
     /// Memory of the server per connection that says nothing.
     IdleConnections(IdleConnectionsArgs),
     /// Latency of the newest page in conversations of different sizes.
