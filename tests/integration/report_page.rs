@@ -172,10 +172,10 @@ async fn several_runs_are_compared_merged_and_marked() {
     }
     let figures = page.elements("figure");
     let of = |kind: &str| figures.iter().filter(|f| f["data-plot"] == kind).collect::<Vec<_>>();
-    assert_eq!(of("compare").len(), 4);
+    assert_eq!(of("compare").len(), 3);
     assert!(of("compare").iter().all(|figure| figure["data-series"] == "4"));
-    // Four latencies and three rates; only one engine has two volumes.
-    assert_eq!(of("growth").len(), 7);
+    // Three latencies and three rates; only one engine has two volumes.
+    assert_eq!(of("growth").len(), 6);
     assert!(of("growth").iter().all(|figure| figure["data-points"] == "2"), "{figures:?}");
     // The runs one by one are drawn when somebody opens them.
     assert_eq!(page.elements("canvas").len(), 9);

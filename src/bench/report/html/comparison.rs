@@ -112,8 +112,7 @@ fn differing(run: &ShownRun, runs: &[ShownRun]) -> String {
 /// For each latency the curves of all runs, then a table per durability class.
 fn latencies(workload: &str, runs: &[(usize, &ShownRun)]) -> String {
     let mut html = String::new();
-    let names =
-        runs.iter().flat_map(|(_, run)| run.latencies.iter().map(|(name, _)| name.as_str()));
+    let names = runs.iter().flat_map(|(_, run)| run.drawn().map(|(name, _)| name.as_str()));
     for latency in distinct(names) {
         html.push_str(&format!("<h3>{} latency</h3>\n", escaped(latency)));
         let places: Vec<String> = runs.iter().map(|(index, _)| index.to_string()).collect();

@@ -158,7 +158,7 @@ fn growths(runs: &[ShownRun]) -> Vec<Growth> {
             .filter_map(|run| Some((run.report().stored_before()?, run)))
             .collect();
         runs.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-        for latency in names(&runs, |run| run.latencies.iter().map(|(name, _)| name.as_str())) {
+        for latency in names(&runs, |run| run.drawn().map(|(name, _)| name.as_str())) {
             let p50 = |run: &ShownRun| run.stats(&latency).and_then(|stats| stats.p50_us);
             let p99 = |run: &ShownRun| run.stats(&latency).and_then(|stats| stats.p99_us);
             let mut series = lines(&runs, "p50", p50);

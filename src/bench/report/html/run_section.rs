@@ -208,7 +208,7 @@ fn over_time(
     };
     let mut html = heading("Over time");
     let note = format!("per interval of {width} s; a p50 needs 20 samples in it, a p99 1000");
-    for (name, histogram) in &run.latencies {
+    for (name, histogram) in run.drawn() {
         if !histogram.is_empty() {
             let attributes = [place.clone(), ("latency", name.clone())];
             html.push_str(&plot("over-time", &format!("{name} latency"), &note, &attributes));

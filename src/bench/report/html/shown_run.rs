@@ -54,6 +54,12 @@ impl ShownRun {
         1 + self.others.len()
     }
 
+    /// The latencies that are drawn: connecting is over when a run begins, so that it only is where there is nothing else.
+    pub fn drawn(&self) -> impl Iterator<Item = &(String, Histogram<u64>)> {
+        let is_all = self.latencies.len() == 1;
+        self.latencies.iter().filter(move |(name, _)| is_all || name != "connect")
+    }
+
     /// The numbers of a latency, from all samples; `None` when no run of it has such a latency.
     pub fn stats(&self, latency: &str) -> Option<LatencyStats> {
         let found = self.latencies.iter().find(|(name, _)| name == latency);
