@@ -14,6 +14,14 @@ fn bench(arguments: &[&str]) -> Output {
     command.env("CHATCTL_LOCAL_SYNC", "never").env_remove("CHATCTL_FAULT").output().unwrap()
 }
 
+/// A machine that is not quiet leaves the answer open (2), and never gives a wrong one: asked again, a few times.
+fn until_conclusive(arguments: &[&str]) -> Output {
+    const TRIES_MAX: usize = 4;
+    let mut runs = (0..TRIES_MAX).map(|_| bench(arguments));
+    let last = runs.by_ref().find(|run| run.status.code() != Some(2));
+    last.unwrap_or_else(|| bench(arguments))
+}
+
 #[test]
 fn a_slow_server_is_slower_and_the_other_way_round_faster() {
     for (side, expected) in [("--b-env", 3), ("--a-env", 0)] {
@@ -21,7 +29,7 @@ fn a_slow_server_is_slower_and_the_other_way_round_faster() {
         let out = out.path().to_str().unwrap();
         let mut arguments = vec!["compare", side, BURN, "--pairs", "8", "--out", out];
         arguments.extend(SMALL);
-        let run = bench(&arguments);
+        let run = until_conclusive(&arguments);
         assert_eq!(run.status.code(), Some(expected), "{run:?}");
     }
 }
@@ -40,6 +48,6 @@ fn a_slow_server_is_beyond_its_baseline() {
     let (key, value) = BURN.split_once('=').unwrap();
     baseline["server"]["environment"] = serde_json::json!([[key, value]]);
     std::fs::write(&file, baseline.to_string()).unwrap();
-    let checked = bench(&["baseline", "check", file.to_str().unwrap()]);
+    let checked = until_conclusive(&["baseline", "check", file.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(3), "{checked:?}");
 }
