@@ -107,8 +107,8 @@ mod tests {
     async fn a_busy_runtime_is_seen() {
         let meter = LoadMeter::start();
         tokio::time::sleep(3 * LOOK).await;
+        // Others may keep the machine busy, so that nothing is said of this moment.
         let quiet = meter.cost();
-        assert!(quiet.overload(None).is_empty(), "{quiet:?}");
         for _ in 0..5 {
             tokio::spawn(async {
                 let begun = Instant::now();
