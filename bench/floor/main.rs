@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chatctl::model::{
-    AckSet, ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
+    ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
 };
 use chatctl::protocol::{
     Command, EngineInfo, ErrorBody, ErrorCode, HelloReply, MsgPush, OpenReply, Push, ReadReply,
@@ -124,23 +124,7 @@ impl Session {
                 let head = Seq(state.head);
                 drop(state);
                 self.open.insert(conv, conversation);
-                Some(Reply::Open(Box::new(OpenReply {
-                    conv,
-                    epoch: Epoch::new("floor").ok()?,
-                    head,
-                    acked: AckSet::default(),
-                    items: vec![],
-                    late: None,
-                    late_next: None,
-                    unread: 0,
-                    unread_more: false,
-                    unread_late: 0,
-                    unread_before: None,
-                    gap: None,
-                    next: None,
-                    recovered: None,
-                    online: None,
-                })))
+                Some(Reply::Open(Box::new(OpenReply::bare(conv, Epoch::new("floor").ok()?, head))))
             }
             Command::Send(send) => {
                 let user = self.user.as_ref()?;

@@ -1,14 +1,6 @@
-//! When the next chunk of messages is meant to start.
+//! When the next chunk of messages of a closed loop is meant to start.
 
 use std::time::{Duration, Instant};
-
-/// Decides intended start times. Latency is always measured from the intended time, so a pacer
-/// that runs behind shows in the numbers instead of hiding the wait.
-pub trait Pacer: Send {
-    /// The intended start of the next piece of work, or `None` when there is no more to do.
-    /// `now` is when the previous piece was complete.
-    fn next_start(&mut self, now: Instant) -> Option<Instant>;
-}
 
 /// The next piece starts when the one before is complete: "the most it can do". A stall slows the
 /// load down with the server, so the latencies are those of this load only, and reports say so.
@@ -36,10 +28,10 @@ impl ClosedLoop {
     pub fn duration(start: Instant, duration: Duration) -> Self {
         Self { until: Until::Time(start + duration) }
     }
-}
 
-impl Pacer for ClosedLoop {
-    fn next_start(&mut self, now: Instant) -> Option<Instant> {
+    /// The intended start of the next piece of work, or `None` when there is no more to do.
+    /// `now` is when the previous piece was complete.
+    pub fn next_start(&mut self, now: Instant) -> Option<Instant> {
         match &mut self.until {
             Until::Pieces(0) => None,
             Until::Pieces(left) => {

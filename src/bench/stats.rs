@@ -84,8 +84,22 @@ impl LatencyStats {
     }
 }
 
-/// To a tenth of a µs: finer than the histograms' buckets are.
-fn rounded_us(ns: f64) -> f64 {
+/// The middle of the values; `None` of none.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    middle(&sorted)
+}
+
+/// The same of values that are sorted.
+pub fn middle(sorted: &[f64]) -> Option<f64> {
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = *sorted.get(sorted.len().saturating_sub(1) / 2)?;
+    Some((lower + upper) / 2.0)
+}
+
+/// ns as µs, to a tenth: finer than the histograms' buckets are.
+pub fn rounded_us(ns: f64) -> f64 {
     (ns / 100.0).round() / 10.0
 }
 
@@ -130,5 +144,13 @@ mod tests {
         near(stats.p99_us, 9_900.0);
         near(stats.mean_us, 5_000.5);
         near(stats.max_us, 10_000.0);
+    }
+
+    #[test]
+    fn medians_are_in_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[9.0, 1.0, 2.0, 4.0]), Some(3.0));
     }
 }

@@ -24,7 +24,7 @@ use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::report::{GateOutcome, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
-use crate::harness::{HarnessError, TargetOptions};
+use crate::harness::{HarnessError, TargetOptions, fresh_name};
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
@@ -217,11 +217,7 @@ impl Workload {
 
 impl CommonArgs {
     fn user_prefix(&self) -> String {
-        self.user_prefix.clone().unwrap_or_else(|| {
-            let id = uuid::Uuid::now_v7().simple().to_string();
-            // The last characters of a version 7 id are random.
-            format!("bench-{}", &id[24..])
-        })
+        self.user_prefix.clone().unwrap_or_else(|| fresh_name("bench"))
     }
 
     /// `environment` is what the workload wants where the user says nothing.

@@ -17,7 +17,7 @@ use crate::check::history::{HistoryError, read_history};
 use crate::check::report::CheckReport;
 use crate::check::verdict::{Outcome, Verdict};
 use crate::client::Address;
-use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name};
+use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name, fresh_name};
 
 /// How long one client may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,7 +124,7 @@ async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Res
         clients: args.clients,
         messages: args.messages,
         seed: args.seed,
-        user_prefix: args.user_prefix.unwrap_or_else(fresh_prefix),
+        user_prefix: args.user_prefix.unwrap_or_else(|| fresh_name("check")),
         connect_timeout: CONNECT_TIMEOUT,
     };
     let Driven { events, shortfalls } = Box::pin(drive(&options, cancel)).await?;
@@ -197,12 +197,6 @@ fn print(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
         write!(stdout, "{verdict}")?;
     }
     Ok(())
-}
-
-fn fresh_prefix() -> String {
-    let id = uuid::Uuid::now_v7().simple().to_string();
-    // The last characters of a version 7 id are random.
-    format!("check-{}", &id[24..])
 }
 
 #[cfg(test)]

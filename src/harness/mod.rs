@@ -3,6 +3,7 @@
 
 pub mod content;
 mod error;
+mod fresh_name;
 pub(crate) mod host;
 mod metrics_scrape;
 mod result_folder;
@@ -11,6 +12,7 @@ mod targets;
 mod versions;
 
 pub use error::HarnessError;
+pub use fresh_name::fresh_name;
 pub use host::Host;
 pub use metrics_scrape::{Metrics, Stage};
 pub use result_folder::{ResultFolder, folder_name};

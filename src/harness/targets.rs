@@ -115,14 +115,19 @@ impl Targets {
         Ok(targets)
     }
 
+    /// `options` for another run against the same servers.
+    pub fn again(&self, options: &TargetOptions) -> TargetOptions {
+        TargetOptions {
+            addresses: self.addresses.clone(),
+            admins: self.admins.clone(),
+            label: Some(self.engine_label()),
+            ..options.clone()
+        }
+    }
+
     /// Where clients connect, at least one.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
-    }
-
-    /// Admin listeners of the servers, as many as are known.
-    pub fn admins(&self) -> &[String] {
-        &self.admins
     }
 
     /// What each server says of itself.

@@ -111,6 +111,29 @@ pub struct OpenReply {
     pub online: Option<bool>,
 }
 
+impl OpenReply {
+    /// Of a conversation with `head` messages, none of them shown and none unread.
+    pub fn bare(conv: ConvId, epoch: Epoch, head: Seq) -> Self {
+        Self {
+            conv,
+            epoch,
+            head,
+            acked: AckSet::default(),
+            items: vec![],
+            late: None,
+            late_next: None,
+            unread: 0,
+            unread_more: false,
+            unread_late: 0,
+            unread_before: None,
+            gap: None,
+            next: None,
+            recovered: None,
+            online: None,
+        }
+    }
+}
+
 /// Answer of `send`: the message is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendReply {

@@ -1,26 +1,21 @@
 //! `chatctl bench compare` and `bench baseline` from outside, with very small runs: what they say about themselves.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{PATIENCE, chatctl, only_entry};
 
 /// Small enough for a busy machine, and far too small to mean anything.
 const SMALL: [&str; 8] =
     ["--clients", "2", "--messages", "20", "--in-flight", "4", "--max-time", "30s"];
 
 async fn bench(arguments: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(BINARY);
-    command.arg("bench").args(arguments).env("CHATCTL_LOCAL_SYNC", "never");
+    let mut command = chatctl(&["bench"]);
+    command.args(arguments).env("CHATCTL_LOCAL_SYNC", "never");
     timeout(6 * PATIENCE, command.output()).await.expect("ends in time").unwrap()
-}
-
-/// The only folder under `out`.
-fn folder_in(out: &Path) -> PathBuf {
-    std::fs::read_dir(out).unwrap().next().unwrap().unwrap().path()
 }
 
 #[tokio::test]
@@ -44,7 +39,7 @@ async fn a_comparison_says_what_it_found_and_goes_on_where_it_was() {
     for pair in found["pairs"].as_array().unwrap() {
         assert!(pair["a"].as_f64().unwrap() > 0.0 && pair["b"].as_f64().unwrap() > 0.0, "{pair}");
     }
-    let folder = folder_in(out.path());
+    let folder = only_entry(out.path());
     for name in ["README.md", "plan.json", "runs.jsonl", "result.json", "summary.txt"] {
         assert!(folder.join(name).is_file(), "{name}");
     }

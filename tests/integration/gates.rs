@@ -6,15 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{PATIENCE, chatctl};
 
 /// A small run on a server of its own.
 async fn bench(out: &Path, arguments: &[&str]) -> Output {
-    let run = Command::new(BINARY)
-        .args(["bench", "paired-clients", "--clients", "4", "--messages", "300", "--out"])
+    let run = chatctl(&["bench", "paired-clients", "--clients", "4", "--messages", "300", "--out"])
         .arg(out)
         .args(arguments)
         .output();

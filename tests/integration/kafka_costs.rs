@@ -1,13 +1,12 @@
 //! What the KAFKA bus costs a node: nothing for an `open`, and a share of all hints that the model in `ARCHITECTURE.md` tells.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::support::services::SharedServices;
-use crate::support::{BINARY, Server, percentiles, scale, unique};
+use crate::support::{Server, chatctl, percentiles, scale, unique};
 
 /// Who opens, at the same time.
 const USERS: usize = 50;
@@ -151,14 +150,13 @@ async fn a_node_reads_the_share_that_the_model_tells() {
         let (appended, begun) =
             (busy.counter("chatctl_messages_appended_total").await, Instant::now());
         let out = tempfile::tempdir().unwrap();
-        let output = tokio::process::Command::new(BINARY)
-            .args(["bench", "paired-clients", "--clients", "512", "--duration", "4s", "--json"])
-            .args(["--url", &format!("ws://{}/v1/ws", busy.address()), "--out"])
-            .arg(out.path())
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .unwrap();
+        let output =
+            chatctl(&["bench", "paired-clients", "--clients", "512", "--duration", "4s", "--json"])
+                .args(["--url", &format!("ws://{}/v1/ws", busy.address()), "--out"])
+                .arg(out.path())
+                .output()
+                .await
+                .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let seconds = begun.elapsed().as_secs_f64();
         let messages = busy.counter("chatctl_messages_appended_total").await - appended;

@@ -2,7 +2,6 @@
 //!
 //! Short here; `make soak` runs the same code over a million deliveries.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use chatctl::services::{Nodes, ServiceKind};
@@ -10,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::services::OwnServices;
-use crate::support::{BINARY, scale};
+use crate::support::{chatctl, scale};
 
 /// Between two kills.
 const KILL_EVERY: Duration = Duration::from_secs(20);
@@ -49,15 +48,10 @@ async fn while_brokers_are_killed(
         cassandra = Some(own);
     }
     let out = tempfile::tempdir().unwrap();
-    let child = tokio::process::Command::new(BINARY)
-        .args(arguments)
+    let child = chatctl(arguments)
         .args(["--nodes", "3", "--json", "--out"])
         .arg(out.path())
         .envs(variables)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut kills = 0;

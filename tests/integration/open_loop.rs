@@ -1,12 +1,11 @@
 //! The load generator judged itself: what a stall of the server looks like in an open loop and in a closed one.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{BINARY, Server};
+use crate::support::{Server, chatctl};
 
 /// How long the server is stopped.
 const STALL: Duration = Duration::from_secs(1);
@@ -18,15 +17,10 @@ async fn stalled(load: &[&str]) -> Value {
     // Disks have stalls of their own.
     let server = Server::start_with(&[("CHATCTL_LOCAL_SYNC", "never")]).await;
     let out = tempfile::tempdir().unwrap();
-    let child = tokio::process::Command::new(BINARY)
-        .args(["bench", "paired-clients", "--clients", "10", "--json"])
+    let child = chatctl(&["bench", "paired-clients", "--clients", "10", "--json"])
         .args(["--url", &format!("ws://{}/v1/ws", server.address()), "--out"])
         .arg(out.path())
         .args(load)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let stall = async {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::browser::Document;
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{PATIENCE, chatctl, only_entry};
 
 const PERCENTILES: [&str; 5] = ["p50_us", "p90_us", "p99_us", "p999_us", "p9999_us"];
 
@@ -16,8 +16,8 @@ const WIDE_PX: u32 = 1_200;
 const PHONE_PX: u32 = 360;
 
 async fn bench(working_folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(BINARY);
-    command.arg("bench").args(arguments).current_dir(working_folder).kill_on_drop(true);
+    let mut command = chatctl(&["bench"]);
+    command.args(arguments).current_dir(working_folder);
     timeout(3 * PATIENCE, command.output()).await.expect("ends in time").unwrap()
 }
 
@@ -26,7 +26,7 @@ async fn run(out: &Path) -> PathBuf {
     let arguments = ["paired-clients", "--clients", "4", "--duration", "2500ms", "--out", "."];
     let output = bench(out, &arguments).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    std::fs::read_dir(out).unwrap().next().unwrap().unwrap().path()
+    only_entry(out)
 }
 
 fn report_of(folder: &Path) -> Value {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::compare::bootstrap::median;
 use crate::bench::compare::measure::{Measured, ServerOptions, Work};
+use crate::bench::stats::median;
 use crate::harness::{Host, Versions};
 
 /// Version of the file; a field that changes its meaning or goes away raises it.

@@ -8,6 +8,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::stats::{median, middle};
+
 /// Resamples behind an interval. With 4 000, some 18 lie beyond each end of a 98.3 % interval of 24 values.
 const RESAMPLES: usize = 4_000;
 
@@ -30,13 +32,6 @@ impl Estimate {
         let Self { median, low, high, level } = self;
         Self { median: 1.0 / median, low: 1.0 / high, high: 1.0 / low, level }
     }
-}
-
-/// The middle of the values; `None` of none.
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    middle(&sorted)
 }
 
 /// The median of values that belong together one by one, like the ratios of pairs; `None` of none.
@@ -66,12 +61,6 @@ fn resampled_median(values: &[f64], random: &mut SmallRng) -> Option<f64> {
     let mut resample: Vec<f64> = values.iter().filter_map(drawn).collect();
     resample.sort_by(f64::total_cmp);
     middle(&resample)
-}
-
-fn middle(sorted: &[f64]) -> Option<f64> {
-    let upper = *sorted.get(sorted.len() / 2)?;
-    let lower = *sorted.get(sorted.len().saturating_sub(1) / 2)?;
-    Some((lower + upper) / 2.0)
 }
 
 /// The quantiles that leave `tail` out on each side.
@@ -124,14 +113,6 @@ pub(super) mod tests {
     pub(crate) fn normal(random: &mut SmallRng) -> f64 {
         let (one, other): (f64, f64) = (1.0 - random.random::<f64>(), random.random());
         (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * other).cos()
-    }
-
-    #[test]
-    fn medians_are_in_the_middle() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[9.0, 1.0, 2.0, 4.0]), Some(3.0));
     }
 
     #[test]

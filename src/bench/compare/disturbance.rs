@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::bootstrap::median;
 use crate::bench::error::BenchError;
+use crate::bench::stats::median;
 use crate::clock::thread_cpu;
 
 /// Most of the machine's time that the hypervisor may have taken during a run.

@@ -18,7 +18,7 @@ use crate::bench::recorder::RunRecord;
 use crate::bench::run::per_message;
 use crate::bench::stats::LatencyStats;
 use crate::clock::process_cpu;
-use crate::harness::{TargetOptions, Targets};
+use crate::harness::{TargetOptions, Targets, fresh_name};
 
 /// The server's first messages cost more than the rest: threads, caches and the allocator are cold. One message in so
 /// many is sent before anything counts.
@@ -99,7 +99,7 @@ impl Measured {
 impl Work {
     /// Refuses what cannot be run; the text names the flag.
     pub fn validate(&self) -> Result<(), BenchError> {
-        self.options(&user_prefix(), self.messages).validate()
+        self.options(&fresh_name("compare"), self.messages).validate()
     }
 
     fn options(&self, user_prefix: &str, messages: u64) -> PairedClientsOptions {
@@ -138,7 +138,7 @@ pub async fn measure(server: &ServerOptions, work: &Work) -> Result<Measured, Be
         ..TargetOptions::default()
     })
     .await?;
-    let prefix = user_prefix();
+    let prefix = fresh_name("compare");
     let warm_up = work.options(&format!("{prefix}w"), work.messages.div_ceil(WARM_UP_SHARE));
     let talk = work.options(&prefix, work.messages);
     // Whoever does not want to wait any more drops all of this.
@@ -250,11 +250,4 @@ fn violations(one: &Tally, other: &Tally) -> BTreeMap<String, u64> {
     sum.add(&other.correctness);
     let broken = sum.violations().into_iter().filter(|&(_, count)| count > 0);
     broken.map(|(name, count)| (name.to_owned(), count)).collect()
-}
-
-/// A server of a service that several use finds no conversation of an earlier run.
-fn user_prefix() -> String {
-    let id = uuid::Uuid::now_v7().simple().to_string();
-    // The last characters of a version 7 id are random.
-    format!("compare-{}", id.get(24..).unwrap_or_default())
 }

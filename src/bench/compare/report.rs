@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::median;
 use super::measure::ServerOptions;
 use super::sequential::{Judgement, Run};
 use super::series::{Plan, Series};
 use super::verdict::Verdict;
 use crate::bench::error::BenchError;
+use crate::bench::stats::median;
 
 /// Most rejected pairs that a summary tells of; `result.json` has all.
 const REJECTED_SHOWN_MAX: usize = 5;

@@ -7,11 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Estimate, estimate_median, median};
+use super::bootstrap::{Estimate, estimate_median};
 use super::disturbance::Usual;
 use super::measure::Measured;
 use super::metric::Metric;
 use super::verdict::Verdict;
+use crate::bench::stats::median;
 
 /// Which server of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,12 +133,7 @@ async fn series(
             break;
         }
         eprintln!("{}: {volume} messages", contestant.name);
-        let targets = TargetOptions {
-            addresses: servers.addresses().to_vec(),
-            admins: servers.admins().to_vec(),
-            ..targets.clone()
-        };
-        let run = RunOptions { targets, ..run.clone() };
+        let run = RunOptions { targets: servers.again(&targets), ..run.clone() };
         let work = PairedClientsOptions { fill_to: volume, ..work.clone() };
         let ran = outcome(paired_clients::run(&run, &work, cancel).await);
         let goes_on = matches!(ran, Ok(Ok(_)));

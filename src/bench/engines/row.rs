@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::bench::recorder::new_histogram;
 use crate::bench::report::Verdict;
 use crate::bench::run::Finished;
-use crate::bench::stats::LatencyStats;
+use crate::bench::stats::{LatencyStats, median};
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
@@ -73,8 +73,8 @@ impl Row {
         self.folders.extend(finished.folder.file_name().map(|name| name.to_string_lossy().into()));
         self.rates.extend(report.rates.get("messages_per_s"));
         self.costs.extend(report.figures.get("cpu_us_per_message"));
-        self.messages_per_s = median(&mut self.rates);
-        self.cpu_us_per_message = median(&mut self.costs);
+        self.messages_per_s = median(&self.rates);
+        self.cpu_us_per_message = median(&self.costs);
         for (name, histogram) in finished.totals.iter().filter(|(_, total)| !total.is_empty()) {
             let total = self.totals.entry(name.clone()).or_insert_with(new_histogram);
             // Both resize themselves, so its one error cannot come.
@@ -83,13 +83,6 @@ impl Row {
             self.latencies.insert(name.clone(), LatencyStats::of(total));
         }
     }
-}
-
-/// `None` of nothing.
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
-    Some((values.get(low)? + values.get(high)?) / 2.0)
 }
 
 #[cfg(test)]
@@ -114,12 +107,5 @@ mod tests {
         assert_eq!(write.count, 2 * 1_500);
         assert_eq!(write.p50_us, LatencyStats::of(&record.totals()[0].1).p50_us, "not an average");
         assert!(!row.latencies.contains_key("delivery"), "nothing was delivered");
-    }
-
-    #[test]
-    fn medians_of_few() {
-        assert_eq!(median(&mut []), None);
-        assert_eq!(median(&mut [3.0]), Some(3.0));
-        assert_eq!(median(&mut [9.0, 1.0, 2.0]), Some(2.0));
     }
 }

@@ -18,7 +18,7 @@ use super::load_profile::{Arrivals, LoadProfile};
 use super::paired_clients::{self, Load, PairedClientsOptions};
 use super::report::{GateOutcome, Report, Verdict};
 use super::run::RunOptions;
-use crate::harness::{ResultFolder, TargetOptions, Targets, folder_name};
+use crate::harness::{ResultFolder, Targets, folder_name};
 
 /// Version of `find-max.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -84,12 +84,7 @@ pub async fn run(
     let mut search = Search::from(options.from_per_s);
     let (mut trials, mut invalid) = (Vec::<Trial>::new(), false);
     while let Some(rate) = search.next().filter(|_| !invalid && !cancel.is_cancelled()) {
-        let targets = TargetOptions {
-            addresses: servers.addresses().to_vec(),
-            admins: servers.admins().to_vec(),
-            label: Some(servers.engine_label()),
-            ..options.run.targets.clone()
-        };
+        let targets = servers.again(&options.run.targets);
         let run = RunOptions { targets, out: folder.path().to_owned(), ..options.run.clone() };
         let work = PairedClientsOptions {
             load: Load::Open {

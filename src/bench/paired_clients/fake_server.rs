@@ -14,7 +14,7 @@ use super::super::recorder::RunRecord;
 use super::*;
 use crate::client::Address;
 use crate::model::{
-    AckSet, ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
+    ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
 };
 use crate::protocol::{
     Command, EngineInfo, ErrorBody, ErrorCode, HelloReply, MsgPush, OpenReply, Push, ReadReply,
@@ -117,23 +117,8 @@ impl World {
                 let conv = Place::direct(user.clone(), peer).conv_id();
                 let conversation = self.conversations.entry(conv).or_default();
                 conversation.sessions.push((user.clone(), sender.clone()));
-                Reply::Open(Box::new(OpenReply {
-                    conv,
-                    epoch: Epoch::new("e").unwrap(),
-                    head: Seq(conversation.messages.len() as u64),
-                    acked: AckSet::default(),
-                    items: vec![],
-                    late: None,
-                    late_next: None,
-                    unread: 0,
-                    unread_more: false,
-                    unread_late: 0,
-                    unread_before: None,
-                    gap: None,
-                    next: None,
-                    recovered: None,
-                    online: None,
-                }))
+                let head = Seq(conversation.messages.len() as u64);
+                Reply::Open(Box::new(OpenReply::bare(conv, Epoch::new("e").unwrap(), head)))
             }
             Command::Send(send) => return self.send(user, send),
             Command::Read(read) => {

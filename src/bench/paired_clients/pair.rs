@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::delivery_checker::DeliveryChecker;
-use super::super::pacer::{ClosedLoop, Pacer as _};
+use super::super::pacer::ClosedLoop;
 use super::super::page_checker::PageChecker;
 use super::super::recorder::RunRecord;
 use super::books::Books;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::failed;
 use crate::bench::BenchError;
 use crate::bench::RunOptions;
 use crate::bench::engines::{self, Compared, Contestant, EnginesOptions, render};
@@ -14,6 +15,7 @@ use crate::bench::paired_clients::PairedClientsOptions;
 use crate::bench::report::Verdict;
 use crate::command::{Exit, init_env, print_out, style_of_stdout};
 use crate::config::{Sources, VariableArgs};
+use crate::harness::fresh_name;
 use crate::services::ServiceKind;
 
 /// The most messages that may be asked for to be stored.
@@ -100,10 +102,8 @@ impl EnginesArgs {
         for &messages in &self.engines {
             for &bus in &self.distribution {
                 if messages == Engine::Kafka || bus == Engine::Cassandra {
-                    bail_usage(&format!(
-                        "{messages} with {bus} as its bus is nothing that there is"
-                    ));
-                    return Ok(Exit::Usage);
+                    let text = format!("{messages} with {bus} as its bus is nothing that there is");
+                    return failed(BenchError::Usage(text));
                 }
                 let is_alone = messages == Engine::Local || bus == Engine::Local;
                 if run.targets.nodes > 1 && is_alone {
@@ -114,8 +114,8 @@ impl EnginesArgs {
             }
         }
         if pairs.is_empty() {
-            bail_usage("--nodes: nothing that was asked for runs on several nodes");
-            return Ok(Exit::Usage);
+            let text = "--nodes: nothing that was asked for runs on several nodes";
+            return failed(BenchError::Usage(text.to_owned()));
         }
         let mut sources = Sources::of_process(&VariableArgs::default())?;
         let needed = needed(&pairs, run.targets.nodes);
@@ -134,19 +134,11 @@ impl EnginesArgs {
         };
         let compared = match Box::pin(engines::run(&options, cancel)).await {
             Ok(compared) => compared,
-            Err(BenchError::Usage(text)) => {
-                bail_usage(&text);
-                return Ok(Exit::Usage);
-            }
-            Err(error) => bail!("{error}"),
+            Err(error) => return failed(error),
         };
         print(&compared, json)?;
         Ok(exit_of(&compared))
     }
-}
-
-fn bail_usage(text: &str) {
-    eprintln!("error: {text}");
 }
 
 fn needed(pairs: &[(Engine, Engine)], nodes: usize) -> Vec<ServiceKind> {
@@ -195,8 +187,8 @@ fn contestant(
     }
     if used.contains(&Engine::Redis) {
         // Nobody else's data, nodes or users.
-        let id = uuid::Uuid::now_v7().simple().to_string();
-        environment.push(("CHATCTL_REDIS_PREFIX".to_owned(), format!("bench-{}:", &id[20..])));
+        let prefix = format!("{}:", fresh_name("bench"));
+        environment.push(("CHATCTL_REDIS_PREFIX".to_owned(), prefix));
     }
     Ok(Contestant { name, environment })
 }

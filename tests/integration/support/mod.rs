@@ -8,7 +8,11 @@ pub mod services;
 pub use peer::{Peer, message};
 pub use server::{BINARY, Server};
 
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
+
+use tokio::process::Command;
 
 /// Nothing that these tests wait for takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,6 +20,26 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A number from the environment that lengthens a test (`make soak`).
 pub fn scale(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// `chatctl` with these arguments: nothing to read, its output kept, ended with the test.
+pub fn chatctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// The only entry of a folder.
+pub fn only_entry(folder: &Path) -> PathBuf {
+    let mut entries = std::fs::read_dir(folder).unwrap();
+    let only = entries.next().unwrap().unwrap().path();
+    assert!(entries.next().is_none(), "more than one in {}", folder.display());
+    only
 }
 
 /// p50 and p99, ms.

@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::bench::stats::rounded_us;
+
 /// Points per tenfold of 1 / (1 − q).
 const POINTS_PER_DECADE: u32 = 20;
 
@@ -36,12 +38,7 @@ pub fn curve_points() -> Vec<CurvePoint> {
 pub fn curve_us(histogram: &Histogram<u64>, points: &[CurvePoint]) -> Vec<f64> {
     let enough = histogram.len() as f64 / 10.0;
     let shown = points.iter().take_while(|point| point.inverse <= enough * (1.0 + 1e-9));
-    shown.map(|point| rounded_us(histogram.value_at_quantile(point.quantile))).collect()
-}
-
-/// ns as µs to the tenth, as reports have them.
-pub fn rounded_us(ns: u64) -> f64 {
-    (ns as f64 / 100.0).round() / 10.0
+    shown.map(|point| rounded_us(histogram.value_at_quantile(point.quantile) as f64)).collect()
 }
 
 #[cfg(test)]

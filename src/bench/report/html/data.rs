@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::super::mark::Mark;
 use super::super::stored_run::index;
-use super::curve::{CurvePoint, curve_points, curve_us, rounded_us};
+use super::curve::{CurvePoint, curve_points, curve_us};
 use super::shown_run::ShownRun;
-use crate::bench::stats::LatencyStats;
+use crate::bench::stats::{LatencyStats, rounded_us};
 
 /// Everything that is drawn.
 #[derive(Debug, Serialize)]
@@ -120,7 +120,7 @@ fn over_time(run: &ShownRun) -> Option<OverTime> {
         let values = [
             (&mut all.p50_us, stats.p50_us),
             (&mut all.p99_us, stats.p99_us),
-            (&mut all.max_us, Some(rounded_us(interval.histogram.max()))),
+            (&mut all.max_us, Some(rounded_us(interval.histogram.max() as f64))),
             (&mut all.per_s, Some(per_s)),
         ];
         for (column, value) in values {
