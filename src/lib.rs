@@ -2,12 +2,13 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → harness → client → protocol → model`.
+//! `chat → {persistence, distribution, registry} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → checker → history → harness → client → protocol → model`.
 
 pub mod bench;
 pub mod cassandra_link;
 pub mod chat;
 pub mod check;
+pub mod checker;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -17,6 +18,7 @@ pub mod distribution;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod harness;
+pub mod history;
 pub mod kafka_link;
 pub mod model;
 mod nearest;

@@ -10,9 +10,11 @@ use hdrhistogram::Histogram;
 use super::correctness::Correctness;
 use super::error::BenchError;
 use super::gate::Gates;
+use super::paired_clients::Judged;
 use super::recorder::RunRecord;
-use super::report::{Report, SCHEMA_VERSION, Verdict, write_report};
+use super::report::{Check, Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
+use crate::checker::keep;
 use crate::harness::Host;
 use crate::harness::{Metrics, Stage};
 use crate::harness::{ResultFolder, TargetOptions, Targets, Versions, folder_name};
@@ -39,6 +41,7 @@ pub struct Run {
     pub record: Arc<RunRecord>,
     folder: ResultFolder,
     before: Option<Metrics>,
+    after: Option<Metrics>,
     notes: Vec<String>,
     workload: &'static str,
     command: String,
@@ -76,6 +79,8 @@ pub struct Findings {
     pub aborted: bool,
     /// What a reader of the numbers must know.
     pub notes: Vec<String>,
+    /// What was recorded, and the verdict on it.
+    pub judged: Option<Judged>,
 }
 
 /// A run that is over and kept.
@@ -109,6 +114,7 @@ impl Run {
             record: Arc::new(RunRecord::new(latencies)),
             folder,
             before,
+            after: None,
             notes,
             workload,
             command: options.command.clone(),
@@ -125,16 +131,20 @@ impl Run {
         }
     }
 
+    /// Until now the servers' counters count; [`finish`](Self::finish) says so where nobody did.
+    pub async fn measured(&mut self) {
+        if self.before.is_some() && self.after.is_none() {
+            self.after = self.targets.scrape(&mut self.notes).await;
+        }
+    }
+
     /// Reads the counters again, stops a server of our own, and keeps everything.
-    pub async fn finish(self, findings: Findings) -> Result<Finished, BenchError> {
-        let Self { targets, record, mut folder, before, mut notes, .. } = self;
+    pub async fn finish(mut self, findings: Findings) -> Result<Finished, BenchError> {
+        self.measured().await;
+        let Self { targets, record, mut folder, before, after, mut notes, .. } = self;
         notes.extend(findings.notes);
         let engine = targets.engine_label();
         let servers = targets.infos().to_vec();
-        let after = match &before {
-            Some(_) => targets.scrape(&mut notes).await,
-            None => None,
-        };
         let server_counters = match (&before, &after) {
             (Some(before), Some(after)) => after.since(before),
             _ => BTreeMap::new(),
@@ -149,6 +159,8 @@ impl Run {
         }
         let stopped = targets.stop().await;
         let complete = findings.complete && stopped.is_none() && !findings.aborted;
+        let check = findings.judged.as_ref().map(|judged| Check::of(&judged.verdict));
+        let checked = check.as_ref().map_or(Verdict::Pass, Check::verdict);
         notes.extend(stopped);
         let mut durations_s = findings.durations_s;
         durations_s.insert("whole_run".to_owned(), self.started.elapsed().as_secs_f64());
@@ -157,7 +169,7 @@ impl Run {
             schema_version: SCHEMA_VERSION,
             workload: self.workload.to_owned(),
             engine,
-            verdict: Verdict::of(&findings.correctness, complete),
+            verdict: Verdict::of(&findings.correctness, complete).or(checked),
             aborted: findings.aborted,
             load: match findings.load.as_str() {
                 "" => "closed loop".to_owned(),
@@ -185,9 +197,14 @@ impl Run {
             server_counters,
             notes,
             marks: Vec::new(),
+            check,
             gates: Vec::new(),
         };
+        let complete = complete && checked != Verdict::Incomplete;
         report.gates = self.gates.judge(&report, complete);
+        if let Some(Judged { events, verdict }) = &findings.judged {
+            keep(&mut folder, events, verdict)?;
+        }
         write_report(&mut folder, &report, &record, self.started_at)?;
         let folder = folder.path().to_owned();
         Ok(Finished { report, totals, folder })

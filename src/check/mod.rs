@@ -1,7 +1,4 @@
-//! The judge: drives a server with real clients, records what they saw, and decides.
+//! `check validity`: drives a server with real clients that do everything, records what they saw, and has it judged.
 
-pub mod checker;
 pub mod drive;
-pub mod history;
 pub mod report;
-pub mod verdict;

@@ -1,11 +1,10 @@
 //! What a check leaves behind: the history, the verdict, and a page that explains them.
 
-use std::io;
-
 use super::drive::DriveOptions;
-use super::history::{Event, write_event};
-use super::verdict::Verdict;
+use crate::checker::keep;
+use crate::checker::verdict::Verdict;
 use crate::harness::{HarnessError, Host, ResultFolder, ServerInfo, Versions};
+use crate::history::Event;
 
 /// What the page says beside the verdict.
 #[derive(Debug)]
@@ -25,11 +24,7 @@ pub struct CheckReport<'a> {
 impl CheckReport<'_> {
     /// Writes every file of the run.
     pub fn write(&self, folder: &mut ResultFolder, events: &[Event]) -> Result<(), HarnessError> {
-        let history = history(events).map_err(|source| folder.error(source))?;
-        folder.write("history.jsonl", &history)?;
-        let verdict = serde_json::to_vec_pretty(self.verdict);
-        let verdict = verdict.map_err(|error| folder.error(error.into()))?;
-        folder.write("verdict.json", &verdict)?;
+        keep(folder, events, self.verdict)?;
         folder.write("summary.txt", self.verdict.to_string().as_bytes())?;
         folder.write("README.md", self.readme().as_bytes())
     }
@@ -78,10 +73,4 @@ impl CheckReport<'_> {
             options.seed,
         )
     }
-}
-
-fn history(events: &[Event]) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(events.len() * 256);
-    events.iter().try_for_each(|event| write_event(&mut bytes, event))?;
-    Ok(bytes)
 }

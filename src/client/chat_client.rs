@@ -60,6 +60,10 @@ impl Link {
         }
     }
 
+    fn timed_out(&self, waited: Duration) -> ClientError {
+        ClientError::Timeout { address: self.address.to_string(), waited_ms: millis(waited) }
+    }
+
     fn wrong_reply(&self, method: &str, reply: &Reply) -> ClientError {
         let problem = format!("it answered {method} with {reply:?}");
         ClientError::Protocol { address: self.address.to_string(), problem }
@@ -72,6 +76,14 @@ impl Link {
 pub struct Answer {
     receiver: oneshot::Receiver<Answered>,
     link: Arc<Link>,
+}
+
+impl Answer {
+    /// Waits no longer than this; the command may be done all the same.
+    pub async fn within(self, timeout: Duration) -> Result<Answered, ClientError> {
+        let link = Arc::clone(&self.link);
+        tokio::time::timeout(timeout, self).await.unwrap_or_else(|_| Err(link.timed_out(timeout)))
+    }
 }
 
 impl Future for Answer {
@@ -183,13 +195,7 @@ impl Client {
         let asking = async { self.submit(command).await?.await };
         tokio::time::timeout(self.answer_timeout, asking)
             .await
-            .unwrap_or_else(|_| Err(self.timed_out()))
-    }
-
-    /// The error of an answer that did not come within the answer timeout.
-    pub fn timed_out(&self) -> ClientError {
-        let waited_ms = millis(self.answer_timeout);
-        ClientError::Timeout { address: self.link.address.to_string(), waited_ms }
+            .unwrap_or_else(|_| Err(self.link.timed_out(self.answer_timeout)))
     }
 
     /// Opens a conversation.

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
-use crate::check::checker::judge;
 use crate::check::drive::{DriveOptions, Driven, drive};
-use crate::check::history::{HistoryError, read_history};
 use crate::check::report::CheckReport;
-use crate::check::verdict::{Outcome, Verdict};
+use crate::checker::judge;
+use crate::checker::verdict::{Outcome, Verdict};
 use crate::client::Address;
 use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name, fresh_name};
+use crate::history::{Event, HistoryError, read_history};
 
 /// How long one client may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,7 +135,7 @@ async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Res
         notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
     }
     notes.extend(targets.stop().await);
-    let verdict = at_most_unknown(judge(&events), shortfalls);
+    let verdict = judge(&events).at_most_unknown(shortfalls);
     let mut folder = ResultFolder::create(&args.out, &folder_name("check-validity", &engine))?;
     let command = shown_command();
     let report = CheckReport {
@@ -167,17 +167,8 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     Ok(exit_of(&verdict))
 }
 
-fn read(path: &Path) -> Result<Vec<crate::check::history::Event>, HistoryError> {
+fn read(path: &Path) -> Result<Vec<Event>, HistoryError> {
     read_history(BufReader::new(File::open(path)?))
-}
-
-/// What is broken in a part of a history is broken; that nothing is says little.
-fn at_most_unknown(mut verdict: Verdict, shortfalls: Vec<String>) -> Verdict {
-    if !shortfalls.is_empty() && verdict.outcome == Outcome::Valid {
-        verdict.outcome = Outcome::Unknown;
-    }
-    verdict.unknown_because.extend(shortfalls);
-    verdict
 }
 
 fn exit_of(verdict: &Verdict) -> Exit {
@@ -197,19 +188,4 @@ fn print(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
         write!(stdout, "{verdict}")?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shortfall_takes_valid_to_unknown_and_leaves_invalid() {
-        let verdict = |outcome| Verdict { outcome, ..judge(&[]) };
-        let short = || vec!["stopped".to_owned()];
-        let outcome = |from, short| at_most_unknown(verdict(from), short).outcome;
-        assert_eq!(outcome(Outcome::Valid, vec![]), Outcome::Valid);
-        assert_eq!(outcome(Outcome::Valid, short()), Outcome::Unknown);
-        assert_eq!(outcome(Outcome::Invalid, short()), Outcome::Invalid);
-    }
 }

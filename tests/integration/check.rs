@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use chatctl::check::drive::check_rules;
-use chatctl::check::history::read_history;
+use chatctl::history::{check_rules, read_history};
 use tokio::time::timeout;
 
 use crate::support::{BINARY, PATIENCE};

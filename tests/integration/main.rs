@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, runs a few futures, and is scaled and read by people"
 )]
 mod bad_input;
+mod bench_check;
 mod cassandra_engine;
 mod check;
 mod compare;
@@ -30,4 +31,5 @@ mod redis_engine;
 mod report_page;
 #[cfg(feature = "faults")]
 mod slow_servers;
+mod stock_tools;
 mod support;

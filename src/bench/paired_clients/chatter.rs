@@ -11,15 +11,16 @@ use super::super::error::BenchError;
 use super::inbox::Inbox;
 use super::options::PairedClientsOptions;
 use super::reading::PageReader;
-use crate::client::{Address, Client, ClientError, ClientOptions, PushHandler};
+use crate::client::{Address, ClientError, ClientOptions};
 use crate::harness::content::ContentMaker;
+use crate::history::{RecordedClient, Recorder};
 use crate::model::{ConvId, MessageType, UserName};
 use crate::protocol::{Open, To};
 
 /// One client of a pair.
 #[derive(Debug)]
 pub(super) struct Chatter {
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<RecordedClient>,
     pub(super) user: UserName,
     pub(super) inbox: Arc<Inbox>,
     pub(super) conv: ConvId,
@@ -35,7 +36,6 @@ pub(super) struct Chatter {
     read_limit: usize,
     /// From the first packet to the reply to its `open`.
     pub(super) joined: Duration,
-    pub(super) answer_timeout: Duration,
 }
 
 impl Chatter {
@@ -46,29 +46,34 @@ impl Chatter {
         peer: UserName,
         options: &PairedClientsOptions,
         maker: Arc<ContentMaker>,
+        recorder: Option<&Arc<Recorder>>,
     ) -> Result<Self, BenchError> {
         let begun = Instant::now();
         let user = options.user(index)?;
         let inbox = Arc::new(Inbox::default());
         let receiving = Arc::clone(&inbox);
-        let pushes = PushHandler::Callback(Box::new(move |push| receiving.received(&push)));
         let client_options = ClientOptions {
             connect_timeout: Duration::from_millis(options.connect_timeout_ms),
             client: Some("chatctl bench paired-clients".into()),
-            pushes,
             ..ClientOptions::default()
         };
-        let answer_timeout = client_options.answer_timeout;
-        let client = Client::connect(address, &user, client_options)
+        let on_push = move |push| receiving.received(&push);
+        let client = RecordedClient::connect(recorder, address, &user, client_options, on_push)
             .await
             .map_err(BenchError::client(format!("connecting client {index}")))?;
         let to = To::User(peer.clone());
         // Its own messages are answered, so it need not be pushed them too.
         let open = Open { to, limit: 0, resume: None, echo: false, push: true };
         let opened = client
-            .open(open)
+            .open(None, open)
             .await
             .map_err(BenchError::client(format!("opening the chat of {user} with {peer}")))?;
+        if recorder.is_some() && opened.head.0 > 0 {
+            return Err(BenchError::Usage(format!(
+                "--check: the chat of {user} with {peer} holds {} messages that nobody recorded; leave --user-prefix out",
+                opened.head.0
+            )));
+        }
         inbox.begin(DeliveryChecker::new(opened.conv, opened.head, peer));
         let kind = MessageType::new("text")
             .map_err(|error| BenchError::Usage(format!("a type must be {error}")))?;
@@ -88,7 +93,6 @@ impl Chatter {
             in_flight: options.in_flight,
             read_limit: options.read_limit,
             joined: begun.elapsed(),
-            answer_timeout,
         })
     }
 
@@ -112,6 +116,11 @@ impl Chatter {
     /// waits for, for example.
     pub(super) async fn drain(&self) -> Result<(), ClientError> {
         self.client.ping().await
+    }
+
+    /// Reads all that its conversation holds, for the record.
+    pub(super) async fn read_everything(&self) -> Result<(), ClientError> {
+        self.client.read_everything(self.conv).await
     }
 
     /// Closes the connection.

@@ -18,13 +18,15 @@ use super::super::recorder::RunRecord;
 use super::super::report::time;
 use super::super::warm_up::{WINDOW, is_warm};
 use super::chatter::Chatter;
+use super::finale::Finale;
 use super::options::{Load, PairedClientsOptions, Volume};
-use super::pair::Pair;
+use super::pair::{Pair, Parted};
 use super::phase::Phase;
 use super::tally::Tally;
 use super::{DELIVERY, LATENCIES, READ, WRITE};
 use crate::client::Address;
 use crate::harness::content::ContentMaker;
+use crate::history::Recorder;
 
 /// What a run did, and how long its parts took.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct Driven {
     pub cost: LoadCost,
     /// How late intended times were handed out in an open loop, ns.
     pub lag: Option<Histogram<u64>>,
+    /// Where everything is recorded: what is left to do for a verdict.
+    pub finale: Option<Finale>,
 }
 
 /// The measured part of a run.
@@ -72,7 +76,8 @@ pub async fn drive(
 ) -> Result<Driven, BenchError> {
     options.validate()?;
     let begun = Instant::now();
-    let chatters = connect(addresses, options, cancel).await?;
+    let recorder = options.check.then(Recorder::new);
+    let chatters = connect(addresses, options, recorder.as_ref(), cancel).await?;
     let connecting = begun.elapsed();
 
     let total = match (&options.load, options.volume) {
@@ -129,13 +134,17 @@ pub async fn drive(
         (phase.measured_from().unwrap_or_else(Instant::now), LoadMeter::start())
     });
     let mut tally = Tally::default();
+    let mut clients = Vec::new();
     while let Some(joined) = pairs.join_next().await {
         match joined {
-            Ok(pair) => tally.add(pair),
+            Ok(Parted { tally: talked, clients: both }) => {
+                tally.add(talked);
+                clients.extend(both);
+            }
             Err(error) => tally.broke(format!("a pair's task ended by itself: {error}")),
         }
     }
-    let (cost, totals) = (meter.cost(), record.totals());
+    let (cost, totals, duration) = (meter.cost(), record.totals(), from.elapsed());
     let count = |latency: usize| totals.get(latency).map_or(0, |(_, total)| total.len());
     Ok(Driven {
         tally,
@@ -143,7 +152,7 @@ pub async fn drive(
         filling: warming_since.saturating_duration_since(filling_since),
         warming_up: from.saturating_duration_since(warming_since),
         measured: Measured {
-            duration: from.elapsed(),
+            duration,
             written: count(WRITE),
             delivered: count(DELIVERY),
             read: count(READ),
@@ -152,6 +161,7 @@ pub async fn drive(
         dropped: load.dropped,
         cost,
         lag: load.lag,
+        finale: Finale::of(recorder, clients).await,
     })
 }
 
@@ -169,6 +179,7 @@ fn details(record: &RunRecord) -> String {
 async fn connect(
     addresses: &[Address],
     options: &PairedClientsOptions,
+    recorder: Option<&Arc<Recorder>>,
     cancel: &CancellationToken,
 ) -> Result<Vec<Chatter>, BenchError> {
     let progress = Progress::start("connecting", Some(options.clients as u64));
@@ -178,7 +189,7 @@ async fn connect(
         async move {
             let address = &addresses[index % addresses.len()];
             let peer = options.user(index ^ 1)?;
-            let chatter = Chatter::join(address, index, peer, options, maker).await?;
+            let chatter = Chatter::join(address, index, peer, options, maker, recorder).await?;
             progress.add(1);
             Ok::<_, BenchError>(chatter)
         }

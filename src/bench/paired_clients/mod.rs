@@ -11,6 +11,7 @@ mod chatter;
 mod drive;
 #[cfg(test)]
 mod fake_server;
+mod finale;
 mod inbox;
 mod open_loop;
 mod options;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use drive::{Driven, drive};
+pub use finale::{Finale, Judged};
 pub use options::{Load, PairedClientsOptions, Volume};
 pub use tally::Tally;
 
@@ -58,13 +60,30 @@ pub async fn run(
     make_room_for(options.clients)?;
     let mut run = Run::begin("paired-clients", run_options, &LATENCIES).await?;
     let (addresses, record) = (run.targets.addresses().to_vec(), run.record.clone());
-    let driven = drive(&addresses, options, &record, cancel, run.measure()).await?;
-    run.finish(findings(driven, options, cancel.is_cancelled())).await
+    let mut driven = drive(&addresses, options, &record, cancel, run.measure()).await?;
+    let finale = driven.finale.take();
+    let mut findings = findings(driven, options, cancel.is_cancelled());
+    if let Some(finale) = finale {
+        // What the last reads cost is no part of the run.
+        run.measured().await;
+        findings.judged = Some(finale.judge(cancel).await);
+    }
+    run.finish(findings).await
 }
 
 fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Findings {
-    let Driven { tally, connecting, filling, warming_up, measured, scheduled, dropped, cost, lag } =
-        driven;
+    let Driven {
+        tally,
+        connecting,
+        filling,
+        warming_up,
+        measured,
+        scheduled,
+        dropped,
+        cost,
+        lag,
+        ..
+    } = driven;
     let measured_s = measured.duration.as_secs_f64();
     let named = |named: &[(&str, f64)]| {
         named.iter().map(|&(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>()
@@ -134,6 +153,7 @@ fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Fi
         messages: tally.sent,
         aborted,
         notes,
+        judged: None,
     }
 }
 

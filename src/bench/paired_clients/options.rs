@@ -63,6 +63,8 @@ pub struct PairedClientsOptions {
     pub seed: u64,
     /// What user names begin with; a run of its own needs one of its own.
     pub user_prefix: String,
+    /// Whether what clients do and see is recorded and judged.
+    pub check: bool,
     /// How long one client may take to connect, ms.
     pub connect_timeout_ms: u64,
     /// After the last acknowledgement of a chunk, what is not delivered within this is lost, ms.
@@ -189,6 +191,7 @@ mod tests {
             late_ratio: 0.1,
             seed: 1,
             user_prefix: "b".into(),
+            check: false,
             connect_timeout_ms: 1_000,
             delivery_wait_ms: 1_000,
         }

@@ -42,6 +42,14 @@ pub(super) struct Pair {
     pub(super) due: Option<mpsc::Receiver<Instant>>,
 }
 
+/// A pair that has talked.
+pub(super) struct Parted {
+    /// What it did.
+    pub(super) tally: Tally,
+    /// Both clients, still connected unless that is how it ended.
+    pub(super) clients: [Chatter; 2],
+}
+
 /// Why a pair stops early.
 pub(super) enum Stop {
     /// One of the two connections is over.
@@ -82,13 +90,13 @@ impl Pair {
     }
 
     /// Runs until there is no more to do, the connection breaks, or `cancel`; what was under way at a
-    /// cancel is not judged.
+    /// cancel is not judged. Both clients stay connected.
     pub(super) async fn run(
         mut self,
         phase: &Phase,
         record: &RunRecord,
         cancel: &CancellationToken,
-    ) -> Tally {
+    ) -> Parted {
         let stopped = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
@@ -115,8 +123,7 @@ impl Pair {
         for counts in judges {
             self.books.tally.correctness.add(&counts);
         }
-        tokio::join!(self.one.close(), self.other.close());
-        self.books.tally
+        Parted { tally: self.books.tally, clients: [self.one, self.other] }
     }
 
     /// Intended messages that will not be sent any more.

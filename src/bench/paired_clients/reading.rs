@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::sending::{ATTEMPTS_MAX, RETRY_WAIT};
-use crate::client::{Answered, Client, ClientError};
-use crate::model::{ConvId, Order};
-use crate::protocol::{Command, Read, ReadKind, ReadReply, Reply};
+use crate::client::{Answered, ClientError};
+use crate::history::{Asked, ReadAsked, ReadKind, RecordedClient, read_of};
+use crate::model::{ConvId, INTEGER_MAX};
+use crate::protocol::{Command, ReadReply, Reply};
 
 /// Asks for the newest page of one conversation.
 #[derive(Debug, Clone)]
 pub(super) struct PageReader {
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<RecordedClient>,
     pub(super) conv: ConvId,
     /// Messages on the page.
     pub(super) limit: usize,
@@ -43,19 +44,23 @@ impl PageReader {
         &self,
         errors: &mut Vec<ClientError>,
     ) -> Result<Option<(ReadReply, Instant, Instant)>, ClientError> {
-        let kind = ReadKind::Range { from: None, to: None, order: Order::Desc };
-        let read = Read { conv: self.conv, kind, limit: self.limit, cursor: None };
-        let command = Command::Read(read);
+        let kind = ReadKind::Range { from: 0, to: INTEGER_MAX, descending: true };
         for attempt in 1..=ATTEMPTS_MAX {
+            let asked = ReadAsked {
+                kind: kind.clone(),
+                limit: self.limit,
+                page: 0,
+                chain: self.client.new_chain(),
+                is_final: false,
+            };
+            let command = Command::Read(read_of(self.conv, &asked, None));
             let asked_at = Instant::now();
-            let error = match self.client.call(&command).await {
+            let reading = self.client.call(Some(self.conv), || Asked::Read(asked), &command);
+            let error = match reading.await {
                 Ok(Answered { reply: Reply::Read(page), received_at }) => {
                     return Ok(Some((page, asked_at, received_at)));
                 }
-                Ok(Answered { reply, .. }) => ClientError::Protocol {
-                    address: self.client.address().to_string(),
-                    problem: format!("it answered read with {reply:?}"),
-                },
+                Ok(Answered { reply, .. }) => self.client.wrong_reply("read", &reply),
                 Err(error) => error,
             };
             if matches!(error, ClientError::Closed { .. } | ClientError::Protocol { .. }) {

@@ -12,7 +12,8 @@ use super::books::Books;
 use super::chatter::Chatter;
 use super::inbox::Inbox;
 use super::options::cid;
-use crate::client::{Answer, Answered, Client, ClientError};
+use crate::client::{Answered, ClientError};
+use crate::history::{RecordedAnswer, RecordedClient};
 use crate::model::Cid;
 use crate::protocol::{Command, Reply, Send, SendReply};
 
@@ -39,10 +40,9 @@ pub(super) struct Outgoing {
 /// One attempt: it was sent, or is to be sent after a wait.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    client: Arc<Client>,
-    answer_timeout: Duration,
+    client: Arc<RecordedClient>,
     outgoing: Outgoing,
-    answer: Option<Answer>,
+    answer: Option<RecordedAnswer>,
     wait: Duration,
 }
 
@@ -95,11 +95,10 @@ impl Chatter {
             cids.iter().zip(&sent).for_each(|(cid, sent)| checker.expect(cid.clone(), *sent));
         });
         books.tally.begun += sent.len() as u64;
-        let answers = self.client.submit_many(&commands).await?;
+        let answers = self.client.submit_sends(&commands).await?;
         let outgoing = cids.into_iter().zip(commands).zip(sent);
         let attempts = outgoing.zip(answers).map(|(((cid, command), sent), answer)| Attempt {
             client: Arc::clone(&self.client),
-            answer_timeout: self.answer_timeout,
             outgoing: Outgoing { cid, command, sent, attempts: 1, uncertain: false },
             answer: Some(answer),
             wait: Duration::ZERO,
@@ -133,10 +132,7 @@ impl Chatter {
                 self.stored(outgoing, &reply, peer, books);
                 return Ok(None);
             }
-            Ok(Answered { reply, .. }) => ClientError::Protocol {
-                address: self.client.address().to_string(),
-                problem: format!("it answered send with {reply:?}"),
-            },
+            Ok(Answered { reply, .. }) => self.client.wrong_reply("send", &reply),
             Err(error) => error,
         };
         books.tally.error(&error);
@@ -149,8 +145,8 @@ impl Chatter {
             let wait = wait.unwrap_or(RETRY_WAIT * (1 << (outgoing.attempts - 1)));
             outgoing.attempts += 1;
             books.tally.retries += 1;
-            let (client, answer_timeout) = (Arc::clone(&self.client), self.answer_timeout);
-            return Ok(Some(Attempt { client, answer_timeout, outgoing, answer: None, wait }));
+            let client = Arc::clone(&self.client);
+            return Ok(Some(Attempt { client, outgoing, answer: None, wait }));
         }
         if !matches!(error, ClientError::Refused(_) | ClientError::Timeout { .. }) {
             return Err(error);
@@ -177,14 +173,12 @@ impl Chatter {
 
 /// Waits for an answer within the answer timeout; where none is under way, waits and sends again.
 pub(super) async fn attempt(attempt: Attempt) -> Attempted {
-    let Attempt { client, answer_timeout, outgoing, answer, wait } = attempt;
+    let Attempt { client, outgoing, answer, wait } = attempt;
     let result = match answer {
-        Some(answer) => tokio::time::timeout(answer_timeout, answer)
-            .await
-            .unwrap_or_else(|_| Err(client.timed_out())),
+        Some(answer) => answer.end().await,
         None => {
             tokio::time::sleep(wait).await;
-            client.call(&outgoing.command).await
+            client.send_again(&outgoing.command).await
         }
     };
     (outgoing, result)

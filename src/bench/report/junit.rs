@@ -99,7 +99,7 @@ fn validity(report: &Report) -> Option<Trouble> {
             let notes: String = report.notes.iter().map(|note| format!("; {note}")).collect();
             Some(Trouble::Error(format!("the run is incomplete{notes}")))
         }
-        Verdict::Invalid => Some(Trouble::Failure(report.correctness.shown_violations())),
+        Verdict::Invalid => Some(Trouble::Failure(report.shown_violations())),
     }
 }
 

@@ -73,7 +73,7 @@ fn verdict(report: &Report) -> String {
     let validity = match report.verdict {
         Verdict::Pass => "✅ valid".to_owned(),
         Verdict::Incomplete => "⚠️ incomplete".to_owned(),
-        Verdict::Invalid => format!("❌ invalid: {}", report.correctness.shown_violations()),
+        Verdict::Invalid => format!("❌ invalid: {}", report.shown_violations()),
     };
     let gates = [
         ("passed", GateOutcome::Passed),

@@ -1,5 +1,6 @@
 //! What a run leaves behind: the numbers with everything needed to judge and repeat them.
 
+mod check;
 mod folder;
 mod gate_result;
 mod hgrm;
@@ -23,6 +24,7 @@ use super::correctness::Correctness;
 use super::stats::LatencyStats;
 use crate::harness::{Host, ServerInfo, Versions};
 
+pub use check::Check;
 pub use folder::write_report;
 pub use gate_result::{GateOutcome, GateResult, GateUnit};
 pub use junit::junit;
@@ -88,6 +90,9 @@ pub struct Report {
     /// Moments that plots over time point out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
+    /// The verdict on what was recorded, where `--check` asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
     /// The performance gates, in the order in which they were given.
     #[serde(default)]
     pub gates: Vec<GateResult>,
@@ -102,6 +107,17 @@ impl Report {
             true => "unknown".to_owned(),
             false => classes.into_iter().collect::<Vec<_>>().join(" / "),
         }
+    }
+
+    /// What was wrong, in one line; of the run's own checks and of `check`.
+    pub fn shown_violations(&self) -> String {
+        let mut shown = Vec::new();
+        if !self.correctness.is_clean() {
+            shown.push(self.correctness.shown_violations());
+        }
+        let anomalies = self.check.iter().flat_map(|check| &check.anomalies);
+        shown.extend(anomalies.map(|(name, count)| format!("check {name} {count}")));
+        shown.join(", ")
     }
 
     /// Messages that were stored when the run began, where its workload says so.
@@ -196,6 +212,7 @@ pub(in crate::bench) mod tests {
             server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
             notes: vec![text("a note")],
             marks: Vec::new(),
+            check: None,
             gates: gates(),
         }
     }

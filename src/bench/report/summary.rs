@@ -78,6 +78,9 @@ fn write_all(
     }
     writeln!(text)?;
     write_verdict(text, report, style)?;
+    if let Some(check) = &report.check {
+        writeln!(text, "  check: {}", check.shown())?;
+    }
     write_gates(text, report, style)?;
     for note in &report.notes {
         writeln!(text, "  note: {note}")?;

@@ -9,12 +9,11 @@ use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
 use super::cast::{Cast, Sent, User};
-use super::recorder::Recorder;
 use super::session::{Pending, Session, plain_open};
-use crate::check::history::ReadKind;
 use crate::client::{Address, ClientError};
 use crate::clock::unix_ms;
 use crate::harness::content::ContentMaker;
+use crate::history::{ReadKind, Recorder};
 use crate::model::{Cid, ConvId, Epoch, INTEGER_MAX, LIMITS, MessageType, Seq};
 use crate::protocol::{self, ErrorCode, Reply, Resume};
 
@@ -185,7 +184,7 @@ impl Actor {
     }
 
     async fn end_send(&mut self, (sent, pending): (Sent, Pending)) {
-        match pending.end(self.session.answer_timeout()).await {
+        match pending.end().await {
             Ok(Reply::Send(reply)) => {
                 self.me().settle(&sent.send);
                 let ts_last = &self.stage.cast.venues[sent.venue].ts_last;
@@ -199,7 +198,7 @@ impl Actor {
                 again.send.ts = Some(unix_ms());
                 self.me().remember(again.clone());
                 let pending = self.session.begin_send(&again.send).await;
-                if pending.end(self.session.answer_timeout()).await.is_ok() {
+                if pending.end().await.is_ok() {
                     self.me().settle(&again.send);
                 }
             }
@@ -379,7 +378,7 @@ impl Actor {
     async fn retry(&mut self, sent: Sent) {
         if self.ensure_open(sent.venue).await.is_some() {
             let pending = self.session.begin_send(&sent.send).await;
-            if let Ok(Reply::Send(_)) = pending.end(self.session.answer_timeout()).await {
+            if let Ok(Reply::Send(_)) = pending.end().await {
                 self.me().settle(&sent.send);
             }
         }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::actor::{Stage, connect};
 use super::session::{Session, plain_open};
-use crate::check::history::ReadKind;
 use crate::client::ClientError;
+use crate::history::ReadKind;
 use crate::model::{ConvId, Seq};
 
 /// How long nothing may have moved before it is quiet: far longer than a hint or a commit takes.

@@ -11,8 +11,6 @@
 mod actor;
 mod cast;
 mod finale;
-mod recorder;
-mod seen;
 mod session;
 
 use std::sync::Arc;
@@ -23,11 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::actor::{Actor, Stage};
 use self::cast::Cast;
-use super::history::Event;
 use crate::client::Address;
 use crate::harness::HarnessError;
-
-pub use recorder::check_rules;
+use crate::history::Event;
 
 /// Options of a run.
 #[derive(Debug, Clone)]

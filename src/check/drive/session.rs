@@ -4,14 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::recorder::{Operation, Recorder, SessionLog};
-use super::seen::{item_of, seen_of};
-use crate::check::history::{Asked, Failure, ReadAsked, ReadKind, Seen};
-use crate::client::{
-    Address, Answer, Answered, Client, ClientError, ClientOptions, PushHandler, ReceivedPush,
+use crate::client::{Address, ClientError, ClientOptions, ReceivedPush};
+use crate::history::{
+    Asked, ReadAsked, ReadKind, RecordedAnswer, RecordedClient, Recorder, asked_of_send, read_of,
 };
-use crate::harness::content::message_digest;
-use crate::model::{ConvId, Epoch, INTEGER_MAX, Order, Seq, UserName};
+use crate::model::{ConvId, Epoch, Seq, UserName};
 use crate::protocol::{self, Command, OpenReply, Push, Reply, To};
 
 /// What a session knows of a conversation that it has opened.
@@ -41,17 +38,14 @@ type Streams = Arc<Mutex<Known>>;
 /// A session with a server, and its lines in the history.
 #[derive(Debug)]
 pub struct Session {
-    client: Client,
-    log: SessionLog,
+    client: RecordedClient,
     streams: Streams,
 }
 
 /// A command on its way.
 #[derive(Debug)]
 pub struct Pending {
-    operation: Operation,
-    answer: Result<Answer, ClientError>,
-    log: SessionLog,
+    answer: Result<RecordedAnswer, ClientError>,
     streams: Streams,
     conv: Option<ConvId>,
     exact: bool,
@@ -65,21 +59,17 @@ impl Session {
         user: &UserName,
         connect_timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let log = recorder.session(user.as_str());
         let streams = Streams::default();
-        let (push_log, push_streams) = (log.clone(), Arc::clone(&streams));
-        let pushes = move |received| note_push(&push_log, &push_streams, received);
+        let pushed = Arc::clone(&streams);
         let options = ClientOptions {
             connect_timeout,
-            pushes: PushHandler::Callback(Box::new(pushes)),
             client: Some("chatctl check".to_owned()),
             ..ClientOptions::default()
         };
-        let client = Client::connect(address, user, options).await?;
-        let hello = client.hello();
-        let durability = hello.engine.durability.to_string();
-        log.connected(hello.node.as_str(), hello.session.to_string(), durability);
-        Ok(Self { client, log, streams })
+        let on_push = move |received: ReceivedPush| note_push(&pushed, received.push);
+        let client =
+            RecordedClient::connect(Some(recorder), address, user, options, on_push).await?;
+        Ok(Self { client, streams })
     }
 
     /// Whether the connection is over.
@@ -117,25 +107,18 @@ impl Session {
     /// Hands a command to the socket, without waiting for its answer.
     pub async fn begin(&self, conv: Option<ConvId>, asked: Asked, command: Command) -> Pending {
         let exact = matches!(&asked, Asked::Open { echo: true, push: true, .. });
-        let operation = self.log.invoke(conv, asked);
-        let answer = self.client.submit(&command).await;
-        let (log, streams) = (self.log.clone(), Arc::clone(&self.streams));
-        Pending { operation, answer, log, streams, conv, exact }
+        let answer = self.client.submit(conv, || asked, &command).await;
+        Pending { answer, streams: Arc::clone(&self.streams), conv, exact }
     }
 
     /// One command and its answer; `None` when there is none, or it is an error.
     pub async fn ask(&self, conv: Option<ConvId>, asked: Asked, command: Command) -> Option<Reply> {
-        self.begin(conv, asked, command).await.end(self.answer_timeout()).await.ok()
+        self.begin(conv, asked, command).await.end().await.ok()
     }
 
     /// Begins a send.
     pub async fn begin_send(&self, send: &protocol::Send) -> Pending {
-        let asked = Asked::Send {
-            cid: send.cid.as_str().to_owned(),
-            digest: message_digest(send.kind.as_str(), &send.content),
-            ts: send.ts,
-        };
-        self.begin(Some(send.conv), asked, Command::Send(send.clone())).await
+        self.begin(Some(send.conv), asked_of_send(send), Command::Send(send.clone())).await
     }
 
     /// Opens a conversation; `conv` is its id as far as it is known.
@@ -158,11 +141,11 @@ impl Session {
         pages_max: u64,
         is_final: bool,
     ) -> bool {
-        let chain = self.log.recorder().new_chain();
+        let chain = self.client.new_chain();
         let mut cursor = None;
         for page in 0..pages_max {
             let asked = ReadAsked { kind: kind.clone(), limit, page, chain, is_final };
-            let read = protocol::Read { conv, kind: protocol_kind(&kind), limit, cursor };
+            let read = read_of(conv, &asked, cursor);
             let reply = self.ask(Some(conv), Asked::Read(asked), Command::Read(read)).await;
             match reply {
                 Some(Reply::Read(reply)) => cursor = reply.next,
@@ -204,96 +187,40 @@ impl Session {
         }
     }
 
-    /// How long an answer may take.
-    pub fn answer_timeout(&self) -> Duration {
-        ClientOptions::default().answer_timeout
-    }
-
     /// Drops the socket, with whatever is under way.
     pub fn cut(self) {
-        self.log.closed(None, true);
+        self.client.cut();
     }
 
     /// Ends politely.
     pub async fn close(self) {
-        self.log.closed(Some(1000), true);
         self.client.close().await;
     }
 }
 
 impl Pending {
-    /// Waits for the answer and records it.
-    pub async fn end(self, answer_timeout: Duration) -> Result<Reply, ClientError> {
-        let Self { operation, answer, log, streams, conv, exact } = self;
-        let answered = match answer {
-            Ok(answer) => match tokio::time::timeout(answer_timeout, answer).await {
-                Ok(answered) => answered,
-                Err(_) => Err(ClientError::Timeout {
-                    address: "the server".to_owned(),
-                    waited_ms: u64::try_from(answer_timeout.as_millis()).unwrap_or(u64::MAX),
-                }),
-            },
-            Err(error) => Err(error),
-        };
-        match answered {
-            Ok(Answered { reply, received_at }) => {
-                note_reply(&streams, conv, exact, &reply);
-                let (of, seen) = seen_of(&reply, exact_conv(conv, &reply));
-                operation.ok(received_at, of, seen);
-                Ok(reply)
-            }
-            Err(error) => {
-                let failure = failure(&error);
-                if error.is_definite() {
-                    operation.fail(failure);
-                } else {
-                    operation.info(failure);
-                }
-                if let ClientError::Closed { code, .. } = &error {
-                    log.closed(*code, false);
-                }
-                Err(error)
-            }
-        }
+    /// Waits for the answer.
+    pub async fn end(self) -> Result<Reply, ClientError> {
+        let Self { answer, streams, conv, exact } = self;
+        let reply = answer?.end().await?.reply;
+        note_reply(&streams, conv, exact, &reply);
+        Ok(reply)
     }
 }
 
-/// The conversation that an answer belongs to: the asked one where one was named.
-fn exact_conv(conv: Option<ConvId>, reply: &Reply) -> Option<ConvId> {
-    match reply {
-        Reply::Open(open) => conv.or(Some(open.conv)),
-        _ => conv,
-    }
-}
-
-fn failure(error: &ClientError) -> Failure {
-    let code = match error {
-        ClientError::Refused(body) => Some(body.code),
-        _ => None,
-    };
-    Failure { code, message: error.to_string() }
-}
-
-fn note_push(log: &SessionLog, streams: &Streams, received: ReceivedPush) {
-    match received.push {
+fn note_push(streams: &Streams, push: Push) {
+    let mut known = lock(streams);
+    match push {
         Push::Msg(push) => {
             let seq = push.message.seq;
-            let mut known = lock(streams);
             if let Some(stream) = known.streams.get_mut(&push.conv) {
                 stream.head = stream.head.max(seq);
             }
             let pushed = known.pushed.entry(push.conv).or_default();
             *pushed = seq.max(*pushed);
-            drop(known);
-            let seen = Seen::Recv { epoch: String::new(), item: item_of(&push.message) };
-            log.happened(received.received_at, Some(push.conv), seen);
         }
-        Push::Reset(reset) => {
-            lock(streams).streams.remove(&reset.conv);
-            let seen = Seen::Reset { epoch: reset.epoch.to_string() };
-            log.happened(received.received_at, Some(reset.conv), seen);
-        }
-        // Best effort by definition: nothing to judge.
+        Push::Reset(reset) => drop(known.streams.remove(&reset.conv)),
+        // Best effort by definition: nothing to know.
         Push::Acked(_) | Push::Presence(_) | Push::Listed(_) | Push::Notice(_) => {}
     }
 }
@@ -312,18 +239,6 @@ fn note_reply(streams: &Streams, conv: Option<ConvId>, exact: bool, reply: &Repl
             }
         }
         _ => {}
-    }
-}
-
-fn protocol_kind(kind: &ReadKind) -> protocol::ReadKind {
-    match *kind {
-        ReadKind::Range { from, to, descending } => protocol::ReadKind::Range {
-            from: (from > 0).then_some(from),
-            to: (to < INTEGER_MAX).then_some(to),
-            order: if descending { Order::Desc } else { Order::Asc },
-        },
-        ReadKind::After { after_seq } => protocol::ReadKind::After { after_seq },
-        ReadKind::Late {} => protocol::ReadKind::Late { late: true },
     }
 }
 

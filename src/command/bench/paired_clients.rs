@@ -84,6 +84,9 @@ pub(super) struct PairedClientsArgs {
     /// Decides contents, cids and which messages are late
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Record what clients do and see, read everything in the end, and give the verdict of `check validity` too
+    #[arg(long)]
+    check: bool,
     /// A message that is not delivered this long after its chunk was acknowledged is lost
     #[arg(long, default_value = "10s", value_parser = duration)]
     delivery_wait: Duration,
@@ -160,6 +163,7 @@ impl PairedClientsArgs {
             late_ratio: self.late_ratio,
             seed: self.seed,
             user_prefix: self.common.user_prefix(),
+            check: self.check,
             connect_timeout_ms: millis(self.common.connect_timeout),
             delivery_wait_ms: millis(self.delivery_wait),
         })

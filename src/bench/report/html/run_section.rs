@@ -106,13 +106,17 @@ fn head(run: &ShownRun) -> String {
         if wrong.is_empty() {
             wrong.push("nothing wrong in them".to_owned());
         }
+        let check = report.check.as_ref();
+        let check =
+            check.map(|check| format!(" Recorded and judged: {}.", escaped(&check.shown())));
+        let check = check.unwrap_or_default();
         let aborted = match report.aborted {
             true => " <strong>Stopped with Ctrl-C before it was complete.</strong>",
             false => "",
         };
         html.push_str(&format!(
             "<p class=verdict><b class=\"pill {class}\" data-verdict={class}>{word}</b> \
-             {deliveries} deliveries and {pages} pages checked: {}.{aborted}</p>\n",
+             {deliveries} deliveries and {pages} pages checked: {}.{check}{aborted}</p>\n",
             escaped(&wrong.join(", "))
         ));
     }

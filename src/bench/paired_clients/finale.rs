@@ -1,0 +1,92 @@
+//! After a run that is judged: everybody reads everything, and leaves.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::super::progress::Progress;
+use super::chatter::Chatter;
+use crate::checker::judge;
+use crate::checker::verdict::Verdict;
+use crate::history::{Event, Recorder};
+
+/// Clients that read everything at the same time.
+const READERS: usize = 16;
+
+/// What is left to do for a verdict, when nothing is measured any more.
+#[derive(Debug)]
+pub struct Finale {
+    recorder: Arc<Recorder>,
+    clients: Vec<Chatter>,
+}
+
+/// What was recorded, and what it proves.
+#[derive(Debug)]
+pub struct Judged {
+    /// What happened.
+    pub events: Vec<Event>,
+    /// Of the checker.
+    pub verdict: Verdict,
+}
+
+impl Finale {
+    /// With these clients, or their good-bye where nothing was recorded.
+    pub(super) async fn of(recorder: Option<Arc<Recorder>>, clients: Vec<Chatter>) -> Option<Self> {
+        match recorder {
+            Some(recorder) => Some(Self { recorder, clients }),
+            None => {
+                close(clients).await;
+                None
+            }
+        }
+    }
+
+    /// Reads everything, closes all connections, and judges. Whoever cancels gets the verdict on what there is: `unknown`
+    /// where nothing is wrong.
+    pub async fn judge(self, cancel: &CancellationToken) -> Judged {
+        let Self { recorder, clients } = self;
+        let progress = Progress::start("reading everything", Some(clients.len() as u64));
+        let reading = stream::iter(&clients).for_each_concurrent(READERS, |client| {
+            let progress = &progress;
+            async move {
+                // A final read that fails is in the history, and so is that there is none.
+                let _ = client.read_everything().await;
+                progress.add(1);
+            }
+        });
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            () = reading => {}
+        }
+        close(clients).await;
+        let mut shortfalls = Vec::new();
+        if cancel.is_cancelled() {
+            shortfalls.push("stopped with Ctrl-C".to_owned());
+        }
+        if recorder.has_overflowed() {
+            shortfalls.push("the history was too long to be kept whole".to_owned());
+        }
+        progress.enter("judging");
+        let judging = tokio::task::spawn_blocking(move || {
+            let events = recorder.take_events();
+            let verdict = judge(&events).at_most_unknown(shortfalls);
+            Judged { events, verdict }
+        });
+        match judging.await {
+            Ok(judged) => judged,
+            // The checker fell over: that is a bug of ours, and no verdict on the server.
+            Err(error) => {
+                let verdict =
+                    judge(&[]).at_most_unknown(vec![format!("the checker failed: {error}")]);
+                Judged { events: Vec::new(), verdict }
+            }
+        }
+    }
+}
+
+async fn close(clients: Vec<Chatter>) {
+    let closing = clients.into_iter().map(Chatter::close);
+    futures_util::future::join_all(closing).await;
+}

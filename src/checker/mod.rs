@@ -1,0 +1,247 @@
+//! The checker: a pure function from what clients did and saw to a verdict.
+//!
+//! # Words
+//!
+//! *Before* means by line: an operation is before another when its end has a lower index than the other's invoke
+//! (a recorder takes index and time under one lock). Operations that overlap may have happened in either
+//! order. A send is *answered* by its `ok`; it is *failed* by a `fail`; otherwise (`info`, or no
+//! end) it may have happened, once. A number is *known at* a line when, before it, a send was
+//! answered with it or somebody saw it as an item or below a head. Who sends is the user; *own* is
+//! by user, *session* by connection. A *reading* is all pages of one chain, or an open.
+//! Conversations are new: nothing was stored in them before the history.
+//!
+//! No alarm is ever raised on what could be right: in doubt a rule is silent. Numbers
+//! about which observers contradict each other are reported once and then used no more. Of a
+//! conversation with several epochs only its order, streams and final reads are judged.
+//!
+//! # The names
+//!
+//! - **lost**: a message that was answered, or seen, before a complete final read began, and whose
+//!   name (sender, cid) is not in it. Under a new epoch, where no node is of class `disk`, it is counted as
+//!   `declared-loss` instead. A lost message is not reported by other names as well.
+//! - **phantom**: an item whose sender never sent that cid in any conversation, or had not yet.
+//! - **corrupt**: an item whose digest, or an item or answer whose `ts`, is not one that its sender sent under its cid.
+//! - **duplicate**: one (sender, cid) shown under two numbers of an epoch, neither of which holds another message.
+//! - **inconsistent-offset**: two answers to one (sender, cid) name different `seq`, `ts` or `late`;
+//!   or an answer names another `seq` or `ts` than every reader sees.
+//! - **order-disagreement**: two observations place the same messages differently: messages that
+//!   exchange numbers, one number with two `ts`, or a page that is not in the order that it promises.
+//! - **realtime-inversion**: a send was answered before another was first invoked, and has the higher number.
+//! - **fifo**: of two sends of one session, invoked in this order (overlapping or not), each tried once and
+//!   answered without `dup`, the second has the lower number.
+//! - **ryw**: a reading misses the newest end of what was stored, and in it a message of its own user that was
+//!   answered before (*read your writes*).
+//! - **nonmonotonic**: likewise, and the same session had seen a missing message, or a head at or above it.
+//! - **causal**: likewise, and only others knew of it; or a send gets a lower number than a message which
+//!   its user had seen (or, unanswered, anybody had seen) before it was first invoked.
+//! - **hole**: a complete final read lacks a number below its highest that nobody knows anything of.
+//! - **seq-reuse**: two different messages under one number of an epoch, neither of them seen elsewhere.
+//! - **page-skip**: a reading leaves out a message that was known before it began and lies in the part that
+//!   its pages covered, although it shows one with a higher number; in an `open`, one that is not unread.
+//! - **page-dup**: a reading shows a message twice, or one outside of what it asked for (its times, its number, its head).
+//! - **rt-miss**: a stream (the pushes after an `open` answered with `push`, until the next open is answered, a leave,
+//!   a reset or the end of the session) went past a number without ever pushing it, or was alive at the first
+//!   final read and never got a number known then. With `echo:false` what the session itself sent is left out.
+//! - **rt-dup**: a stream pushed a number twice, or one at or below the head of its open, or, with
+//!   `echo:false`, a message that only this session had sent.
+//! - **rt-reorder**: a stream pushed a number for the first time after a higher one.
+//! - **silent-gap**: unread on-time messages are left out and not admitted: missing from the part of the page
+//!   that they belong to, not counted in `unread` or `unread_before`, `gap:false` with some before the
+//!   page, "nothing older" with something older, `recovered:true` with missing messages or unasked, or
+//!   acknowledged in a reply although their reader never did.
+//! - **late-misflag**: `late` is not what the list of (seq, ts) from 1 on recomputes (`ts` below the highest
+//!   before), or two observations differ in it.
+//! - **late-dropped**: an unread late message is neither on the page of an open, nor beside it, nor after its `late_next`;
+//!   or is missing from a `read{late}` that covered it; or `unread_late` is too low. Unread means: of another
+//!   sender, and by no acknowledgement (an uncertain one counts as given) asked before the reading ended.
+//! - **late-zombie**: something is given as late and unread that is on time, the reader's own or
+//!   acknowledged before the reading began; or one of the counts is too high.
+//! - **ack-regress**: a reply shows a message of others as not acknowledged that an earlier reply to the same user showed,
+//!   or an answered acknowledgement covered; also in another session, also the reply to that acknowledgement itself.
+//! - **misroute**: an item that was sent in another conversation; or a push to a session that never asked to
+//!   open the conversation, has left it, opened it without pushes, or opened it under another epoch.
+//! - **lying-fail**: a message is stored whose every send, before it was seen, was answered as certainly not done; or a
+//!   `conflict` is answered although nothing else was ever sent under that cid (the digest covers all that makes a conflict).
+//!
+//! Defined, and not judged yet, because they need groups or several nodes:
+//!
+//! - **revoked-leak**: a user sees a message that was committed after their removal was answered.
+//! - **diverged**: the final reads of two nodes differ in content, order, times or flags.
+//! - **undetected-loss**: a message is lost and no new epoch and no `engine_lost_data` says so, although the
+//!   engine had come back with less than it had answered.
+//! - **stuck**: after everything is healed and quiet, an operation is not answered within
+//!   `answer_ms_max`, or no send succeeds.
+//!
+//! # The verdict
+//!
+//! `invalid` when anything was found; else `unknown` when nothing was sent, or a conversation with an
+//! answered send has no complete final read; else `valid`. A final read counts when it is marked so, all of
+//! its pages were answered, and it asked for everything (`after_seq` 0, or all times).
+
+mod acks;
+mod anomaly;
+mod chains;
+mod conversation;
+mod finals;
+mod findings;
+mod floors;
+mod judged;
+mod kept;
+mod late;
+mod log;
+mod opens;
+mod paging;
+mod realtime;
+mod sends;
+mod sent;
+pub mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use self::verdict::{Counts, Outcome, SCHEMA_VERSION, Verdict};
+use crate::history::{Act, Asked, Event, HistoryError, Seen, read_history};
+use crate::model::Durability;
+pub use anomaly::Anomaly;
+use conversation::Conversation;
+use findings::Findings;
+use floors::FloorsAt;
+use judged::Judged;
+pub use kept::keep;
+use log::Log;
+use realtime::Realtime;
+use sent::{Elsewhere, SentIndex};
+
+/// Judges a recorded history again.
+pub fn judge_file(path: &Path) -> Result<Verdict, HistoryError> {
+    let events = read_history(BufReader::new(File::open(path)?))?;
+    Ok(judge(&events))
+}
+
+/// Judges a history: a pure function of it.
+pub fn judge(events: &[Event]) -> Verdict {
+    let conversations = conversation::collect(events);
+    let mut findings = Findings::default();
+    let mut unknown_because = Vec::new();
+    let mut counts = count(events);
+    counts.operations = conversations.operations;
+    counts.conversations = conversations.all.len() as u64;
+    let may_lose = !conversations.durabilities.iter().any(|class| survives_power_cut(class));
+    let elsewhere = Elsewhere::new(&conversations.all);
+    let mut declared_loss = 0;
+    for conversation in &conversations.all {
+        let rest = (&elsewhere, &conversations.closes, may_lose);
+        let judged = judge_conversation(conversation, rest, &mut counts, &mut findings);
+        declared_loss += judged.declared;
+        let sent = conversation.operations.iter().any(|operation| operation.sent().is_some());
+        if sent && !judged.complete {
+            unknown_because.push(format!("{} has no complete final read", conversation.name));
+        }
+    }
+    if counts.sends_ok == 0 {
+        unknown_because.push("no send was answered ok".to_owned());
+    }
+    let outcome = match (findings.is_empty(), unknown_because.is_empty()) {
+        (false, _) => Outcome::Invalid,
+        (true, false) => Outcome::Unknown,
+        (true, true) => Outcome::Valid,
+    };
+    let anomalies = findings.into_broken(events);
+    Verdict {
+        schema_version: SCHEMA_VERSION,
+        outcome,
+        unknown_because,
+        counts,
+        declared_loss,
+        anomalies,
+    }
+}
+
+fn judge_conversation<'a>(
+    conversation: &Conversation<'a>,
+    (elsewhere, closes, may_lose): (
+        &Elsewhere<'_>,
+        &std::collections::HashMap<u64, (u64, bool)>,
+        bool,
+    ),
+    counts: &mut Counts,
+    findings: &mut Findings,
+) -> finals::Finals {
+    let name = conversation.name;
+    let sent = SentIndex::of(conversation);
+    for (begun, refused) in sent.false_conflicts(&conversation.operations) {
+        findings.add(Anomaly::LyingFail, name, &[begun, refused], || {
+            "a send was refused as a conflict, but nothing else was ever sent under its cid"
+                .to_owned()
+        });
+    }
+    let mut epochs: BTreeSet<&'a str> = conversation.epochs.clone();
+    if epochs.is_empty() {
+        epochs.insert("");
+    }
+    let logs: BTreeMap<&'a str, Log<'a>> = epochs
+        .iter()
+        .map(|&epoch| (epoch, Log::build(conversation, epoch, &sent, elsewhere, findings)))
+        .collect();
+    counts.messages += logs.values().map(|log| log.slots.len() as u64).max().unwrap_or(0);
+    let chains = chains::chains(conversation);
+    let finals = finals::judge(conversation, &logs, &chains, may_lose, findings);
+    let floors = FloorsAt::of(conversation);
+    let quiet = finals.begun_at.map(|begun| {
+        let first = chains.iter().map(|chain| chain.pages[0]);
+        let at =
+            first.into_iter().find(|&number| conversation.operations[number].begun_at() == begun);
+        (begun, at.map_or(0, |number| floors.at(number).all))
+    });
+    realtime::judge(
+        &Realtime { conversation, logs: &logs, sent: &sent, closes, quiet, lost: &finals.lost },
+        findings,
+    );
+    // Under more than one epoch a reply's number cannot be compared with what was known before.
+    let single = logs.values().next().filter(|_| logs.len() == 1);
+    if let Some(log) = single {
+        let lost: &HashSet<u64> = &finals.lost;
+        let judged = Judged { conversation, log, sent: &sent, floors: &floors, lost };
+        if lost.is_empty() {
+            late::judge(name, log, findings);
+        }
+        sends::judge(&judged, findings);
+        paging::judge(&judged, &chains, findings);
+        let complete_up_to = if lost.is_empty() { log.complete_up_to() } else { 0 };
+        opens::judge(&judged, complete_up_to, findings);
+        acks::judge(&judged, &chains, findings);
+    }
+    finals
+}
+
+fn survives_power_cut(class: &str) -> bool {
+    class.parse::<Durability>().is_ok_and(|class| class.satisfies(Durability::DISK))
+}
+
+fn count(events: &[Event]) -> Counts {
+    let mut counts = Counts { events: events.len() as u64, ..Counts::default() };
+    let mut sending: HashSet<u64> = HashSet::new();
+    for event in events {
+        match &event.act {
+            Act::Invoke { asked: Asked::Send { .. } } => {
+                sending.insert(event.process);
+            }
+            Act::Ok { seen: Seen::Send { .. } } => {
+                sending.remove(&event.process);
+                counts.sends_ok += 1;
+            }
+            Act::Ok { seen: Seen::Read { .. } | Seen::Open(_) } => counts.reads_ok += 1,
+            Act::Ok { seen: Seen::Recv { .. } } => counts.pushes += 1,
+            Act::Fail { .. } if sending.remove(&event.process) => counts.sends_failed += 1,
+            Act::Info { .. } if sending.remove(&event.process) => counts.sends_unknown += 1,
+            _ => {}
+        }
+    }
+    counts.sends_unknown += sending.len() as u64;
+    counts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! A client whose acts and sights are written down, where somebody keeps a record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{Asked, Failure, ReadAsked, ReadKind, Seen};
+use super::recorder::Recorder;
+use super::seen::{item_of, seen_of};
+use super::session_log::{Operation, SessionLog};
+use crate::client::{
+    Address, Answer, Answered, Client, ClientError, ClientOptions, PushHandler, ReceivedPush,
+};
+use crate::harness::content::message_digest;
+use crate::model::{ConvId, INTEGER_MAX, LIMITS, Order, Seq, UserName};
+use crate::protocol::{self, Command, Open, OpenReply, Push, Reply};
+
+/// A session with a server, and its lines in a history if there is one. Without a recorder it costs nothing.
+#[derive(Debug)]
+pub struct RecordedClient {
+    client: Client,
+    log: Option<SessionLog>,
+    answer_timeout: Duration,
+}
+
+/// The answer to one command, on its way. Dropped, the history says that nobody knows.
+#[derive(Debug)]
+pub struct RecordedAnswer {
+    answer: Answer,
+    ending: Ending,
+    answer_timeout: Duration,
+}
+
+/// What is written down when an answer is here.
+#[derive(Debug)]
+struct Ending(Option<(Operation, SessionLog)>);
+
+impl RecordedClient {
+    /// Connects and says `hello`. Pushes are written down, then given to `on_push`, on the reading task: it must not block.
+    pub async fn connect(
+        recorder: Option<&Arc<Recorder>>,
+        address: &Address,
+        user: &UserName,
+        options: ClientOptions,
+        mut on_push: impl FnMut(ReceivedPush) + Send + 'static,
+    ) -> Result<Self, ClientError> {
+        let log = recorder.map(|recorder| recorder.session(user.as_str()));
+        let pushed = log.clone();
+        let pushes = PushHandler::Callback(Box::new(move |received| {
+            if let Some(log) = &pushed {
+                note_push(log, &received);
+            }
+            on_push(received);
+        }));
+        let answer_timeout = options.answer_timeout;
+        let options = ClientOptions { pushes, ..options };
+        let client = Client::connect(address, user, options).await?;
+        if let Some(log) = &log {
+            let hello = client.hello();
+            let durability = hello.engine.durability.to_string();
+            log.connected(hello.node.as_str(), hello.session.to_string(), durability);
+        }
+        Ok(Self { client, log, answer_timeout })
+    }
+
+    /// Hands one command to the connection. `asked` is what the history says of it, `conv` the conversation as far
+    /// as it is known.
+    pub async fn submit(
+        &self,
+        conv: Option<ConvId>,
+        asked: impl FnOnce() -> Asked,
+        command: &Command,
+    ) -> Result<RecordedAnswer, ClientError> {
+        let ending = self.begin(conv, asked);
+        match self.client.submit(command).await {
+            Ok(answer) => Ok(self.answer(answer, ending)),
+            Err(error) => {
+                ending.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Hands many sends to the connection, which flushes once. The answers are in their order.
+    pub async fn submit_sends(
+        &self,
+        sends: &[Command],
+    ) -> Result<Vec<RecordedAnswer>, ClientError> {
+        let begin = |command: &Command| match command {
+            Command::Send(send) => self.begin(Some(send.conv), || asked_of_send(send)),
+            _ => Ending(None),
+        };
+        let endings: Vec<Ending> = sends.iter().map(begin).collect();
+        match self.client.submit_many(sends).await {
+            Ok(answers) => {
+                let recorded = answers.into_iter().zip(endings);
+                Ok(recorded.map(|(answer, ending)| self.answer(answer, ending)).collect())
+            }
+            Err(error) => {
+                endings.into_iter().for_each(|ending| ending.failed(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// One send more and its answer, within the answer timeout.
+    pub async fn send_again(&self, send: &Command) -> Result<Answered, ClientError> {
+        let answers = self.submit_sends(std::slice::from_ref(send)).await?;
+        match answers.into_iter().next() {
+            Some(answer) => answer.end().await,
+            None => Err(self.closed().await),
+        }
+    }
+
+    /// One command and its answer, within the answer timeout.
+    pub async fn call(
+        &self,
+        conv: Option<ConvId>,
+        asked: impl FnOnce() -> Asked,
+        command: &Command,
+    ) -> Result<Answered, ClientError> {
+        self.submit(conv, asked, command).await?.end().await
+    }
+
+    /// Opens a conversation; `conv` is its id as far as it is known.
+    pub async fn open(
+        &self,
+        conv: Option<ConvId>,
+        open: Open,
+    ) -> Result<Box<OpenReply>, ClientError> {
+        let Open { limit, echo, push, ref resume, .. } = open;
+        let resume = resume.as_ref().map(|resume| (resume.epoch.to_string(), resume.seq));
+        let asked = || Asked::Open { limit, resume, echo, push };
+        let command = Command::Open(open);
+        let answered = self.call(conv, asked, &command);
+        match answered.await?.reply {
+            Reply::Open(reply) => Ok(reply),
+            other => Err(self.wrong_reply("open", &other)),
+        }
+    }
+
+    /// A number for all pages of one read.
+    pub fn new_chain(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.recorder().new_chain())
+    }
+
+    /// Reads everything of a conversation, from its first message to its last: what a verdict needs in the end.
+    pub async fn read_everything(&self, conv: ConvId) -> Result<(), ClientError> {
+        let (chain, limit) = (self.new_chain(), LIMITS.read_limit_max);
+        let (mut page, mut cursor) = (0, None);
+        loop {
+            let kind = ReadKind::After { after_seq: Seq::ZERO };
+            let asked = ReadAsked { kind, limit, page, chain, is_final: true };
+            let read = Command::Read(read_of(conv, &asked, cursor));
+            match self.call(Some(conv), || Asked::Read(asked), &read).await?.reply {
+                Reply::Read(reply) if reply.next.is_some() => cursor = reply.next,
+                Reply::Read(_) => return Ok(()),
+                other => return Err(self.wrong_reply("read", &other)),
+            }
+            page += 1;
+        }
+    }
+
+    /// Where it is connected.
+    pub fn address(&self) -> &Address {
+        self.client.address()
+    }
+
+    /// The error of an answer that is of another method.
+    pub fn wrong_reply(&self, method: &str, reply: &Reply) -> ClientError {
+        let problem = format!("it answered {method} with {reply:?}");
+        ClientError::Protocol { address: self.address().to_string(), problem }
+    }
+
+    /// Whether the connection is over; what is submitted now fails.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Waits until the connection is over and says how.
+    pub async fn closed(&self) -> ClientError {
+        let error = self.client.closed().await;
+        if let Some(log) = &self.log {
+            note_close(log, &error);
+        }
+        error
+    }
+
+    /// Waits until all that the server wrote before is here. Not written down: it is no operation on messages.
+    pub async fn ping(&self) -> Result<(), ClientError> {
+        self.client.ping().await
+    }
+
+    /// Drops the socket, with whatever is under way.
+    pub fn cut(self) {
+        if let Some(log) = &self.log {
+            log.closed(None, true);
+        }
+    }
+
+    /// Ends politely.
+    pub async fn close(self) {
+        if let Some(log) = &self.log {
+            log.closed(Some(1000), true);
+        }
+        self.client.close().await;
+    }
+
+    fn answer(&self, answer: Answer, ending: Ending) -> RecordedAnswer {
+        RecordedAnswer { answer, ending, answer_timeout: self.answer_timeout }
+    }
+
+    fn begin(&self, conv: Option<ConvId>, asked: impl FnOnce() -> Asked) -> Ending {
+        Ending(self.log.as_ref().map(|log| (log.invoke(conv, asked()), log.clone())))
+    }
+}
+
+impl RecordedAnswer {
+    /// Waits for it, as long as an answer may take, and writes it down.
+    pub async fn end(self) -> Result<Answered, ClientError> {
+        let Self { answer, ending, answer_timeout } = self;
+        let answered = answer.within(answer_timeout).await;
+        match &answered {
+            Ok(answered) => ending.answered(answered),
+            Err(error) => ending.failed(error),
+        }
+        answered
+    }
+}
+
+impl Ending {
+    fn answered(self, answered: &Answered) {
+        let Some((operation, _)) = self.0 else { return };
+        let conv = match &answered.reply {
+            Reply::Open(open) => Some(open.conv),
+            _ => None,
+        };
+        operation.ok(answered.received_at, conv, seen_of(&answered.reply));
+    }
+
+    fn failed(self, error: &ClientError) {
+        let Some((operation, log)) = self.0 else { return };
+        let code = match error {
+            ClientError::Refused(body) => Some(body.code),
+            _ => None,
+        };
+        let failure = Failure { code, message: error.to_string() };
+        match error.is_definite() {
+            true => operation.fail(failure),
+            false => operation.info(failure),
+        }
+        note_close(&log, error);
+    }
+}
+
+/// What a history says of a send.
+pub fn asked_of_send(send: &protocol::Send) -> Asked {
+    Asked::Send {
+        cid: send.cid.as_str().to_owned(),
+        digest: message_digest(send.kind.as_str(), &send.content),
+        ts: send.ts,
+    }
+}
+
+/// The read that `asked` means.
+pub fn read_of(conv: ConvId, asked: &ReadAsked, cursor: Option<String>) -> protocol::Read {
+    let kind = match asked.kind {
+        ReadKind::Range { from, to, descending } => protocol::ReadKind::Range {
+            from: (from > 0).then_some(from),
+            to: (to < INTEGER_MAX).then_some(to),
+            order: if descending { Order::Desc } else { Order::Asc },
+        },
+        ReadKind::After { after_seq } => protocol::ReadKind::After { after_seq },
+        ReadKind::Late {} => protocol::ReadKind::Late { late: true },
+    };
+    protocol::Read { conv, kind, limit: asked.limit, cursor }
+}
+
+fn note_close(log: &SessionLog, error: &ClientError) {
+    if let ClientError::Closed { code, .. } = error {
+        log.closed(*code, false);
+    }
+}
+
+fn note_push(log: &SessionLog, received: &ReceivedPush) {
+    let (conv, seen) = match &received.push {
+        Push::Msg(push) => {
+            (push.conv, Seen::Recv { epoch: String::new(), item: item_of(&push.message) })
+        }
+        Push::Reset(reset) => (reset.conv, Seen::Reset { epoch: reset.epoch.to_string() }),
+        // Best effort by definition: nothing to judge.
+        Push::Acked(_) | Push::Presence(_) | Push::Listed(_) | Push::Notice(_) => return,
+    };
+    log.happened(received.received_at, Some(conv), seen);
+}

@@ -1,0 +1,23 @@
+//! What clients did and saw, line by line: the only thing that the checker knows.
+//!
+//! A history is JSON lines. An operation is an `invoke` and, later, its `ok`, `fail` (it certainly
+//! did not and will not happen) or `info` (nobody knows). A process has one operation outstanding
+//! and is not used again after an `info`. What arrives by itself (`recv`), connections and
+//! the acts of a nemesis are single `info`-less lines of type `ok`.
+
+mod client;
+mod event;
+mod file;
+mod item;
+mod recorder;
+mod rules;
+mod seen;
+mod session_log;
+
+pub use client::{RecordedAnswer, RecordedClient, asked_of_send, read_of};
+pub use event::*;
+pub use file::{HistoryError, read_history, write_event};
+pub use item::Item;
+pub use recorder::Recorder;
+pub use rules::check_rules;
+pub use session_log::{Operation, SessionLog};
