@@ -51,7 +51,7 @@ impl ContentMaker {
         let span = (self.padding.len() - length + 1) as u64;
         let start = (variation.wrapping_mul(31) % span) as usize;
         let padding = &self.padding[start..start + length];
-        format!("{header}{}|{padding}", digest(&header, padding))
+        format!("{header}{}|{padding}", digest(&[&header, padding]))
     }
 }
 
@@ -65,7 +65,7 @@ pub fn check_content(conv: ConvId, message: &Message) -> Result<(), ContentFault
         return Err(ContentFault::Corrupt);
     };
     let header = &content[..of.len() + from.len() + cid.len() + 3];
-    if proof != digest(header, padding)
+    if proof != digest(&[header, padding])
         || from != message.from.as_str()
         || cid != message.cid.as_str()
     {
@@ -78,13 +78,12 @@ pub fn check_content(conv: ConvId, message: &Message) -> Result<(), ContentFault
 /// names conversation, sender and `cid`, so a message that shows up elsewhere has a digest that
 /// was only ever sent there, and no two messages of a run have the same.
 pub fn message_digest(kind: &str, content: &str) -> String {
-    digest(&format!("{kind}|"), content)
+    digest(&[kind, "|", content])
 }
 
-fn digest(header: &str, padding: &str) -> String {
+fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    hash.update(header);
-    hash.update(padding);
+    parts.iter().for_each(|part| hash.update(part));
     let bytes = hash.finalize();
     let number = bytes[..8].iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
     format!("{number:016x}")

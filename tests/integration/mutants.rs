@@ -95,3 +95,28 @@ fn every_broken_promise_is_named_and_an_honest_server_is_valid() {
     wrong.extend(Fault::all().filter_map(|fault| row(Some(fault), runs)));
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// The clients of the bench do less than those of the check, so they meet fewer faults; those they name as well.
+#[test]
+fn a_bench_with_check_names_what_its_clients_can_see() {
+    for name in ["drop-acked", "hole", "swap-sends", "misflag-late", "miss-push", "misroute-push"] {
+        let fault: Fault = name.parse().unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let run = Command::new(BINARY)
+            .args(["bench", "paired-clients", "--clients", "4", "--messages", "300", "--check"])
+            .args(["--late-ratio", "0.2", "--delivery-wait", "1s", "--json", "--out"])
+            .arg(out.path())
+            .env("CHATCTL_LOCAL_SYNC", "memory")
+            .env("CHATCTL_FAULT", fault.to_string())
+            .output()
+            .unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        let check = &report["check"];
+        println!("{name}: {check}");
+        assert_eq!(check["outcome"], "invalid", "{name}: {check}");
+        for anomaly in fault.expected() {
+            assert!(check["anomalies"][anomaly].as_u64() > Some(0), "{name}: {check}");
+        }
+        assert_eq!(run.status.code(), Some(INVALID), "{name}");
+    }
+}
