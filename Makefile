@@ -25,11 +25,13 @@ check: tools ## Formatting and lints, as CI does.
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
 
-mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3).
+mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); what a message allocates.
 	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
 	$(CARGO) test $(PROFILE) --features faults --lib -- fault
 	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
 	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
+	$(CARGO) run $(PROFILE) --features faults --quiet -- bench paired-clients --clients 20 --messages 500 \
+	  --gate-file .ci/allocations.gates --out "$$(mktemp -d)"
 
 bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50

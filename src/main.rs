@@ -6,6 +6,11 @@ use chatctl::cli::Cli;
 use chatctl::command::{self, Exit};
 use clap::Parser as _;
 
+/// Counts allocations, for the gate on what a message costs.
+#[cfg(feature = "faults")]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

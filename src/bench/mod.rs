@@ -21,6 +21,7 @@ pub mod newest_page;
 mod pacer;
 mod page_checker;
 pub mod paired_clients;
+pub mod pause;
 mod progress;
 mod recorder;
 pub mod report;

@@ -25,22 +25,30 @@ pub struct Progress {
 
 /// What is shown.
 struct Shown {
-    what: Mutex<&'static str>,
-    total: Option<u64>,
+    phase: Mutex<Phase>,
     done: Arc<AtomicU64>,
     /// More about it, made when it is shown.
     details: Box<dyn Fn() -> String + Send + Sync>,
 }
 
+/// What is done now.
+#[derive(Debug, Clone, Copy)]
+struct Phase {
+    what: &'static str,
+    total: Option<u64>,
+    /// The counter when it began.
+    begun_at: u64,
+}
+
 impl fmt::Debug for Shown {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Shown").field("what", &self.what).finish_non_exhaustive()
+        formatter.debug_struct("Shown").field("phase", &self.phase).finish_non_exhaustive()
     }
 }
 
 impl Shown {
-    fn what(&self) -> &'static str {
-        *self.what.lock().unwrap_or_else(PoisonError::into_inner)
+    fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,17 +65,25 @@ impl Progress {
         details: impl Fn() -> String + Send + Sync + 'static,
     ) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| new_bar(what, total));
-        let (what, done, details) = (Mutex::new(what), Arc::default(), Box::new(details));
-        let shown = Arc::new(Shown { what, total, done, details });
+        let phase = Mutex::new(Phase { what, total, begun_at: 0 });
+        let shown = Arc::new(Shown { phase, done: Arc::default(), details: Box::new(details) });
         let ticker = tokio::spawn(tick(Arc::clone(&shown), bar.clone()));
         Self { shown, bar, _ticker: AbortOnDropHandle::new(ticker) }
     }
 
-    /// It is something else from now on.
-    pub fn enter(&self, what: &'static str) {
-        *self.shown.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    /// It is something else from now on, counted from zero.
+    pub fn enter(&self, what: &'static str, total: Option<u64>) {
+        let begun_at = self.shown.done.load(Ordering::Relaxed);
+        let phase = Phase { what, total, begun_at };
+        *self.shown.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
         if let Some(bar) = &self.bar {
+            bar.set_style(style(total));
             bar.set_message(what);
+            bar.reset();
+            match total {
+                Some(total) => bar.set_length(total),
+                None => bar.unset_length(),
+            }
         }
     }
 
@@ -91,7 +107,12 @@ impl Drop for Progress {
 }
 
 fn new_bar(what: &'static str, total: Option<u64>) -> ProgressBar {
-    let target = ProgressDrawTarget::stderr();
+    ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
+        .with_style(style(total))
+        .with_message(what)
+}
+
+fn style(total: Option<u64>) -> ProgressStyle {
     let template = match total {
         Some(_) => "{msg:>12} [{bar:24}] {human_pos}/{human_len} {rate} {eta} {prefix}",
         None => "{msg:>12} {spinner} {human_pos} {rate} {elapsed} {prefix}",
@@ -102,9 +123,7 @@ fn new_bar(what: &'static str, total: Option<u64>) -> ProgressBar {
         let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
     };
     let style = ProgressStyle::with_template(template).map(|style| style.with_key("rate", rate));
-    ProgressBar::with_draw_target(total, target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(what)
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 async fn tick(shown: Arc<Shown>, bar: Option<ProgressBar>) {
@@ -114,16 +133,17 @@ async fn tick(shown: Arc<Shown>, bar: Option<ProgressBar>) {
     interval.tick().await;
     loop {
         interval.tick().await;
-        let (done, details) = (shown.done.load(Ordering::Relaxed), (shown.details)());
+        let (phase, details) = (shown.phase(), (shown.details)());
+        let done = shown.done.load(Ordering::Relaxed).saturating_sub(phase.begun_at);
         match &bar {
             Some(bar) => {
                 bar.set_prefix(details);
                 bar.set_position(done);
             }
             None => {
-                let of = shown.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let of = phase.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 let details = if details.is_empty() { details } else { format!(", {details}") };
-                let (what, elapsed_s) = (shown.what(), start.elapsed().as_secs());
+                let (what, elapsed_s) = (phase.what, start.elapsed().as_secs());
                 eprintln!("{what}: {done}{of} after {elapsed_s} s{details}");
             }
         }

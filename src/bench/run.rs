@@ -12,7 +12,7 @@ use super::error::BenchError;
 use super::gate::Gates;
 use super::paired_clients::Judged;
 use super::recorder::RunRecord;
-use super::report::{Check, Report, SCHEMA_VERSION, Verdict, write_report};
+use super::report::{Check, Mark, Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
 use crate::checker::keep;
 use crate::harness::Host;
@@ -79,6 +79,8 @@ pub struct Findings {
     pub aborted: bool,
     /// What a reader of the numbers must know.
     pub notes: Vec<String>,
+    /// Moments that plots over time point out.
+    pub marks: Vec<Mark>,
     /// What was recorded, and the verdict on it.
     pub judged: Option<Judged>,
 }
@@ -196,7 +198,7 @@ impl Run {
             errors: findings.errors,
             server_counters,
             notes,
-            marks: Vec::new(),
+            marks: findings.marks,
             check,
             gates: Vec::new(),
         };

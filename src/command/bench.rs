@@ -24,6 +24,7 @@ use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::report::{GateOutcome, Verdict, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
+use crate::command::format::FormatArgs;
 use crate::harness::{HarnessError, TargetOptions, fresh_name};
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
@@ -87,9 +88,8 @@ struct CommonArgs {
     /// What user names begin with; the default is new for every run
     #[arg(long)]
     user_prefix: Option<String>,
-    /// Print report.json on stdout instead of the summary
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
     #[command(flatten)]
     gating: gate_args::GateArgs,
 }
@@ -174,9 +174,9 @@ async fn run_workload(
         Workload::PairedClients(args) => {
             let options = match args.work() {
                 Ok(options) => options,
-                Err(text) => return (args.common.json, Err(BenchError::Usage(text))),
+                Err(text) => return (args.common.format.is_json(), Err(BenchError::Usage(text))),
             };
-            let (json, common) = (args.common.json, args.common.run_options(&[]));
+            let (json, common) = (args.common.format.is_json(), args.common.run_options(&[]));
             (json, Box::pin(crate::bench::paired_clients::run(&common, &options, cancel)).await)
         }
         Workload::IdleConnections(args) => {
@@ -185,7 +185,7 @@ async fn run_workload(
                 connect_timeout_ms: millis(args.common.connect_timeout),
                 user_prefix: args.common.user_prefix(),
             };
-            let (json, common) = (args.common.json, args.common.run_options(&[]));
+            let (json, common) = (args.common.format.is_json(), args.common.run_options(&[]));
             (json, Box::pin(idle_connections::run(&common, &options, cancel)).await)
         }
         Workload::NewestPage(args) => {
@@ -199,7 +199,8 @@ async fn run_workload(
             };
             // Reads are what is measured; filling a million messages need not wait for a disk.
             let environment = [("CHATCTL_LOCAL_SYNC", "never")];
-            let (json, common) = (args.common.json, args.common.run_options(&environment));
+            let (json, common) =
+                (args.common.format.is_json(), args.common.run_options(&environment));
             (json, Box::pin(newest_page::run(&common, &options, cancel)).await)
         }
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
+use super::format::FormatArgs;
 use crate::check::drive::{DriveOptions, Driven, drive};
 use crate::check::report::CheckReport;
 use crate::checker::judge;
@@ -68,18 +69,16 @@ struct ValidityArgs {
     /// What user and channel names begin with; the default is new for every run
     #[arg(long)]
     user_prefix: Option<String>,
-    /// Print verdict.json on stdout instead of the summary
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 #[derive(Debug, Args)]
 struct ReplayArgs {
     /// The history.jsonl of an earlier check
     history: PathBuf,
-    /// Print the verdict as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// Runs a check and prints its verdict. An error is a failure of the check itself.
@@ -146,7 +145,7 @@ async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Res
         notes: &notes,
     };
     report.write(&mut folder, &events)?;
-    print(&verdict, args.json).context("writing to stdout")?;
+    print(&verdict, args.format.is_json()).context("writing to stdout")?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     eprintln!("kept in {}", folder.path().display());
     Ok(exit_of(&verdict))
@@ -163,7 +162,7 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
         Err(error) => anyhow::bail!("{}: {error}", path.display()),
     };
     let verdict = judge(&events);
-    print(&verdict, args.json).context("writing to stdout")?;
+    print(&verdict, args.format.is_json()).context("writing to stdout")?;
     Ok(exit_of(&verdict))
 }
 

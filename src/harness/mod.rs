@@ -8,6 +8,7 @@ pub(crate) mod host;
 mod metrics_scrape;
 mod result_folder;
 mod server_process;
+mod stoppable;
 mod targets;
 mod versions;
 
@@ -17,5 +18,6 @@ pub use host::Host;
 pub use metrics_scrape::{Metrics, Stage};
 pub use result_folder::{ResultFolder, folder_name};
 pub use server_process::ServerProcess;
+pub use stoppable::{Stoppable, Stopped};
 pub use targets::{ServerInfo, TargetOptions, Targets};
 pub use versions::Versions;

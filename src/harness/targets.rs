@@ -10,6 +10,7 @@ use super::error::HarnessError;
 use super::host::filesystem;
 use super::metrics_scrape::Metrics;
 use super::server_process::ServerProcess;
+use super::stoppable::Stoppable;
 use crate::client::{Address, Client, ClientOptions};
 use crate::model::UserName;
 use crate::services::resident_bytes;
@@ -113,6 +114,11 @@ impl Targets {
             return Err(HarnessError::Usage(ALONE.to_owned()));
         }
         Ok(targets)
+    }
+
+    /// Our own servers, to be stopped and to go on; none where they were given by address.
+    pub fn stoppable(&self) -> Vec<Stoppable> {
+        self.own.iter().filter_map(|server| Stoppable::new(server.pid()?)).collect()
     }
 
     /// `options` for another run against the same servers.

@@ -69,6 +69,12 @@ impl Metrics {
             metric("counter", "chatctl_process_cpu_seconds_total", usage.cpu_seconds);
             metric("gauge", "chatctl_process_threads", usage.threads as f64);
         }
+        #[cfg(feature = "faults")]
+        {
+            let allocated = stats_alloc::INSTRUMENTED_SYSTEM.stats();
+            let allocations = allocated.allocations + allocated.reallocations;
+            metric("counter", "chatctl_allocations_total", allocations as f64);
+        }
         text
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Server, chatctl};
+use crate::support::{Server, chatctl, only_entry};
 
 /// How long the server is stopped.
 const STALL: Duration = Duration::from_secs(1);
@@ -65,4 +65,44 @@ async fn a_stall_is_in_the_numbers_of_an_open_loop_and_not_of_a_closed_one() {
     assert!(most >= 1_000.0, "{most}");
     assert!(service < response / 4.0, "{service}, {response}");
     assert!(unseen < response / 4.0, "{unseen}, {response}");
+}
+
+/// A stop that the bench makes itself is in its numbers and drawn into its page.
+#[tokio::test]
+async fn a_pause_is_made_measured_and_marked() {
+    let out = tempfile::tempdir().unwrap();
+    let run = chatctl(&["bench", "paired-clients", "--clients", "4", "--format", "json"])
+        .args(["--rate", "500", "--duration", "4s", "--warmup", "0s", "--pause", "1s+1s", "--out"])
+        .arg(out.path())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(matches!(run.status.code(), Some(0 | 2)), "{said}");
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let mark = &report["marks"][0];
+    let (at_s, until_s) = (mark["at_s"].as_f64().unwrap(), mark["until_s"].as_f64().unwrap());
+    assert!((1.0..1.5).contains(&at_s), "{mark}");
+    assert!((0.99..1.5).contains(&(until_s - at_s)), "{mark}");
+    assert!(ms(&report, "write", "max_us") > 800.0, "{report}");
+    let page = std::fs::read_to_string(only_entry(out.path()).join("report.html")).unwrap();
+    assert!(page.contains("server stopped for 1000 ms"));
+}
+
+#[tokio::test]
+async fn a_pause_that_cannot_be_made_is_no_pass() {
+    let out = tempfile::tempdir().unwrap();
+    let bench = |pause: &'static str| {
+        let mut run = chatctl(&["bench", "paired-clients", "--clients", "2", "--messages", "10"]);
+        run.args(["--pause", pause, "--out"]).arg(out.path());
+        run
+    };
+    let late = bench("1h+1s").output().await.unwrap();
+    assert_eq!(late.status.code(), Some(2), "{late:?}");
+    let said = String::from_utf8_lossy(&late.stdout).into_owned();
+    assert!(said.contains("1 pauses were not made"), "{said}");
+    let wrong = bench("8s").output().await.unwrap();
+    assert_eq!(wrong.status.code(), Some(64), "{wrong:?}");
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("like 8s+1s"), "{said}");
 }

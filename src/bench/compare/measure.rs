@@ -117,6 +117,7 @@ impl Work {
             late_ratio: 0.05,
             seed: 1,
             user_prefix: user_prefix.to_owned(),
+            pauses: Vec::new(),
             check: false,
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
             delivery_wait_ms: 10_000,

@@ -103,18 +103,18 @@ pub async fn drive(
     let mut warming_since = filling_since;
     let running = async {
         if options.fill_to > 0 {
-            progress.enter("filling");
+            progress.enter("filling", Some(options.fill_each() * options.clients as u64 / 2));
         }
         phase.all_filled(pairs.len()).await;
         warming_since = Instant::now();
         record.start();
         if options.warms_up() {
-            progress.enter("warming up");
+            progress.enter("warming up", None);
             phase.talk();
             load.warm_up(options, record).await;
         }
         measure.await;
-        progress.enter("messages");
+        progress.enter("messages", total);
         let from = Instant::now() + options.lead();
         record.reset(from);
         phase.measure(from);

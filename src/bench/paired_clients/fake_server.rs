@@ -195,6 +195,7 @@ fn options() -> PairedClientsOptions {
         late_ratio: 0.2,
         seed: 3,
         user_prefix: "bench-test".into(),
+        pauses: Vec::new(),
         check: false,
         connect_timeout_ms: 5_000,
         delivery_wait_ms: 200,

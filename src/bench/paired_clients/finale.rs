@@ -68,7 +68,7 @@ impl Finale {
         if recorder.has_overflowed() {
             shortfalls.push("the history was too long to be kept whole".to_owned());
         }
-        progress.enter("judging");
+        progress.enter("judging", None);
         let judging = tokio::task::spawn_blocking(move || {
             let events = recorder.take_events();
             let verdict = judge(&events).at_most_unknown(shortfalls);

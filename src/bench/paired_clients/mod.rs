@@ -21,9 +21,11 @@ mod reading;
 mod sending;
 mod tally;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use drive::{Driven, drive};
@@ -34,6 +36,7 @@ pub use tally::Tally;
 use super::error::BenchError;
 use super::file_limit::make_room_for;
 use super::load_profile::Arrivals;
+use super::pause;
 use super::run::{Findings, Finished, Run, RunOptions};
 
 /// The latencies of a message, in the order of the record. *write*: from handing a message to
@@ -60,9 +63,31 @@ pub async fn run(
     make_room_for(options.clients)?;
     let mut run = Run::begin("paired-clients", run_options, &LATENCIES).await?;
     let (addresses, record) = (run.targets.addresses().to_vec(), run.record.clone());
-    let mut driven = drive(&addresses, options, &record, cancel, run.measure()).await?;
+    let (servers, marks) = (run.targets.stoppable(), RefCell::new(Vec::new()));
+    let (begin, begun) = oneshot::channel();
+    let measure = async {
+        run.measure().await;
+        // Nobody listens where there is nothing to pause any more.
+        let _ = begin.send(Instant::now());
+    };
+    let pausing = async {
+        if let Ok(begun) = begun.await {
+            pause::make(&options.pauses, &servers, begun, &marks).await;
+        }
+        std::future::pending().await
+    };
+    let mut driven = tokio::select! {
+        driven = Box::pin(drive(&addresses, options, &record, cancel, measure)) => driven?,
+        () = pausing => unreachable!("it waits for the run to end"),
+    };
     let finale = driven.finale.take();
     let mut findings = findings(driven, options, cancel.is_cancelled());
+    findings.marks = marks.into_inner();
+    let missed = options.pauses.len() - findings.marks.len();
+    if missed > 0 {
+        findings.complete = false;
+        findings.notes.push(format!("{missed} pauses were not made: the run was over before"));
+    }
     if let Some(finale) = finale {
         // What the last reads cost is no part of the run.
         run.measured().await;
@@ -150,9 +175,10 @@ fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Fi
         complete,
         correctness: tally.correctness,
         errors: tally.errors,
-        messages: tally.sent,
+        messages: measured.written,
         aborted,
         notes,
+        marks: Vec::new(),
         judged: None,
     }
 }

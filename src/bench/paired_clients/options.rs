@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::error::BenchError;
 use super::super::load_profile::{Arrivals, LoadProfile};
+use super::super::pause::Pause;
 use crate::harness::content::ContentMaker;
 use crate::model::{Cid, INTEGER_MAX, LIMITS, UserName};
 
@@ -63,6 +64,9 @@ pub struct PairedClientsOptions {
     pub seed: u64,
     /// What user names begin with; a run of its own needs one of its own.
     pub user_prefix: String,
+    /// Stops of the servers in the middle of what counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
     /// Whether what clients do and see is recorded and judged.
     pub check: bool,
     /// How long one client may take to connect, ms.
@@ -191,6 +195,7 @@ mod tests {
             late_ratio: 0.1,
             seed: 1,
             user_prefix: "b".into(),
+            pauses: Vec::new(),
             check: false,
             connect_timeout_ms: 1_000,
             delivery_wait_ms: 1_000,

@@ -164,6 +164,12 @@ impl Pair {
                 self.one.send_chunk(count, Instant::now(), &self.other.inbox, &mut self.books);
             sent.await?;
             self.settle().await?;
+            if self.books.tally.given_up > 0 {
+                let errors: Vec<&str> =
+                    self.books.tally.errors.keys().map(String::as_str).collect();
+                let why = format!("filling was refused: {}", errors.join(", "));
+                return Err(Stop::Broken(why));
+            }
             self.done.fetch_add(count, Ordering::Relaxed);
             std::mem::swap(&mut self.one, &mut self.other);
             missing -= count;

@@ -16,6 +16,7 @@ use crate::bench::baseline::{
     Baseline, BaselineOptions, CheckReport, Runs, check, load, measure_all,
 };
 use crate::bench::compare::verdict::Verdict;
+use crate::command::format::FormatArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct BaselineArgs {
@@ -45,9 +46,8 @@ struct SaveArgs {
     work: WorkArgs,
     #[command(flatten)]
     runs: RunsArgs,
-    /// Print the file on stdout too
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 #[derive(Debug, Args)]
@@ -62,9 +62,8 @@ struct CheckArgs {
     max_slowdown: f64,
     #[command(flatten)]
     runs: RunsArgs,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 #[derive(Debug, Args)]
@@ -103,7 +102,7 @@ async fn save(args: SaveArgs, cancel: &CancellationToken) -> anyhow::Result<Exit
         Err(exit) => return exit,
     };
     baseline.save(file)?;
-    print_out(&match args.json {
+    print_out(&match args.format.is_json() {
         true => serde_json::to_string_pretty(&baseline)? + "\n",
         false => shown(&baseline),
     })?;
@@ -136,7 +135,7 @@ async fn check_again(args: CheckArgs, cancel: &CancellationToken) -> anyhow::Res
         Err(exit) => return exit,
     };
     let report = check(baseline, now, args.max_slowdown);
-    print_out(&match args.json {
+    print_out(&match args.format.is_json() {
         true => serde_json::to_string_pretty(&report)? + "\n",
         false => shown_check(&report),
     })?;

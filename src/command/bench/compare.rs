@@ -16,6 +16,7 @@ use crate::bench::compare::verdict::Verdict;
 use crate::bench::compare::{
     CompareOptions, CompareReport, Metric, compare, render, resume, server_options,
 };
+use crate::command::format::FormatArgs;
 
 /// Of the bootstrap: the same runs give the same interval.
 const SEED: u64 = 1;
@@ -81,19 +82,18 @@ pub(super) struct CompareArgs {
     /// Where result folders are made; nothing there is written over
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
-    /// Go on with the stopped series in this folder; everything but --json is taken from there
+    /// Go on with the stopped series in this folder; everything but --format is taken from there
     #[arg(long, value_name = "FOLDER", conflicts_with_all = [
         "a_binary", "b_binary", "a_env", "b_env", "clients", "messages", "size", "in_flight", "pairs", "max_time",
         "metric", "min_effect", "confidence", "repeat", "out",
     ])]
     resume: Option<PathBuf>,
-    /// Print result.json on stdout instead of the summary
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 pub(super) async fn run(args: CompareArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
-    let json = args.json;
+    let json = args.format.is_json();
     let made = match &args.resume {
         Some(folder) => Box::pin(resume(folder, cancel)).await,
         None => match options(args) {

@@ -13,6 +13,7 @@ use crate::bench::find_max::FindMaxOptions;
 use crate::bench::gate::Gate;
 use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::paired_clients::{Load, PairedClientsOptions, Volume};
+use crate::bench::pause::Pause;
 use crate::command::Exit;
 
 /// How long an open loop lasts where nobody says so.
@@ -84,6 +85,10 @@ pub(super) struct PairedClientsArgs {
     /// Decides contents, cids and which messages are late
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Stop a server that the bench started in the middle of the run and let it go on, like 8s+1s: after 8 s of what counts, for
+    /// 1 s. Repeat for several; of several servers by turns
+    #[arg(long, value_name = "WHEN+HOW_LONG", conflicts_with_all = ["url", "find_max", "engines"])]
+    pause: Vec<Pause>,
     /// Record what clients do and see, read everything in the end, and give the verdict of `check validity` too
     #[arg(long)]
     check: bool,
@@ -122,7 +127,7 @@ impl PairedClientsArgs {
             Ok(work) => work,
             Err(text) => return failed(BenchError::Usage(text)),
         };
-        let json = self.common.json;
+        let json = self.common.format.is_json();
         let Some(goal) = self.find_max else {
             return self.engines.run(self.common.run_options(&[]), work, json, cancel).await;
         };
@@ -163,6 +168,7 @@ impl PairedClientsArgs {
             late_ratio: self.late_ratio,
             seed: self.seed,
             user_prefix: self.common.user_prefix(),
+            pauses: self.pause.clone(),
             check: self.check,
             connect_timeout_ms: millis(self.common.connect_timeout),
             delivery_wait_ms: millis(self.delivery_wait),

@@ -47,6 +47,9 @@ pub struct Queued {
 impl Queued {
     /// Tells the caller, if it still listens.
     pub fn answer(self, outcome: Result<AppendOutcome, EngineError>) {
+        if matches!(&outcome, Ok(AppendOutcome::Stored(stored)) if !stored.dup) {
+            metrics::counter!("chatctl_messages_appended_total").increment(1);
+        }
         let _ = self.answer.send(outcome);
     }
 }
