@@ -121,7 +121,7 @@ async fn series(
     };
     if options.volumes.is_empty() {
         let run = RunOptions { targets, ..run };
-        return vec![(None, outcome(paired_clients::run(&run, work, cancel).await))];
+        return vec![(None, outcome(Box::pin(paired_clients::run(&run, work, cancel)).await))];
     }
     let servers = match Targets::start(&targets).await {
         Ok(servers) => servers,
@@ -135,7 +135,7 @@ async fn series(
         eprintln!("{}: {volume} messages", contestant.name);
         let run = RunOptions { targets: servers.again(&targets), ..run.clone() };
         let work = PairedClientsOptions { fill_to: volume, ..work.clone() };
-        let ran = outcome(paired_clients::run(&run, &work, cancel).await);
+        let ran = outcome(Box::pin(paired_clients::run(&run, &work, cancel)).await);
         let goes_on = matches!(ran, Ok(Ok(_)));
         results.push((Some(volume), ran));
         if !goes_on {
