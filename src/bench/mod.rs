@@ -15,6 +15,7 @@ mod file_limit;
 pub mod find_max;
 pub mod gate;
 pub mod idle_connections;
+mod judged;
 mod load_meter;
 pub mod load_profile;
 pub mod newest_page;

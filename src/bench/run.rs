@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use super::correctness::Correctness;
 use super::error::BenchError;
 use super::gate::Gates;
-use super::paired_clients::Judged;
+use super::judged::Judged;
 use super::recorder::RunRecord;
 use super::report::{Check, Mark, Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;

@@ -198,6 +198,11 @@ impl Client {
             .unwrap_or_else(|_| Err(self.link.timed_out(self.answer_timeout)))
     }
 
+    /// The error of an answer that is of another method.
+    pub fn wrong_reply(&self, method: &str, reply: &Reply) -> ClientError {
+        self.link.wrong_reply(method, reply)
+    }
+
     /// Opens a conversation.
     pub async fn open(&self, open: Open) -> Result<Box<OpenReply>, ClientError> {
         match self.call(&Command::Open(open)).await?.reply {

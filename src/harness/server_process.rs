@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::error::HarnessError;
+use super::stoppable::Stoppable;
 use crate::client::Address;
 use crate::services::log_tail;
 
@@ -121,6 +122,15 @@ impl ServerProcess {
         self.child.id()
     }
 
+    /// Itself, to be stopped where it is and to go on; `None` once it has ended.
+    pub fn stoppable(&self) -> Option<Stoppable> {
+        self.process().map(Stoppable::new)
+    }
+
+    fn process(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.pid()?).ok()?)
+    }
+
     /// Where its data is.
     pub fn data_folder(&self) -> &Path {
         &self.data.path
@@ -134,8 +144,7 @@ impl ServerProcess {
     /// Stops it with SIGTERM and waits; after the grace period it is killed. The text says what was
     /// wrong with its end, if anything.
     pub async fn stop(mut self) -> Option<String> {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        let Some(pid) = pid else {
+        let Some(pid) = self.process() else {
             return Some("the server had ended before it was stopped".into());
         };
         if let Err(error) = kill_process(pid, Signal::TERM) {

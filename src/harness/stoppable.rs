@@ -16,8 +16,8 @@ pub struct Stopped {
 
 impl Stoppable {
     /// Of a process that runs.
-    pub(super) fn new(pid: u32) -> Option<Self> {
-        Some(Self { pid: Pid::from_raw(i32::try_from(pid).ok()?)? })
+    pub(super) fn new(pid: Pid) -> Self {
+        Self { pid }
     }
 
     /// Stops it (`SIGSTOP`): it keeps its memory and its sockets, and does nothing. `None` when it is gone.

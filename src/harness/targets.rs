@@ -118,7 +118,7 @@ impl Targets {
 
     /// Our own servers, to be stopped and to go on; none where they were given by address.
     pub fn stoppable(&self) -> Vec<Stoppable> {
-        self.own.iter().filter_map(|server| Stoppable::new(server.pid()?)).collect()
+        self.own.iter().filter_map(ServerProcess::stoppable).collect()
     }
 
     /// `options` for another run against the same servers.

@@ -11,8 +11,11 @@ use crate::client::{
     Address, Answer, Answered, Client, ClientError, ClientOptions, PushHandler, ReceivedPush,
 };
 use crate::harness::content::message_digest;
-use crate::model::{ConvId, INTEGER_MAX, LIMITS, Order, Seq, UserName};
+use crate::model::{ConvId, INTEGER_MAX, Order, Seq, UserName};
 use crate::protocol::{self, Command, Open, OpenReply, Push, Reply};
+
+/// Pages of a final read; a read that has not ended by then would never.
+pub const FINAL_PAGES_MAX: u64 = 100_000;
 
 /// A session with a server, and its lines in a history if there is one. Without a recorder it costs nothing.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub struct RecordedAnswer {
 
 /// What is written down when an answer is here.
 #[derive(Debug)]
-struct Ending(Option<(Operation, SessionLog)>);
+struct Ending(Option<Operation>);
 
 impl RecordedClient {
     /// Connects and says `hello`. Pushes are written down, then given to `on_push`, on the reading task: it must not block.
@@ -85,11 +88,7 @@ impl RecordedClient {
         &self,
         sends: &[Command],
     ) -> Result<Vec<RecordedAnswer>, ClientError> {
-        let begin = |command: &Command| match command {
-            Command::Send(send) => self.begin(Some(send.conv), || asked_of_send(send)),
-            _ => Ending(None),
-        };
-        let endings: Vec<Ending> = sends.iter().map(begin).collect();
+        let endings: Vec<Ending> = sends.iter().map(|send| self.begin_send(send)).collect();
         match self.client.submit_many(sends).await {
             Ok(answers) => {
                 let recorded = answers.into_iter().zip(endings);
@@ -104,11 +103,8 @@ impl RecordedClient {
 
     /// One send more and its answer, within the answer timeout.
     pub async fn send_again(&self, send: &Command) -> Result<Answered, ClientError> {
-        let answers = self.submit_sends(std::slice::from_ref(send)).await?;
-        match answers.into_iter().next() {
-            Some(answer) => answer.end().await,
-            None => Err(self.closed().await),
-        }
+        let ending = self.begin_send(send);
+        ending.over(self.client.call(send).await)
     }
 
     /// One command and its answer, within the answer timeout.
@@ -118,7 +114,8 @@ impl RecordedClient {
         asked: impl FnOnce() -> Asked,
         command: &Command,
     ) -> Result<Answered, ClientError> {
-        self.submit(conv, asked, command).await?.end().await
+        let ending = self.begin(conv, asked);
+        ending.over(self.client.call(command).await)
     }
 
     /// Opens a conversation; `conv` is its id as far as it is known.
@@ -127,12 +124,8 @@ impl RecordedClient {
         conv: Option<ConvId>,
         open: Open,
     ) -> Result<Box<OpenReply>, ClientError> {
-        let Open { limit, echo, push, ref resume, .. } = open;
-        let resume = resume.as_ref().map(|resume| (resume.epoch.to_string(), resume.seq));
-        let asked = || Asked::Open { limit, resume, echo, push };
-        let command = Command::Open(open);
-        let answered = self.call(conv, asked, &command);
-        match answered.await?.reply {
+        let asked = asked_of_open(&open);
+        match self.call(conv, || asked, &Command::Open(open)).await?.reply {
             Reply::Open(reply) => Ok(reply),
             other => Err(self.wrong_reply("open", &other)),
         }
@@ -143,32 +136,39 @@ impl RecordedClient {
         self.log.as_ref().map_or(0, |log| log.recorder().new_chain())
     }
 
-    /// Reads everything of a conversation, from its first message to its last: what a verdict needs in the end.
-    pub async fn read_everything(&self, conv: ConvId) -> Result<(), ClientError> {
-        let (chain, limit) = (self.new_chain(), LIMITS.read_limit_max);
-        let (mut page, mut cursor) = (0, None);
-        loop {
-            let kind = ReadKind::After { after_seq: Seq::ZERO };
-            let asked = ReadAsked { kind, limit, page, chain, is_final: true };
+    /// Reads at most `pages_max` pages; whether it came to the end.
+    pub async fn read(
+        &self,
+        conv: ConvId,
+        kind: ReadKind,
+        limit: usize,
+        pages_max: u64,
+        is_final: bool,
+    ) -> Result<bool, ClientError> {
+        let (chain, mut cursor) = (self.new_chain(), None);
+        for page in 0..pages_max {
+            let asked = ReadAsked { kind: kind.clone(), limit, page, chain, is_final };
             let read = Command::Read(read_of(conv, &asked, cursor));
             match self.call(Some(conv), || Asked::Read(asked), &read).await?.reply {
-                Reply::Read(reply) if reply.next.is_some() => cursor = reply.next,
-                Reply::Read(_) => return Ok(()),
+                Reply::Read(reply) => cursor = reply.next,
                 other => return Err(self.wrong_reply("read", &other)),
             }
-            page += 1;
+            if cursor.is_none() {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 
-    /// Where it is connected.
-    pub fn address(&self) -> &Address {
-        self.client.address()
+    /// Reads all of a conversation, in pages of `limit`: what a verdict needs in the end.
+    pub async fn read_everything(&self, conv: ConvId, limit: usize) -> Result<bool, ClientError> {
+        let all = ReadKind::After { after_seq: Seq::ZERO };
+        self.read(conv, all, limit, FINAL_PAGES_MAX, true).await
     }
 
     /// The error of an answer that is of another method.
     pub fn wrong_reply(&self, method: &str, reply: &Reply) -> ClientError {
-        let problem = format!("it answered {method} with {reply:?}");
-        ClientError::Protocol { address: self.address().to_string(), problem }
+        self.client.wrong_reply(method, reply)
     }
 
     /// Whether the connection is over; what is submitted now fails.
@@ -210,7 +210,14 @@ impl RecordedClient {
     }
 
     fn begin(&self, conv: Option<ConvId>, asked: impl FnOnce() -> Asked) -> Ending {
-        Ending(self.log.as_ref().map(|log| (log.invoke(conv, asked()), log.clone())))
+        Ending(self.log.as_ref().map(|log| log.invoke(conv, asked())))
+    }
+
+    fn begin_send(&self, command: &Command) -> Ending {
+        match command {
+            Command::Send(send) => self.begin(Some(send.conv), || asked_of_send(send)),
+            _ => Ending(None),
+        }
     }
 }
 
@@ -218,18 +225,21 @@ impl RecordedAnswer {
     /// Waits for it, as long as an answer may take, and writes it down.
     pub async fn end(self) -> Result<Answered, ClientError> {
         let Self { answer, ending, answer_timeout } = self;
-        let answered = answer.within(answer_timeout).await;
-        match &answered {
-            Ok(answered) => ending.answered(answered),
-            Err(error) => ending.failed(error),
-        }
-        answered
+        ending.over(answer.within(answer_timeout).await)
     }
 }
 
 impl Ending {
+    fn over(self, answered: Result<Answered, ClientError>) -> Result<Answered, ClientError> {
+        match &answered {
+            Ok(answered) => self.answered(answered),
+            Err(error) => self.failed(error),
+        }
+        answered
+    }
+
     fn answered(self, answered: &Answered) {
-        let Some((operation, _)) = self.0 else { return };
+        let Some(operation) = self.0 else { return };
         let conv = match &answered.reply {
             Reply::Open(open) => Some(open.conv),
             _ => None,
@@ -238,7 +248,8 @@ impl Ending {
     }
 
     fn failed(self, error: &ClientError) {
-        let Some((operation, log)) = self.0 else { return };
+        let Some(operation) = self.0 else { return };
+        let log = operation.log().clone();
         let code = match error {
             ClientError::Refused(body) => Some(body.code),
             _ => None,
@@ -259,6 +270,13 @@ pub fn asked_of_send(send: &protocol::Send) -> Asked {
         digest: message_digest(send.kind.as_str(), &send.content),
         ts: send.ts,
     }
+}
+
+/// What a history says of an `open`.
+pub fn asked_of_open(open: &Open) -> Asked {
+    let &Open { limit, echo, push, ref resume, .. } = open;
+    let resume = resume.as_ref().map(|resume| (resume.epoch.to_string(), resume.seq));
+    Asked::Open { limit, resume, echo, push }
 }
 
 /// The read that `asked` means.

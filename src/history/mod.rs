@@ -14,7 +14,9 @@ mod rules;
 mod seen;
 mod session_log;
 
-pub use client::{RecordedAnswer, RecordedClient, asked_of_send, read_of};
+pub use client::{
+    FINAL_PAGES_MAX, RecordedAnswer, RecordedClient, asked_of_open, asked_of_send, read_of,
+};
 pub use event::*;
 pub use file::{HistoryError, read_history, write_event};
 pub use item::Item;

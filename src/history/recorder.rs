@@ -80,9 +80,10 @@ impl Recorder {
         self.chain_last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Whether lines were lost because there were too many.
-    pub fn has_overflowed(&self) -> bool {
-        self.overflowed.load(Ordering::Relaxed)
+    /// What to say when lines were lost because there were too many.
+    pub fn overflow(&self) -> Option<String> {
+        let is_over = self.overflowed.load(Ordering::Relaxed);
+        is_over.then(|| "the history was too long to be kept whole".to_owned())
     }
 
     /// Everything recorded so far, in the order of time, as a history. Lines of one moment keep the
@@ -219,7 +220,7 @@ mod tests {
         let recorder = Recorder::with_room(1);
         let log = recorder.session("ann");
         drop((log.invoke(None, send()), log.invoke(None, send())));
-        assert!(recorder.has_overflowed());
+        assert!(recorder.overflow().is_some());
         assert_eq!(recorder.take_events().len(), 1);
     }
 }

@@ -84,6 +84,11 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// The lines that it is among.
+    pub fn log(&self) -> &SessionLog {
+        &self.log
+    }
+
     /// It was answered at `at`; `conv` is what the answer names, where the request could not.
     pub fn ok(self, at: Instant, conv: Option<ConvId>, seen: Seen) {
         let conv = self.conv.or(conv);

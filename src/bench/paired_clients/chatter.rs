@@ -14,7 +14,7 @@ use super::reading::PageReader;
 use crate::client::{Address, ClientError, ClientOptions};
 use crate::harness::content::ContentMaker;
 use crate::history::{RecordedClient, Recorder};
-use crate::model::{ConvId, MessageType, UserName};
+use crate::model::{ConvId, LIMITS, MessageType, UserName};
 use crate::protocol::{Open, To};
 
 /// One client of a pair.
@@ -119,8 +119,8 @@ impl Chatter {
     }
 
     /// Reads all that its conversation holds, for the record.
-    pub(super) async fn read_everything(&self) -> Result<(), ClientError> {
-        self.client.read_everything(self.conv).await
+    pub(super) async fn read_everything(&self) -> Result<bool, ClientError> {
+        self.client.read_everything(self.conv, LIMITS.read_limit_max).await
     }
 
     /// Closes the connection.

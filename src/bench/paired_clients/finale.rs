@@ -5,11 +5,11 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
+use super::super::judged::Judged;
 use super::super::progress::Progress;
 use super::chatter::Chatter;
 use crate::checker::judge;
-use crate::checker::verdict::Verdict;
-use crate::history::{Event, Recorder};
+use crate::history::Recorder;
 
 /// Clients that read everything at the same time.
 const READERS: usize = 16;
@@ -19,15 +19,6 @@ const READERS: usize = 16;
 pub struct Finale {
     recorder: Arc<Recorder>,
     clients: Vec<Chatter>,
-}
-
-/// What was recorded, and what it proves.
-#[derive(Debug)]
-pub struct Judged {
-    /// What happened.
-    pub events: Vec<Event>,
-    /// Of the checker.
-    pub verdict: Verdict,
 }
 
 impl Finale {
@@ -65,9 +56,7 @@ impl Finale {
         if cancel.is_cancelled() {
             shortfalls.push("stopped with Ctrl-C".to_owned());
         }
-        if recorder.has_overflowed() {
-            shortfalls.push("the history was too long to be kept whole".to_owned());
-        }
+        shortfalls.extend(recorder.overflow());
         progress.enter("judging", None);
         let judging = tokio::task::spawn_blocking(move || {
             let events = recorder.take_events();

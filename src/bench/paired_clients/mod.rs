@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use drive::{Driven, drive};
-pub use finale::{Finale, Judged};
+pub use finale::Finale;
 pub use options::{Load, PairedClientsOptions, Volume};
 pub use tally::Tally;
 

@@ -11,8 +11,8 @@ use crate::checker::verdict::{Outcome, Verdict as Judgement};
 /// What the checker says of the history that was recorded during the run; all of it is in `verdict.json` beside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
-    /// `valid`, `unknown` or `invalid`.
-    pub outcome: String,
+    /// Which of the three.
+    pub outcome: Outcome,
     /// Broken promises by name, and how often each was.
     pub anomalies: BTreeMap<String, u64>,
     /// Why it is `unknown`.
@@ -31,7 +31,7 @@ impl Check {
     pub fn of(judgement: &Judgement) -> Self {
         let anomalies = judgement.anomalies.iter();
         Self {
-            outcome: judgement.outcome.to_string(),
+            outcome: judgement.outcome,
             anomalies: anomalies.map(|broken| (broken.name.to_string(), broken.count)).collect(),
             unknown_because: judgement.unknown_because.clone(),
             operations: judgement.counts.operations,
@@ -42,10 +42,10 @@ impl Check {
 
     /// What it says of the run: whatever is not known to be valid is no pass.
     pub fn verdict(&self) -> Verdict {
-        match &self.outcome {
-            outcome if *outcome == Outcome::Valid.to_string() => Verdict::Pass,
-            outcome if *outcome == Outcome::Invalid.to_string() => Verdict::Invalid,
-            _ => Verdict::Incomplete,
+        match self.outcome {
+            Outcome::Valid => Verdict::Pass,
+            Outcome::Unknown => Verdict::Incomplete,
+            Outcome::Invalid => Verdict::Invalid,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::actor::{Stage, connect};
 use super::session::{Session, plain_open};
 use crate::client::ClientError;
-use crate::history::ReadKind;
+use crate::history::{FINAL_PAGES_MAX, ReadKind};
 use crate::model::{ConvId, Seq};
 
 /// How long nothing may have moved before it is quiet: far longer than a hint or a commit takes.
@@ -22,9 +22,6 @@ const QUIET_MAX: Duration = Duration::from_secs(30);
 
 /// Messages on a page of a final read.
 const FINAL_LIMIT: usize = 50;
-
-/// Pages of a final read; a read that has not ended by then would never.
-const FINAL_PAGES_MAX: u64 = 100_000;
 
 /// Waits until every stream is up to the highest number that anybody has heard of, and nothing
 /// moves any more.
@@ -72,8 +69,7 @@ async fn read_all_of(stage: Arc<Stage>, user: usize, node: usize) -> Result<(), 
             continue;
         };
         session.read(open.conv, ReadKind::Late {}, FINAL_LIMIT, FINAL_PAGES_MAX, false).await;
-        let all = ReadKind::After { after_seq: Seq::ZERO };
-        session.read(open.conv, all, FINAL_LIMIT, FINAL_PAGES_MAX, true).await;
+        session.read_everything(open.conv, FINAL_LIMIT).await;
     }
     session.close().await;
     Ok(())

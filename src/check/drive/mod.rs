@@ -95,8 +95,6 @@ pub async fn drive(
     for session in sessions {
         session.close().await;
     }
-    if stage.recorder.has_overflowed() {
-        shortfalls.push("the history was too long to be kept whole".to_owned());
-    }
+    shortfalls.extend(stage.recorder.overflow());
     Ok(Driven { events: stage.recorder.take_events(), shortfalls })
 }

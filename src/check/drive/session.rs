@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::{Address, ClientError, ClientOptions, ReceivedPush};
 use crate::history::{
-    Asked, ReadAsked, ReadKind, RecordedAnswer, RecordedClient, Recorder, asked_of_send, read_of,
+    Asked, ReadKind, RecordedAnswer, RecordedClient, Recorder, asked_of_open, asked_of_send,
 };
 use crate::model::{ConvId, Epoch, Seq, UserName};
 use crate::protocol::{self, Command, OpenReply, Push, Reply, To};
@@ -123,10 +123,7 @@ impl Session {
 
     /// Opens a conversation; `conv` is its id as far as it is known.
     pub async fn open(&self, conv: Option<ConvId>, open: protocol::Open) -> Option<Box<OpenReply>> {
-        let protocol::Open { limit, echo, push, ref resume, .. } = open;
-        let resume = resume.as_ref().map(|resume| (resume.epoch.to_string(), resume.seq));
-        let asked = Asked::Open { limit, resume, echo, push };
-        match self.ask(conv, asked, Command::Open(open)).await? {
+        match self.ask(conv, asked_of_open(&open), Command::Open(open)).await? {
             Reply::Open(reply) => Some(reply),
             _ => None,
         }
@@ -141,21 +138,13 @@ impl Session {
         pages_max: u64,
         is_final: bool,
     ) -> bool {
-        let chain = self.client.new_chain();
-        let mut cursor = None;
-        for page in 0..pages_max {
-            let asked = ReadAsked { kind: kind.clone(), limit, page, chain, is_final };
-            let read = read_of(conv, &asked, cursor);
-            let reply = self.ask(Some(conv), Asked::Read(asked), Command::Read(read)).await;
-            match reply {
-                Some(Reply::Read(reply)) => cursor = reply.next,
-                _ => return false,
-            }
-            if cursor.is_none() {
-                return true;
-            }
-        }
-        false
+        self.client.read(conv, kind, limit, pages_max, is_final).await.unwrap_or(false)
+    }
+
+    /// Reads all of a conversation, for the last time, in pages of `limit`.
+    pub async fn read_everything(&self, conv: ConvId, limit: usize) {
+        // A final read that fails is in the history, and so is that there is none.
+        let _ = self.client.read_everything(conv, limit).await;
     }
 
     /// Acknowledges.
