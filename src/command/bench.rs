@@ -21,11 +21,11 @@ use super::{Exit, style_of_stdout};
 use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::newest_page::{self, NewestPageOptions};
-use crate::bench::report::{GateOutcome, Verdict, render};
+use crate::bench::report::{GateOutcome, Report, Verdict, openmetrics, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::command::format::FormatArgs;
-use crate::harness::{HarnessError, TargetOptions, fresh_name};
+use crate::harness::{HarnessError, PushError, PushUrl, TargetOptions, fresh_name};
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
@@ -58,9 +58,9 @@ enum Workload {
     /// Clients in pairs send chunks to each other; write, delivery and read latency.
     PairedClients(Box<paired_clients::PairedClientsArgs>),
     /// Memory of the server per connection that says nothing.
-    IdleConnections(IdleConnectionsArgs),
+    IdleConnections(Box<IdleConnectionsArgs>),
     /// Latency of the newest page in conversations of different sizes.
-    NewestPage(NewestPageArgs),
+    NewestPage(Box<NewestPageArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +88,10 @@ struct CommonArgs {
     /// What user names begin with; the default is new for every run
     #[arg(long)]
     user_prefix: Option<String>,
+    /// Put the numbers there as OpenMetrics text when the run is over, as to a Pushgateway:
+    /// http://127.0.0.1:9091/metrics/job/chatctl. What cannot be put is an error (1), the run is kept all the same
+    #[arg(long, value_name = "URL")]
+    push_url: Option<PushUrl>,
     #[command(flatten)]
     format: FormatArgs,
     #[command(flatten)]
@@ -141,6 +145,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
 
 async fn run_and_print(workload: Workload, cancel: &CancellationToken) -> anyhow::Result<Exit> {
     let outputs = workload.common().gating.open_outputs()?;
+    let push_url = workload.common().push_url.clone();
     let (json, result) = Box::pin(run_workload(workload, cancel)).await;
     match result {
         Ok(finished) => {
@@ -148,9 +153,25 @@ async fn run_and_print(workload: Workload, cancel: &CancellationToken) -> anyhow
             print(&finished, json).context("writing to stdout")?;
             written?;
             let gates: Vec<_> = finished.report.gates.iter().map(|gate| gate.outcome).collect();
-            Ok(exit_of(finished.report.verdict, &gates))
+            let exit = exit_of(finished.report.verdict, &gates);
+            match push(push_url.as_ref(), &finished.report).await {
+                Ok(()) => Ok(exit),
+                Err(error) if exit == Exit::Pass => Err(error.into()),
+                Err(error) => {
+                    // What the run found says more than that nobody heard of it.
+                    eprintln!("error: {error}");
+                    Ok(exit)
+                }
+            }
         }
         Err(error) => failed(error),
+    }
+}
+
+async fn push(url: Option<&PushUrl>, report: &Report) -> Result<(), PushError> {
+    match url {
+        Some(url) => url.push(openmetrics(report)).await,
+        None => Ok(()),
     }
 }
 

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use axum::body::Body;
+use hyper::header::{ACCEPT, HOST};
+use hyper::{Request, StatusCode};
+
+use super::http::ask;
 
 /// The server's histogram of stages.
 const STAGES: &str = "chatctl_delivery_stage_seconds";
-
-/// Most bytes of one answer.
-const RESPONSE_BYTES_MAX: u64 = 8 << 20;
-
-/// How long one scrape may take.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there are no metrics.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +27,13 @@ pub enum ScrapeError {
     },
     /// Something answers, but not with metrics.
     #[error(
-        "http://{admin}/metrics answered {status:?} instead of metrics; is {admin} the server's CHATCTL_ADMIN_LISTEN?"
+        "http://{admin}/metrics answered {status} instead of metrics; is {admin} the server's CHATCTL_ADMIN_LISTEN?"
     )]
     NoMetrics {
         /// `host:port`.
         admin: String,
-        /// The status line.
-        status: String,
+        /// What it answered.
+        status: StatusCode,
     },
 }
 
@@ -89,17 +85,15 @@ impl Stage {
 impl Metrics {
     /// Asks the admin listener at `host:port`.
     pub async fn scrape(admin: &str) -> Result<Self, ScrapeError> {
-        let asking = tokio::time::timeout(SCRAPE_TIMEOUT, get(admin));
-        let result = asking.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let response =
-            result.map_err(|source| ScrapeError::Io { admin: admin.to_owned(), source })?;
-        let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
-        let status = head.lines().next().unwrap_or_default();
-        if status.split(' ').nth(1) != Some("200") {
-            let (admin, status) = (admin.to_owned(), status.to_owned());
-            return Err(ScrapeError::NoMetrics { admin, status });
+        let failed = |source| ScrapeError::Io { admin: admin.to_owned(), source };
+        let request = Request::get("/metrics").header(HOST, admin).header(ACCEPT, "text/plain");
+        let request =
+            request.body(Body::empty()).map_err(|error| failed(io::Error::other(error)))?;
+        let (status, body) = ask(admin, request).await.map_err(failed)?;
+        if status != StatusCode::OK {
+            return Err(ScrapeError::NoMetrics { admin: admin.to_owned(), status });
         }
-        Ok(Self::parse(body))
+        Ok(Self::parse(&body))
     }
 
     /// Reads the Prometheus text format. Lines that are no sample are skipped; `_bucket` series and
@@ -189,16 +183,6 @@ impl Metrics {
 fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = labels.split_once(&format!("{name}=\""))?;
     rest.split_once('"').map(|(value, _)| value)
-}
-
-async fn get(admin: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect(admin).await?;
-    // HTTP/1.0: the answer ends with the connection and is never chunked.
-    let request = format!("GET /metrics HTTP/1.0\r\nHost: {admin}\r\nAccept: text/plain\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut response = Vec::new();
-    stream.take(RESPONSE_BYTES_MAX).read_to_end(&mut response).await?;
-    Ok(String::from_utf8_lossy(&response).into_owned())
 }
 
 #[cfg(test)]

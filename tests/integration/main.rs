@@ -26,6 +26,7 @@ mod mutants;
 mod nodes;
 mod open_loop;
 mod operations;
+mod push;
 mod realtime;
 mod redis_engine;
 mod report_page;

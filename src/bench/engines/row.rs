@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::bench::recorder::new_histogram;
-use crate::bench::report::Verdict;
+use crate::bench::report::{GateOutcome, Verdict};
 use crate::bench::run::Finished;
 use crate::bench::stats::{LatencyStats, median};
 
@@ -23,6 +23,8 @@ pub struct Row {
     pub runs: usize,
     /// The worst of theirs; `None` without any run.
     pub verdict: Option<Verdict>,
+    /// How each gate ended, by its expression: the worst of the runs.
+    pub gates: BTreeMap<String, GateOutcome>,
     /// Messages a second, median of the runs.
     pub messages_per_s: Option<f64>,
     /// CPU time of the servers, µs a message, median of the runs.
@@ -50,6 +52,7 @@ impl Row {
             stored_before,
             runs: 0,
             verdict: None,
+            gates: BTreeMap::new(),
             messages_per_s: None,
             cpu_us_per_message: None,
             latencies: BTreeMap::new(),
@@ -70,6 +73,10 @@ impl Row {
         }
         self.verdict =
             Some(self.verdict.map_or(report.verdict, |so_far| so_far.or(report.verdict)));
+        for gate in &report.gates {
+            let so_far = self.gates.entry(gate.expression.clone()).or_insert(gate.outcome);
+            *so_far = so_far.or(gate.outcome);
+        }
         self.folders.extend(finished.folder.file_name().map(|name| name.to_string_lossy().into()));
         self.rates.extend(report.rates.get("messages_per_s"));
         self.costs.extend(report.figures.get("cpu_us_per_message"));
@@ -98,11 +105,17 @@ mod tests {
             let mut report = report(&record);
             report.verdict = verdict;
             report.rates.insert("messages_per_s".to_owned(), rate);
+            if rate > 20.0 {
+                report.gates[0].outcome = GateOutcome::Failed;
+                report.gates[1].outcome = GateOutcome::Passed;
+            }
             let (totals, folder) = (record.totals(), std::path::PathBuf::from("a/run"));
             row.add(&Finished { report, totals, folder });
         }
         assert_eq!((row.runs, row.verdict), (2, Some(Verdict::Incomplete)));
         assert_eq!((row.messages_per_s, row.durability.as_str()), (Some(20.0), "disk"));
+        let gates: Vec<_> = row.gates.values().copied().collect();
+        assert_eq!(gates, [GateOutcome::Failed, GateOutcome::Inconclusive, GateOutcome::Failed]);
         let write = &row.latencies["write"];
         assert_eq!(write.count, 2 * 1_500);
         assert_eq!(write.p50_us, LatencyStats::of(&record.totals()[0].1).p50_us, "not an average");

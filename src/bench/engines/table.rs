@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Row;
-use crate::bench::report::{Style, Verdict, bold, time};
+use crate::bench::report::{GateOutcome, Style, Verdict, bold, time};
 use crate::model::{Durability, Level};
 
 /// What is shown of each latency.
@@ -68,6 +68,13 @@ fn table(text: &mut String, rows: &[&Row]) {
             Some(Verdict::Incomplete) => "  INCOMPLETE",
             Some(Verdict::Invalid) => "  INVALID",
         });
+        for (gate, outcome) in &row.gates {
+            match outcome {
+                GateOutcome::Passed => {}
+                GateOutcome::Failed => text.push_str(&format!("  {gate} FAILED")),
+                GateOutcome::Inconclusive => text.push_str(&format!("  {gate} INCONCLUSIVE")),
+            }
+        }
         text.push('\n');
         if let Some(reason) = &row.failed {
             let _ = writeln!(text, "{:width$} {reason}", "");

@@ -16,6 +16,16 @@ pub enum GateOutcome {
 }
 
 impl GateOutcome {
+    /// The worse of two.
+    pub fn or(self, other: Self) -> Self {
+        let badness = |outcome| match outcome {
+            Self::Passed => 0,
+            Self::Inconclusive => 1,
+            Self::Failed => 2,
+        };
+        if badness(other) > badness(self) { other } else { self }
+    }
+
     /// As in `report.json`.
     pub fn name(self) -> &'static str {
         match self {

@@ -26,7 +26,7 @@ const VOLUME_MAX: f64 = 1e9;
 pub struct EnginesArgs {
     /// Run the same work over each of these, by turns, and print one table: local, redis, cassandra. Services
     /// are brought up as init-env does, where no variable says where they are
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["url", "user_prefix"])]
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["url", "user_prefix", "junit", "summary_md", "push_url"])]
     engines: Vec<Engine>,
     /// Each of them with each of these buses: local, redis, kafka
     #[arg(long, value_delimiter = ',', default_value = "local", requires = "engines")]
@@ -203,17 +203,17 @@ fn print(compared: &Compared, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A broken promise of anybody counts; what failed or is not complete leaves the table without an answer.
+/// A broken promise of anybody counts; what failed or is not complete leaves the table without an answer. Gates are each
+/// row's.
 fn exit_of(compared: &Compared) -> Exit {
-    let is = |verdict| compared.rows.iter().any(|row| row.verdict == Some(verdict));
-    let failed = compared.rows.iter().any(|row| row.failed.is_some() || row.verdict.is_none());
-    if is(Verdict::Invalid) {
-        Exit::Validity
-    } else if failed || compared.aborted || compared.rows.is_empty() || is(Verdict::Incomplete) {
-        Exit::Inconclusive
-    } else {
-        Exit::Pass
+    let rows = &compared.rows;
+    let failed = rows.iter().any(|row| row.failed.is_some() || row.verdict.is_none());
+    let mut verdict = rows.iter().filter_map(|row| row.verdict).fold(Verdict::Pass, Verdict::or);
+    if failed || compared.aborted || rows.is_empty() {
+        verdict = verdict.or(Verdict::Incomplete);
     }
+    let gates: Vec<_> = rows.iter().flat_map(|row| row.gates.values().copied()).collect();
+    super::exit_of(verdict, &gates)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) struct PairedClientsArgs {
     rate: Option<LoadProfile>,
     /// Search the highest rate at which this gate holds and nothing is wrong, like 'delivery.p99<20ms'. --rate is
     /// where to begin (default 500), --duration how long each rate is measured (default 10s)
-    #[arg(long, value_name = "GATE", conflicts_with_all = ["messages", "engines", "gate", "gate_file", "junit", "summary_md"])]
+    #[arg(long, value_name = "GATE", conflicts_with_all = ["messages", "engines", "gate", "gate_file", "junit", "summary_md", "push_url"])]
     find_max: Option<Gate>,
     /// How the intended times of --rate lie
     #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant, requires = "rate")]

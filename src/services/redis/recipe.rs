@@ -9,8 +9,10 @@ use crate::services::files::{remove_file, remove_folder};
 /// The same for both: no setting in it is younger than Redis 7.
 const TEMPLATE: &str = include_str!("redis.conf");
 
-/// See the template.
-const MEMORY_MB: u32 = 256;
+/// The most that messages may take has this share of the machine's memory, and never less than the least: a million messages
+/// take about 2 GB. See the template.
+const MEMORY_SHARE: u64 = 4;
+const MEMORY_MB_MIN: u64 = 256;
 
 const CONFIGURATION: &str = "redis.conf";
 const DATA: &str = "data";
@@ -32,7 +34,17 @@ pub(super) fn wipe(folder: &Path) -> Result<(), ServiceError> {
 }
 
 fn configuration(port: u16) -> String {
-    TEMPLATE.replace("{port}", &port.to_string()).replace("{memory_mb}", &MEMORY_MB.to_string())
+    let memory_mb = memory_mb(memory_of_machine_bytes());
+    TEMPLATE.replace("{port}", &port.to_string()).replace("{memory_mb}", &memory_mb.to_string())
+}
+
+fn memory_mb(machine_bytes: u64) -> u64 {
+    ((machine_bytes / MEMORY_SHARE) >> 20).max(MEMORY_MB_MIN)
+}
+
+fn memory_of_machine_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    (info.totalram as u64).saturating_mul(u64::from(info.mem_unit))
 }
 
 #[cfg(test)]
@@ -48,6 +60,12 @@ mod tests {
         {
             assert!(text.lines().any(|found| found == line), "{line}");
         }
+    }
+
+    #[test]
+    fn messages_may_take_a_quarter_of_the_memory() {
+        assert_eq!((memory_mb(24 << 30), memory_mb(0)), (6 << 10, 256));
+        assert!(memory_of_machine_bytes() > 256 << 20);
     }
 
     #[test]
