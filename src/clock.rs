@@ -1,8 +1,17 @@
 //! The wall clock, in the unit of the protocol, and the clocks of CPU time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// What is added to this machine's clock, ms.
+static OFFSET_MS: AtomicI64 = AtomicI64::new(0);
+
+/// From now on this process believes that the machine's clock is `offset_ms` behind what it is: for tests of nodes whose clocks disagree.
+pub fn set_offset(offset_ms: i64) {
+    OFFSET_MS.store(offset_ms, Ordering::Relaxed);
+}
 
 /// Milliseconds since 1970 UTC; 0 on a machine that believes to be before it.
 pub fn unix_ms() -> u64 {
@@ -30,5 +39,8 @@ fn cpu(clock: ClockId) -> Duration {
 }
 
 fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let offset_ms = OFFSET_MS.load(Ordering::Relaxed);
+    let offset = Duration::from_millis(offset_ms.unsigned_abs());
+    if offset_ms < 0 { now.saturating_sub(offset) } else { now.saturating_add(offset) }
 }

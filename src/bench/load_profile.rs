@@ -136,7 +136,7 @@ impl FromStr for LoadProfile {
 
 fn stage(text: &str) -> Result<RateStage, String> {
     let (rates, duration) = match text.split_once('@') {
-        Some((rates, duration)) => (rates, Some(super::duration::parse(duration)?)),
+        Some((rates, duration)) => (rates, Some(crate::harness::duration::parse(duration)?)),
         None => (text, None),
     };
     if duration.is_some_and(|duration| duration.is_zero()) {

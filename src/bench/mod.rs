@@ -8,7 +8,6 @@ pub mod compare;
 mod correctness;
 mod delivery_checker;
 mod dispatcher;
-pub mod duration;
 pub mod engines;
 mod error;
 mod file_limit;

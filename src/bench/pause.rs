@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::duration;
 use super::report::Mark;
-use crate::harness::Stoppable;
+use crate::harness::{Stoppable, duration};
 
 /// One stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

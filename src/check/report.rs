@@ -1,6 +1,6 @@
 //! What a check leaves behind: the history, the verdict, and a page that explains them.
 
-use super::drive::DriveOptions;
+use super::drive::{Amount, DriveOptions};
 use crate::checker::keep;
 use crate::checker::verdict::Verdict;
 use crate::harness::{HarnessError, Host, ResultFolder, ServerInfo, Versions};
@@ -44,6 +44,10 @@ impl CheckReport<'_> {
             .collect();
         let notes: String = notes.iter().map(|note| format!("- {note}\n")).collect();
         let outcome = verdict.outcome;
+        let amount = match options.amount {
+            Amount::Messages(messages) => format!("{messages} messages each"),
+            Amount::Time { length, .. } => format!("for {} s", length.as_secs()),
+        };
         format!(
             "# check validity: {outcome}\n\n\
             ```sh\n{command}\n```\n\n\
@@ -51,7 +55,7 @@ impl CheckReport<'_> {
             | chatctl | {} ({}), {}, {} |\n\
             | host | {}: {}, {} cores, {} MiB |\n\
             | kernel | {} |\n\
-            | workload | {} clients, {} messages each, seed {} |\n\n\
+            | workload | {} clients, {amount}, seed {} |\n\n\
             | server | node | engine | durability | |\n|---|---|---|---|---|\n{servers}\n{notes}\n\
             ```text\n{verdict}```\n\n\
             ## Files\n\n\
@@ -69,7 +73,6 @@ impl CheckReport<'_> {
             host.memory_bytes >> 20,
             host.kernel,
             options.clients,
-            options.messages,
             options.seed,
         )
     }

@@ -148,7 +148,9 @@ pub fn collect(events: &[Event]) -> Conversations<'_> {
             Act::Ok { seen: Seen::Close { by_us, .. } } => {
                 conversations.closes.entry(session_of(event)).or_insert((event.index, *by_us));
             }
-            Act::Ok { seen: Seen::Nemesis { .. } } => {}
+            Act::Ok {
+                seen: Seen::Nemesis { .. } | Seen::Unreachable { .. } | Seen::Counted { .. },
+            } => {}
             Act::Ok { seen: Seen::Recv { epoch, item } } => {
                 let Some(name) = event.conv.as_deref() else { continue };
                 let place = place_of(all, &mut by_name, name);

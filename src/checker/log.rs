@@ -53,23 +53,23 @@ struct Clash<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// Puts the order together, and reports what contradicts itself or was never sent.
+    /// Puts the order together, and reports what contradicts itself or was never sent. `diverged`: numbers about which nodes disagree, and
+    /// which are reported as that.
     pub fn build(
         conversation: &Conversation<'a>,
         epoch: &'a str,
-        sent: &SentIndex<'a>,
-        elsewhere: &Elsewhere<'_>,
+        (sent, elsewhere, diverged): (&SentIndex<'a>, &Elsewhere<'_>, &BTreeSet<u64>),
         findings: &mut Findings,
     ) -> Self {
         let single = conversation.epochs.len() <= 1;
         let name = conversation.name;
-        let mut log = Self::default();
+        let mut log = Self { disputed: diverged.clone(), ..Self::default() };
         let mut clashes = Vec::new();
         let mut moved: Vec<(u64, Slot<'a>, bool)> = Vec::new();
         let mut reported: BTreeSet<(Anomaly, u64)> = BTreeSet::new();
         conversation.items(|event, of, item| {
             let unnamed = of.is_none() && single;
-            if of != Some(epoch) && !unnamed {
+            if (of != Some(epoch) && !unnamed) || diverged.contains(&item.seq.0) {
                 return;
             }
             let origin = sent.origin(item, event.index, elsewhere);

@@ -63,14 +63,20 @@
 //! - **lying-fail**: a message is stored whose every send, before it was seen, was answered as certainly not done; or a
 //!   `conflict` is answered although nothing else was ever sent under that cid (the digest covers all that makes a conflict).
 //!
-//! Defined, and not judged yet, because they need groups or several nodes:
+//! Of several nodes, and of runs in which things are broken on purpose (the lines of the nemesis):
+//!
+//! - **diverged**: the final reads of two nodes, under one epoch, differ in content, order, times or flags, in numbers
+//!   that both have reached. What differs is not reported by other names as well.
+//! - **undetected-loss**: what would be `lost`, while a service was broken after the message was known, and the final read is of the same epoch:
+//!   the engine came back with less than it had answered, and nothing says so.
+//! - **stuck**: after the last line that says that everything is healed, somebody is not let in; or an operation of a session that began
+//!   after it is not answered within `answer_ms_max` and a second for the way; or of its sends none succeeds.
+//! - *Conservation* is reported as **lost** or **phantom** of no conversation: the servers counted more stored messages than the final reads
+//!   hold, or fewer than they hold without the sends of which nobody knows.
+//!
+//! Defined, and not judged yet, because it needs groups:
 //!
 //! - **revoked-leak**: a user sees a message that was committed after their removal was answered.
-//! - **diverged**: the final reads of two nodes differ in content, order, times or flags.
-//! - **undetected-loss**: a message is lost and no new epoch and no `engine_lost_data` says so, although the
-//!   engine had come back with less than it had answered.
-//! - **stuck**: after everything is healed and quiet, an operation is not answered within
-//!   `answer_ms_max`, or no send succeeds.
 //!
 //! # The verdict
 //!
@@ -82,6 +88,7 @@ mod acks;
 mod anomaly;
 mod chains;
 mod conversation;
+mod diverged;
 mod finals;
 mod findings;
 mod floors;
@@ -92,6 +99,7 @@ mod log;
 mod opens;
 mod paging;
 mod realtime;
+mod run;
 mod sends;
 mod sent;
 pub mod verdict;
@@ -112,6 +120,7 @@ use judged::Judged;
 pub use kept::keep;
 use log::Log;
 use realtime::Realtime;
+use run::Run;
 use sent::{Elsewhere, SentIndex};
 
 /// Judges a recorded history again.
@@ -130,15 +139,23 @@ pub fn judge(events: &[Event]) -> Verdict {
     counts.conversations = conversations.all.len() as u64;
     let may_lose = !conversations.durabilities.iter().any(|class| survives_power_cut(class));
     let elsewhere = Elsewhere::new(&conversations.all);
+    let run = Run::of(events);
     let mut declared_loss = 0;
+    let mut stored = Some(0);
     for conversation in &conversations.all {
-        let rest = (&elsewhere, &conversations.closes, may_lose);
+        let rest = (&elsewhere, &conversations.closes, &run, may_lose);
         let judged = judge_conversation(conversation, rest, &mut counts, &mut findings);
         declared_loss += judged.declared;
+        stored = stored.filter(|_| judged.complete).map(|stored| stored + judged.stored);
         let sent = conversation.operations.iter().any(|operation| operation.sent().is_some());
         if sent && !judged.complete {
             unknown_because.push(format!("{} has no complete final read", conversation.name));
         }
+    }
+    run.judge_liveness(events, &mut findings);
+    // A loss is reported as itself.
+    if let (Some(stored), 0, true) = (stored, declared_loss, findings.is_empty()) {
+        run.judge_conservation(stored, counts.sends_unknown, &mut findings);
     }
     if counts.sends_ok == 0 {
         unknown_because.push("no send was answered ok".to_owned());
@@ -161,9 +178,10 @@ pub fn judge(events: &[Event]) -> Verdict {
 
 fn judge_conversation<'a>(
     conversation: &Conversation<'a>,
-    (elsewhere, closes, may_lose): (
+    (elsewhere, closes, run, may_lose): (
         &Elsewhere<'_>,
         &std::collections::HashMap<u64, (u64, bool)>,
+        &Run,
         bool,
     ),
     counts: &mut Counts,
@@ -181,13 +199,15 @@ fn judge_conversation<'a>(
     if epochs.is_empty() {
         epochs.insert("");
     }
+    let chains = chains::chains(conversation);
+    let diverged = diverged::judge(conversation, &chains, findings);
+    let rest = (&sent, elsewhere, &diverged);
     let logs: BTreeMap<&'a str, Log<'a>> = epochs
         .iter()
-        .map(|&epoch| (epoch, Log::build(conversation, epoch, &sent, elsewhere, findings)))
+        .map(|&epoch| (epoch, Log::build(conversation, epoch, rest, findings)))
         .collect();
     counts.messages += logs.values().map(|log| log.slots.len() as u64).max().unwrap_or(0);
-    let chains = chains::chains(conversation);
-    let finals = finals::judge(conversation, &logs, &chains, may_lose, findings);
+    let finals = finals::judge(conversation, &logs, &chains, (run, may_lose), findings);
     let floors = FloorsAt::of(conversation);
     let quiet = finals.begun_at.map(|begun| {
         let first = chains.iter().map(|chain| chain.pages[0]);

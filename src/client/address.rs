@@ -25,6 +25,12 @@ impl Address {
     pub fn authority(&self) -> &str {
         &self.authority
     }
+
+    /// The same server, reached at another `host:port`.
+    pub fn elsewhere(&self, authority: &str) -> Self {
+        let url = self.url.replacen(&self.authority, authority, 1);
+        Self { url, authority: authority.to_owned() }
+    }
 }
 
 impl fmt::Display for Address {

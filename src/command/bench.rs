@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
 use super::{Exit, style_of_stdout};
-use crate::bench::duration::parse as duration;
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::newest_page::{self, NewestPageOptions};
 use crate::bench::report::{GateOutcome, Report, Verdict, openmetrics, render};
 use crate::bench::{BenchError, Finished, RunOptions};
 use crate::client::Address;
 use crate::command::format::FormatArgs;
+use crate::harness::duration::parse as duration;
 use crate::harness::{HarnessError, PushError, PushUrl, TargetOptions, fresh_name};
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
@@ -249,10 +249,9 @@ impl CommonArgs {
             addresses: self.url,
             admins: self.admin,
             nodes: self.nodes,
-            program: None,
             environment: wanted.chain(self.server_env).collect(),
             connect_timeout: self.connect_timeout,
-            label: None,
+            ..TargetOptions::default()
         };
         let gates = self.gating.gates();
         RunOptions { targets, out: self.out, command: shown_command(), gates }

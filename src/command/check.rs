@@ -1,27 +1,22 @@
 //! `chatctl check`: drives a server or reads a history, and judges it.
 
+mod validity;
+
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
+use super::black_box::cancel_on_ctrl_c;
 use super::format::FormatArgs;
-use crate::check::drive::{DriveOptions, Driven, drive};
-use crate::check::report::CheckReport;
 use crate::checker::judge;
 use crate::checker::verdict::{Outcome, Verdict};
-use crate::client::Address;
-use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name, fresh_name};
+use crate::harness::HarnessError;
 use crate::history::{Event, HistoryError, read_history};
-
-/// How long one client may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Judge a chat server: was anything lost, doubled, reordered, altered, leaked or wrongly marked read?
 ///
@@ -36,41 +31,9 @@ pub struct CheckArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Drive a server with clients that do everything, record what they see, and judge it.
-    Validity(ValidityArgs),
+    Validity(Box<validity::ValidityArgs>),
     /// Judge a recorded history again.
     Replay(ReplayArgs),
-}
-
-#[derive(Debug, Args)]
-struct ValidityArgs {
-    /// Server to judge, like ws://127.0.0.1:8080/v1/ws; repeat for several nodes of one store, clients
-    /// are spread over them. None: a server is started for this run
-    #[arg(long)]
-    url: Vec<Address>,
-    /// Servers to start, on engines that they share; clients are spread over them
-    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "url")]
-    nodes: usize,
-    /// Environment of the started servers, like CHATCTL_LOCAL_SYNC=never; repeat for several. Their data
-    /// is put under TMPDIR
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
-    server_env: Vec<(String, String)>,
-    /// Sessions at a time; some users have two
-    #[arg(long, default_value_t = 8)]
-    clients: usize,
-    /// Messages that each sends
-    #[arg(long, default_value_t = 100)]
-    messages: u64,
-    /// Decides what is asked
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Where result folders are made; nothing there is written over
-    #[arg(long, default_value = "results", value_name = "DIR")]
-    out: PathBuf,
-    /// What user and channel names begin with; the default is new for every run
-    #[arg(long)]
-    user_prefix: Option<String>,
-    #[command(flatten)]
-    format: FormatArgs,
 }
 
 #[derive(Debug, Args)]
@@ -88,7 +51,7 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
         What::Validity(args) => {
             let cancel = CancellationToken::new();
             let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-            let result = Box::pin(validity(args, &cancel)).await;
+            let result = Box::pin(validity::run(*args, &cancel)).await;
             waiting.abort();
             match result {
                 Err(error) => match error.downcast::<HarnessError>() {
@@ -104,51 +67,6 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
             }
         }
     }
-}
-
-async fn validity(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
-    ResultFolder::check(&args.out)?;
-    let targets = Targets::start(&TargetOptions {
-        addresses: args.url,
-        admins: Vec::new(),
-        nodes: args.nodes,
-        program: None,
-        environment: args.server_env,
-        connect_timeout: CONNECT_TIMEOUT,
-        label: None,
-    })
-    .await?;
-    let options = DriveOptions {
-        addresses: targets.addresses().to_vec(),
-        clients: args.clients,
-        messages: args.messages,
-        seed: args.seed,
-        user_prefix: args.user_prefix.unwrap_or_else(|| fresh_name("check")),
-        connect_timeout: CONNECT_TIMEOUT,
-    };
-    let Driven { events, shortfalls } = Box::pin(drive(&options, cancel)).await?;
-    let servers = targets.infos().to_vec();
-    let engine = targets.engine_label();
-    let mut notes = shortfalls.clone();
-    if !shortfalls.is_empty() {
-        notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
-    }
-    notes.extend(targets.stop().await);
-    let verdict = judge(&events).at_most_unknown(shortfalls);
-    let mut folder = ResultFolder::create(&args.out, &folder_name("check-validity", &engine))?;
-    let command = shown_command();
-    let report = CheckReport {
-        command: &command,
-        options: &options,
-        servers: &servers,
-        verdict: &verdict,
-        notes: &notes,
-    };
-    report.write(&mut folder, &events)?;
-    print(&verdict, args.format.is_json()).context("writing to stdout")?;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
-    eprintln!("kept in {}", folder.path().display());
-    Ok(exit_of(&verdict))
 }
 
 fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {

@@ -60,7 +60,7 @@ enum ModeArg {
     External,
 }
 
-fn parse_nodes(text: &str) -> Result<Nodes, String> {
+pub(super) fn parse_nodes(text: &str) -> Result<Nodes, String> {
     match text {
         "1" => Ok(Nodes::One),
         "3" => Ok(Nodes::Three),
@@ -110,8 +110,12 @@ pub async fn run(args: InitEnvArgs) -> anyhow::Result<Exit> {
 }
 
 /// Brings up the services of these kinds for a server, unless the user says where they are; puts their addresses into
-/// `sources`, beneath whatever the user has set.
-pub async fn bring_up_for(kinds: &[ServiceKind], sources: &mut Sources) -> anyhow::Result<()> {
+/// `sources`, beneath whatever the user has set. What we run ourselves, if any.
+pub async fn bring_up_for(
+    kinds: &[ServiceKind],
+    sources: &mut Sources,
+) -> anyhow::Result<Option<Environment>> {
+    let progress = Progress::on_stderr();
     let of_user = |key: &'static str| {
         let set =
             |map: &BTreeMap<String, String>| map.get(key).is_some_and(|text| !text.is_empty());
@@ -122,25 +126,47 @@ pub async fn bring_up_for(kinds: &[ServiceKind], sources: &mut Sources) -> anyho
     };
     let (theirs, ours): (Vec<_>, Vec<_>) =
         kinds.iter().copied().partition(|&kind| of_user(address_variable(kind)));
-    let progress = Progress::on_stderr();
-    for (mode, kinds) in [(Some(Mode::External), theirs), (None, ours)] {
-        if kinds.is_empty() {
-            continue;
-        }
-        let plan = plan(sources, mode, kinds, Nodes::One, None, Ports::Free).await?;
-        let environment = Environment::open(plan, &progress).await?;
-        let reports = environment.up(&progress).await;
-        for report in &reports {
-            if let Err(error) = &report.health {
-                bail!("{error}");
-            }
-        }
-        if mode.is_none() {
-            let found = environment.variables().into_iter();
-            sources.dotenv.extend(found.map(|(key, value)| (key.to_owned(), value)));
+    if !theirs.is_empty() {
+        let plan = plan(sources, Some(Mode::External), theirs, Nodes::One, None, Ports::Free);
+        Box::pin(bring_up(plan.await?, &progress)).await?;
+    }
+    if ours.is_empty() {
+        return Ok(None);
+    }
+    let plan = plan(sources, None, ours, Nodes::One, None, Ports::Free).await?;
+    let environment = Box::pin(bring_up(plan, &progress)).await?;
+    tell(&environment, &mut sources.dotenv);
+    Ok(Some(environment))
+}
+
+/// Brings up services of these kinds in a folder of their own, as child processes, whatever the user's variables say; puts their
+/// addresses into `sources`, above everything else.
+pub async fn bring_up_in(
+    folder: PathBuf,
+    kinds: &[ServiceKind],
+    nodes: Nodes,
+    sources: &mut Sources,
+) -> anyhow::Result<Environment> {
+    let (mode, kinds) = (Some(Mode::Native), kinds.to_vec());
+    let plan = plan(sources, mode, kinds, nodes, Some(folder), Ports::Free).await?;
+    let environment = Box::pin(bring_up(plan, &Progress::on_stderr())).await?;
+    tell(&environment, &mut sources.flags);
+    Ok(environment)
+}
+
+async fn bring_up(plan: Plan, progress: &Progress) -> anyhow::Result<Environment> {
+    let environment = Environment::open(plan, progress).await?;
+    for report in environment.up(progress).await {
+        if let Err(error) = report.health {
+            bail!("{error}");
         }
     }
-    Ok(())
+    Ok(environment)
+}
+
+fn tell(environment: &Environment, variables: &mut BTreeMap<String, String>) {
+    let found = environment.variables().into_iter();
+    variables.extend(found.map(|(key, value)| (key.to_owned(), value)));
 }
 
 fn address_variable(kind: ServiceKind) -> &'static str {

@@ -3,6 +3,7 @@
 pub mod bench;
 mod black_box;
 pub mod check;
+mod engine_choice;
 mod format;
 pub mod init_env;
 pub mod serve;

@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, init_env, print_out};
 use crate::cassandra_link::Cluster;
 use crate::chat::{ChatService, ChatSettings};
+use crate::clock;
 use crate::config::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
     PersistenceEngine, RedisConfig, RegistryEngine, Sources, VariableArgs, env_example,
@@ -70,6 +71,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         init_env::bring_up_for(&needed, &mut sources).await?;
     }
     let config = Config::load(&sources)?;
+    clock::set_offset(config.clock_offset_ms);
     start_log(&config, &sources)?;
     for warning in sources.warnings() {
         tracing::warn!("{warning}");

@@ -66,6 +66,9 @@ impl Config {
             registry,
             node: reader.parsed("CHATCTL_NODE", node_name)?,
             lease: reader.duration("CHATCTL_LEASE_MS")?,
+            clock_offset_ms: reader
+                .parsed("CHATCTL_CLOCK_OFFSET_MS", |text| text.parse().ok())?
+                .unwrap_or(0),
             require_durability: reader
                 .parsed("CHATCTL_REQUIRE_DURABILITY", |text| text.parse().ok())?,
             ping: reader.duration("CHATCTL_PING_MS")?,
@@ -297,6 +300,7 @@ mod tests {
     #[case("WS_CONN_PERSISTENCE_ENGINE", "KAFKA", "LOCAL, REDIS")]
     #[case("CHATCTL_NODE", "two words", "visible ASCII")]
     #[case("CHATCTL_LEASE_MS", "499", "an integer from 500")]
+    #[case("CHATCTL_CLOCK_OFFSET_MS", "1s", "such as -5000")]
     fn an_error_names_the_variable_the_value_and_what_is_allowed(
         #[case] key: &str,
         #[case] value: &str,

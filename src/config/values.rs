@@ -26,6 +26,8 @@ pub struct Config {
     pub node: Option<String>,
     /// How long a node that ends without a goodbye counts as running.
     pub lease: Duration,
+    /// Added to this machine's clock, ms.
+    pub clock_offset_ms: i64,
     /// Refuse to start below this class.
     pub require_durability: Option<Durability>,
     /// Time between two pings.

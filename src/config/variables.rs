@@ -135,6 +135,13 @@ pub const VARIABLES: &[Variable] = &[
         milliseconds(500),
         "How long a node that ends without a goodbye counts as running: its users stay online so long",
     ),
+    variable(
+        "CHATCTL_CLOCK_OFFSET_MS",
+        "clock-offset-ms",
+        Some("0"),
+        Kind::Text { name: "MS", allowed: "an integer of milliseconds, such as -5000" },
+        "Added to this machine's clock, for tests of nodes whose clocks disagree",
+    ),
     Variable {
         secret: true,
         ..variable(

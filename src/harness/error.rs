@@ -29,6 +29,9 @@ pub enum HarnessError {
         /// The last lines of its log.
         log_tail: Vec<String>,
     },
+    /// Something that was broken on purpose could not be broken, or not be made whole again.
+    #[error("the nemesis cannot go on: {0}")]
+    Nemesis(String),
     /// A result folder cannot be made or written.
     #[error("cannot write results to {}: {source}; choose another folder with --out", .path.display())]
     Output {

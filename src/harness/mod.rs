@@ -1,12 +1,13 @@
 //! What `bench` and `check` share: servers to run against, contents that prove themselves, and
 //! result folders. It knows the client and nothing of the server's inside.
 
+mod admin;
 pub mod content;
+pub mod duration;
 mod error;
 mod fresh_name;
 pub(crate) mod host;
 mod http;
-mod metrics_scrape;
 mod push;
 mod result_folder;
 mod server_process;
@@ -14,10 +15,10 @@ mod stoppable;
 mod targets;
 mod versions;
 
+pub use admin::{Metrics, Stage};
 pub use error::HarnessError;
 pub use fresh_name::fresh_name;
 pub use host::Host;
-pub use metrics_scrape::{Metrics, Stage};
 pub use push::{PushError, PushUrl};
 pub use result_folder::{ResultFolder, folder_name};
 pub use server_process::ServerProcess;

@@ -1,6 +1,6 @@
 //! A server of our own: `chatctl serve` as a child process on free ports with fresh data.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,12 +25,29 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 /// lets it drain first.
 #[derive(Debug)]
 pub struct ServerProcess {
+    launch: Launch,
     child: Child,
     address: Address,
     admin: Option<String>,
     data: DataFolder,
     /// Held open: a server whose stdout is closed would fail if it ever wrote there again.
     _stdout: BufReader<ChildStdout>,
+}
+
+/// How it is started, each time.
+#[derive(Debug)]
+struct Launch {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// A process that said where it is.
+struct Ready {
+    child: Child,
+    address: Address,
+    admin: Option<String>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl ServerProcess {
@@ -61,50 +78,42 @@ impl ServerProcess {
         environment: &[(String, String)],
     ) -> Result<Self, HarnessError> {
         let data = DataFolder::create()?;
-        let folder_error = |source| HarnessError::DataFolder { path: data.path.clone(), source };
-        let log = File::create(data.log()).map_err(folder_error)?;
-        let failed = |reason: String| HarnessError::Server {
+        let launch = Launch {
             program: program.to_owned(),
-            reason,
-            log_tail: log_tail(&data.log()),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment: environment.to_vec(),
         };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env("CHATCTL_LISTEN", "127.0.0.1:0")
-            .env("CHATCTL_ADMIN_LISTEN", "127.0.0.1:0")
-            .env("CHATCTL_ADMIN_ADDRESS_FILE", data.admin_address())
-            .env("CHATCTL_DATA_DIR", data.path.join("store"))
-            .envs(environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            // A Ctrl-C at the terminal stops the harness, which then stops the server in its own time.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| failed(format!("it cannot be started: {error}")))?;
-        let stdout = child.stdout.take().ok_or_else(|| failed("it has no stdout".into()))?;
-        let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        match tokio::time::timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await {
-            Ok(Ok(length)) if length > 0 => {}
-            Ok(Ok(_)) => {
-                let status = child.wait().await;
-                let status = status.map_or_else(|error| error.to_string(), |s| s.to_string());
-                return Err(failed(format!("it ended with {status}")));
-            }
-            Ok(Err(error)) => return Err(failed(format!("its stdout cannot be read: {error}"))),
-            Err(_) => {
-                return Err(failed(format!("nothing within {} s", READY_TIMEOUT.as_secs())));
-            }
+        let anywhere = ["CHATCTL_LISTEN", "CHATCTL_ADMIN_LISTEN"]
+            .map(|key| (key.to_owned(), "127.0.0.1:0".to_owned()));
+        let Ready { child, address, admin, stdout } = launch.run(&data, &anywhere).await?;
+        Ok(Self { launch, child, address, admin, data, _stdout: stdout })
+    }
+
+    /// Ends it at once, with whatever is under way (`SIGKILL`); its data stays.
+    pub async fn kill(&mut self) -> Result<(), HarnessError> {
+        self.child.kill().await.map_err(|error| HarnessError::Server {
+            program: self.launch.program.clone(),
+            reason: format!("it cannot be killed: {error}"),
+            log_tail: Vec::new(),
+        })
+    }
+
+    /// Starts it again after [`kill`](Self::kill): the same data and addresses; `environment` on top of its own this time. Waits until it
+    /// is ready.
+    pub async fn restart(&mut self, environment: &[(String, String)]) -> Result<(), HarnessError> {
+        let mut environment = environment.to_vec();
+        environment.push(("CHATCTL_LISTEN".to_owned(), self.address.authority().to_owned()));
+        if let Some(admin) = &self.admin {
+            environment.push(("CHATCTL_ADMIN_LISTEN".to_owned(), admin.clone()));
         }
-        let address =
-            line.trim().strip_prefix("ready ").and_then(|url| url.parse().ok()).ok_or_else(
-                || failed(format!("it printed {:?} instead of ready ws://…", line.trim())),
-            )?;
-        let admin = fs::read_to_string(data.admin_address()).ok();
-        let admin = admin.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        Ok(Self { child, address, admin, data, _stdout: stdout })
+        let ready = self.launch.run(&self.data, &environment).await?;
+        (self.child, self._stdout) = (ready.child, ready.stdout);
+        Ok(())
+    }
+
+    /// Whether its process is there; one that ended by itself is not.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Where clients connect.
@@ -156,6 +165,61 @@ impl ServerProcess {
             Ok(Err(error)) => Some(format!("the server's end is unknown: {error}")),
             Err(_) => Some(format!("the server did not stop within {} s", STOP_GRACE.as_secs())),
         }
+    }
+}
+
+impl Launch {
+    /// Starts it over `data`, with `more` on top of its environment.
+    async fn run(
+        &self,
+        data: &DataFolder,
+        more: &[(String, String)],
+    ) -> Result<Ready, HarnessError> {
+        let folder_error = |source| HarnessError::DataFolder { path: data.path.clone(), source };
+        let mut log = OpenOptions::new();
+        let log = log.create(true).append(true).open(data.log()).map_err(folder_error)?;
+        let failed = |reason: String| HarnessError::Server {
+            program: self.program.clone(),
+            reason,
+            log_tail: log_tail(&data.log()),
+        };
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env("CHATCTL_ADMIN_ADDRESS_FILE", data.admin_address())
+            .env("CHATCTL_DATA_DIR", data.path.join("store"))
+            // Where it listens may be the user's to say.
+            .envs(more.iter().map(|(key, value)| (key, value)))
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // A Ctrl-C at the terminal stops the harness, which then stops the server in its own time.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(format!("it cannot be started: {error}")))?;
+        let stdout = child.stdout.take().ok_or_else(|| failed("it has no stdout".into()))?;
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        match tokio::time::timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await {
+            Ok(Ok(length)) if length > 0 => {}
+            Ok(Ok(_)) => {
+                let status = child.wait().await;
+                let status = status.map_or_else(|error| error.to_string(), |s| s.to_string());
+                return Err(failed(format!("it ended with {status}")));
+            }
+            Ok(Err(error)) => return Err(failed(format!("its stdout cannot be read: {error}"))),
+            Err(_) => {
+                return Err(failed(format!("nothing within {} s", READY_TIMEOUT.as_secs())));
+            }
+        }
+        let address =
+            line.trim().strip_prefix("ready ").and_then(|url| url.parse().ok()).ok_or_else(
+                || failed(format!("it printed {:?} instead of ready ws://…", line.trim())),
+            )?;
+        let admin = fs::read_to_string(data.admin_address()).ok();
+        let admin = admin.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        Ok(Ready { child, address, admin, stdout })
     }
 }
 
@@ -228,6 +292,25 @@ mod tests {
         assert!(data.exists());
         assert_eq!(server.stop().await, None);
         assert!(!data.exists());
+    }
+
+    #[tokio::test]
+    async fn a_killed_server_comes_back_where_it_was_with_its_data() {
+        let script = r#"mkdir -p "$CHATCTL_DATA_DIR"; echo "$EXTRA" >> "$CHATCTL_DATA_DIR/starts"
+            echo 127.0.0.1:77 > "$CHATCTL_ADMIN_ADDRESS_FILE"
+            echo "$CHATCTL_LISTEN $CHATCTL_ADMIN_LISTEN" >> "$CHATCTL_DATA_DIR/starts"
+            trap 'exit 0' TERM
+            echo ready ws://127.0.0.1:78/v1/ws
+            while :; do sleep 0.02; done"#;
+        let mut server = start(script).await.unwrap();
+        assert!(server.is_running());
+        server.kill().await.unwrap();
+        assert!(!server.is_running());
+        server.restart(&[("EXTRA".to_owned(), "again".to_owned())]).await.unwrap();
+        assert!(server.is_running());
+        let starts = fs::read_to_string(server.data_folder().join("store/starts")).unwrap();
+        assert_eq!(starts, "\n127.0.0.1:0 127.0.0.1:0\nagain\n127.0.0.1:78 127.0.0.1:77\n");
+        assert_eq!(server.stop().await, None);
     }
 
     #[tokio::test]

@@ -1,14 +1,15 @@
 //! The servers that a run is against: given by address, or one of its own.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
+use super::admin::{Metrics, readiness};
 use super::error::HarnessError;
 use super::host::filesystem;
-use super::metrics_scrape::Metrics;
 use super::server_process::ServerProcess;
 use super::stoppable::Stoppable;
 use crate::client::{Address, Client, ClientOptions};
@@ -19,6 +20,9 @@ use crate::services::resident_bytes;
 const ALONE: &str = "--nodes needs engines that nodes share, and LOCAL messages are each node's own: set \
     --server-env WS_MESSAGE_PERSISTENCE_ENGINE=REDIS (or CASSANDRA), WS_MESSAGE_DISTRIBUTION_ENGINE=REDIS (or KAFKA) and \
     WS_CONN_PERSISTENCE_ENGINE=REDIS, or these variables in the environment or in .env";
+
+/// Time between two questions to a server that is not ready.
+const READY_LOOK: Duration = Duration::from_millis(50);
 
 /// Which servers to run against.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +37,8 @@ pub struct TargetOptions {
     pub program: Option<PathBuf>,
     /// Environment of our own servers.
     pub environment: Vec<(String, String)>,
+    /// What each of our own has on top of it, in their order; those beyond have nothing more.
+    pub environment_of_each: Vec<Vec<(String, String)>>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// What the engines are called in results; `None`: what the servers say.
@@ -74,10 +80,10 @@ impl Targets {
         let mut own = Vec::new();
         if options.addresses.is_empty() {
             // One after the other: the first may have to make what the others find.
-            for _ in 0..options.nodes.max(1) {
-                own.push(
-                    ServerProcess::start(options.program.as_deref(), &options.environment).await?,
-                );
+            for node in 0..options.nodes.max(1) {
+                let more = options.environment_of_each.get(node).into_iter().flatten();
+                let environment: Vec<_> = options.environment.iter().chain(more).cloned().collect();
+                own.push(ServerProcess::start(options.program.as_deref(), &environment).await?);
             }
         }
         let (addresses, admins) = match own.is_empty() {
@@ -119,6 +125,35 @@ impl Targets {
     /// Our own servers, to be stopped and to go on; none where they were given by address.
     pub fn stoppable(&self) -> Vec<Stoppable> {
         self.own.iter().filter_map(ServerProcess::stoppable).collect()
+    }
+
+    /// Our own servers; none where they were given by address.
+    pub fn own(&self) -> &[ServerProcess] {
+        &self.own
+    }
+
+    /// The same, to be killed and started again.
+    pub fn own_mut(&mut self) -> &mut [ServerProcess] {
+        &mut self.own
+    }
+
+    /// Waits until every server whose admin listener is known says that it is ready; the error has the answer of one that does
+    /// not within `limit`.
+    pub async fn wait_until_ready(&self, limit: Duration) -> Result<(), HarnessError> {
+        let deadline = Instant::now() + limit;
+        for admin in &self.admins {
+            loop {
+                let answer = readiness(admin).await;
+                let Err(reason) = answer else { break };
+                if Instant::now() >= deadline {
+                    let seconds = limit.as_secs();
+                    let text = format!("{admin} is not ready after {seconds} s: {reason}");
+                    return Err(HarnessError::Nemesis(text));
+                }
+                sleep(READY_LOOK).await;
+            }
+        }
+        Ok(())
     }
 
     /// `options` for another run against the same servers.

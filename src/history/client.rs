@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::event::{Asked, Failure, ReadAsked, ReadKind, Seen};
 use super::recorder::Recorder;
 use super::seen::{item_of, seen_of};
@@ -171,9 +173,16 @@ impl RecordedClient {
         self.client.wrong_reply(method, reply)
     }
 
-    /// Whether the connection is over; what is submitted now fails.
+    /// Whether the connection is over; what is submitted now fails. That it is over is written down when it is noticed, at the latest here.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        let is_closed = self.client.is_closed();
+        if is_closed
+            && let Some(log) = &self.log
+            && let Some(error) = self.client.closed().now_or_never()
+        {
+            note_close(log, &error);
+        }
+        is_closed
     }
 
     /// Waits until the connection is over and says how.

@@ -172,10 +172,48 @@ pub enum Seen {
     Reset {
         epoch: String,
     },
-    /// Something was broken or healed.
+    /// Something was broken or healed, by us.
     Nemesis {
-        what: String,
+        act: String,
+        on: NemesisTarget,
+        target: String,
+        phase: NemesisPhase,
     },
+    /// After everything was healed, nobody was let in there.
+    Unreachable {
+        address: String,
+        error: String,
+    },
+    /// What the servers say that they stored since the history began; by the counters of those that ran all the time.
+    Counted {
+        messages: u64,
+    },
+}
+
+/// What kind of thing an act of the nemesis is done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NemesisTarget {
+    /// A server of ours.
+    Node,
+    /// A link between two of them, or a client and one.
+    Link,
+    /// A service that engines use.
+    Service,
+    /// All of them.
+    Everything,
+}
+
+/// Where an act of the nemesis is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NemesisPhase {
+    /// From here on it may be felt.
+    Begins,
+    /// It is undone.
+    Ends,
+    /// Everything is whole: from here on everything must be answered.
+    Healed,
 }
 
 /// What `open` answered.

@@ -17,7 +17,8 @@ const EVENTS_MAX: usize = 4_000_000;
 pub(super) struct Draft {
     pub(super) at: Instant,
     pub(super) process: u64,
-    pub(super) session: Arc<Identity>,
+    /// `None`: nobody's, but the run's.
+    pub(super) session: Option<Arc<Identity>>,
     pub(super) conv: Option<ConvId>,
     pub(super) act: Act,
 }
@@ -75,6 +76,13 @@ impl Recorder {
         SessionLog { recorder: Arc::clone(self), identity, stream, lanes: Arc::default() }
     }
 
+    /// Something of the run itself: what was broken, what was counted. Its process is 0.
+    pub fn note(&self, seen: Seen) {
+        let act = Act::Ok { seen };
+        let draft = Draft { at: Instant::now(), process: 0, session: None, conv: None, act };
+        self.push(&mut self.lock(), draft);
+    }
+
     /// A number for all pages of one read.
     pub fn new_chain(&self) -> u64 {
         self.chain_last.fetch_add(1, Ordering::Relaxed) + 1
@@ -104,9 +112,9 @@ impl Recorder {
             index,
             time_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             process,
-            session: Some(session.number),
-            node: session.node.get().cloned(),
-            user: Some(session.user.clone()),
+            session: session.as_ref().map(|session| session.number),
+            node: session.as_ref().and_then(|session| session.node.get().cloned()),
+            user: session.map(|session| session.user.clone()),
             conv: conv.map(|conv| conv.to_string()),
             act,
         }

@@ -26,7 +26,9 @@ pub fn check_rules(events: &[Event]) -> Result<(), String> {
                     | Seen::Connect { .. }
                     | Seen::Close { .. }
                     | Seen::Reset { .. }
-                    | Seen::Nemesis { .. },
+                    | Seen::Nemesis { .. }
+                    | Seen::Unreachable { .. }
+                    | Seen::Counted { .. },
             } => {
                 if in_progress.is_some() {
                     return wrong("something arrived on the process of an operation");

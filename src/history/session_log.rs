@@ -69,7 +69,7 @@ impl SessionLog {
     }
 
     fn draft(&self, at: Instant, process: u64, conv: Option<ConvId>, act: Act) -> Draft {
-        Draft { at, process, session: Arc::clone(&self.identity), conv, act }
+        Draft { at, process, session: Some(Arc::clone(&self.identity)), conv, act }
     }
 }
 

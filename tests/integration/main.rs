@@ -23,6 +23,7 @@ mod kafka_nemesis;
 mod limits;
 #[cfg(feature = "faults")]
 mod mutants;
+mod nemesis;
 mod nodes;
 mod open_loop;
 mod operations;

@@ -163,7 +163,7 @@ async fn several_runs_are_compared_merged_and_marked() {
     check_page(&page, WIDE_PX);
     assert_eq!(page.rows("runs").len(), 4);
     let disk = "paired-clients write disk";
-    let labels = ["1: local, disk", "2: local, disk", "3: redis, disk"];
+    let labels = ["1: local, disk", "2: local, disk, 1000000 stored", "3: redis, disk"];
     assert_eq!(page.rows(disk), labels);
     assert_eq!(page.rows("paired-clients write process"), ["4: redis, process"]);
     for name in PERCENTILES {
@@ -198,6 +198,19 @@ async fn several_runs_are_compared_merged_and_marked() {
         page.number(process, "4: redis, process (2 runs)", "p50_us"),
         own["latencies"]["write"]["p50_us"].as_f64()
     );
+
+    // The folder of a table of engines stands for its runs.
+    let table = out.path().join("table");
+    std::fs::create_dir(&table).unwrap();
+    std::fs::write(table.join("engines.json"), "{}").unwrap();
+    for folder in &folders[..2] {
+        let name = Path::new(folder).file_name().unwrap();
+        std::fs::rename(folder, table.join(name)).unwrap();
+    }
+    let whole = bench(out.path(), &["report", table.to_str().unwrap()]).await;
+    assert_eq!(whole.status.code(), Some(0), "{whole:?}");
+    let page = Document::open(&table.join("bench-report.html"), WIDE_PX).await.unwrap();
+    assert_eq!(page.rows(disk), labels[..2]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ pub use table::render;
 
 use super::error::BenchError;
 use super::paired_clients::{self, PairedClientsOptions};
-use super::report::Style;
+use super::report::{Style, TABLE_FILE};
 use super::run::{Finished, RunOptions};
 use crate::harness::{ResultFolder, TargetOptions, Targets, folder_name};
 
@@ -97,7 +97,7 @@ pub async fn run(
         "schema_version": SCHEMA_VERSION, "command": options.run.command, "aborted": aborted, "rows": rows,
     });
     let json = serde_json::to_vec_pretty(&json).map_err(|error| folder.error(error.into()))?;
-    folder.write("engines.json", &json)?;
+    folder.write(TABLE_FILE, &json)?;
     folder.write("engines.txt", render(&rows, Style::Plain).as_bytes())?;
     Ok(Compared { rows, aborted, folder: folder.path().to_owned() })
 }

@@ -15,6 +15,9 @@ use super::{Report, StoredRun, Style, render};
 use crate::bench::recorder::RunRecord;
 use crate::harness::{HarnessError, ResultFolder};
 
+/// What a table of several engines is kept as, beside the folders of its runs.
+pub const TABLE_FILE: &str = "engines.json";
+
 /// The page of a run in its folder.
 pub(super) const PAGE_FILE: &str = "report.html";
 

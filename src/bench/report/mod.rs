@@ -26,7 +26,7 @@ use super::stats::LatencyStats;
 use crate::harness::{Host, ServerInfo, Versions};
 
 pub use check::Check;
-pub use folder::write_report;
+pub use folder::{TABLE_FILE, write_report};
 pub use gate_result::{GateOutcome, GateResult, GateUnit};
 pub use junit::junit;
 pub use mark::Mark;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::folder::PAGE_FILE;
+use super::folder::{PAGE_FILE, TABLE_FILE};
 use super::html::{ShownRun, merged, page};
 use super::stored_run::StoredRun;
 use crate::bench::BenchError;
@@ -14,7 +14,7 @@ const PAGE_OF_SEVERAL_FILE: &str = "bench-report.html";
 /// Which page to make.
 #[derive(Debug, Clone)]
 pub struct Rebuild {
-    /// Result folders, at least one.
+    /// Result folders, at least one; one with a table of engines stands for the runs in it.
     pub folders: Vec<PathBuf>,
     /// Where the page goes; by default into a single folder, or into the working directory.
     pub out: Option<PathBuf>,
@@ -37,7 +37,14 @@ pub fn rebuild(options: &Rebuild) -> Result<PathBuf, BenchError> {
         }
         known.push(folder);
     }
-    let (path, runs) = match options.folders.as_slice() {
+    let mut folders = Vec::new();
+    for folder in &options.folders {
+        match folder.join(TABLE_FILE).is_file() {
+            true => folders.extend(runs_of_table(folder)?),
+            false => folders.push(folder.clone()),
+        }
+    }
+    let (path, runs) = match folders.as_slice() {
         [] => return Err(BenchError::Usage("give at least one result folder".to_owned())),
         [folder] => (folder.join(PAGE_FILE), vec![ShownRun::new(StoredRun::read(folder)?)]),
         folders => {
@@ -45,7 +52,11 @@ pub fn rebuild(options: &Rebuild) -> Result<PathBuf, BenchError> {
                 Ok::<_, BenchError>(ShownRun::from_folder(StoredRun::read(folder)?, folder))
             };
             let runs = folders.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-            (PathBuf::from(PAGE_OF_SEVERAL_FILE), runs)
+            let place = match options.folders.as_slice() {
+                [table] => table.join(PAGE_OF_SEVERAL_FILE),
+                _ => PathBuf::from(PAGE_OF_SEVERAL_FILE),
+            };
+            (place, runs)
         }
     };
     let runs = if options.merge { merged(runs) } else { runs };
@@ -56,6 +67,20 @@ pub fn rebuild(options: &Rebuild) -> Result<PathBuf, BenchError> {
     })?;
     write(&path, &html).map_err(|source| BenchError::Page { path: path.clone(), source })?;
     Ok(path)
+}
+
+/// The runs in the folder of a table of engines, in the order of their names, which begin with the time.
+fn runs_of_table(table: &Path) -> Result<Vec<PathBuf>, BenchError> {
+    let failed = |source| BenchError::Page { path: table.to_owned(), source };
+    let mut runs = Vec::new();
+    for entry in std::fs::read_dir(table).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            runs.push(path);
+        }
+    }
+    runs.sort();
+    Ok(runs)
 }
 
 /// Beside and renamed, so that a page that is there is whole at every moment.

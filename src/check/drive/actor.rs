@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
+use super::DriveOptions;
 use super::cast::{Cast, Sent, User};
 use super::session::{Pending, Session, plain_open};
 use crate::client::{Address, ClientError};
@@ -23,9 +24,22 @@ const CONTENT_BYTES: usize = 160;
 /// Most sends that are written before the first answer is waited for.
 const BURST_MAX: usize = 6;
 
-/// Tries to connect again before an actor gives up, and the pause between them.
-const CONNECT_TRIES: u32 = 25;
+/// The pause between two tries to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How much an actor does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// Until it has sent so many messages, without a pause.
+    Messages(u64),
+    /// For so long.
+    Time {
+        /// From when it is in on.
+        length: Duration,
+        /// The mean pause between two things that it does.
+        pace: Duration,
+    },
+}
 
 /// What every actor of a run shares.
 #[derive(Debug)]
@@ -38,15 +52,23 @@ pub struct Stage {
     pub recorder: Arc<Recorder>,
     /// How long one connect may take.
     pub connect_timeout: Duration,
+    /// How long somebody tries to connect, over and over and to each node by turns, before he gives up.
+    pub patience: Duration,
     /// What contents are made of.
     pub contents: ContentMaker,
 }
 
 impl Stage {
     /// A stage whose contents vary with `seed`.
-    pub fn new(cast: Cast, addresses: Vec<Address>, connect_timeout: Duration, seed: u64) -> Self {
-        let contents = ContentMaker::new(CONTENT_BYTES, seed);
-        Self { cast, addresses, recorder: Recorder::new(), connect_timeout, contents }
+    pub fn new(cast: Cast, addresses: Vec<Address>, options: &DriveOptions) -> Self {
+        Self {
+            cast,
+            addresses,
+            recorder: Recorder::new(),
+            connect_timeout: options.connect_timeout,
+            patience: options.patience,
+            contents: ContentMaker::new(CONTENT_BYTES, options.seed),
+        }
     }
 }
 
@@ -80,12 +102,23 @@ impl Actor {
         Ok(Self { stage, number, user, random, cancel, session, connects: 1, sent, last })
     }
 
-    /// Sends `messages` messages and does everything else in between; its session at the end.
-    pub async fn play(mut self, messages: u64) -> Result<Session, ClientError> {
+    /// Does as much as is asked for, everything between one send and the next; its session at the end.
+    pub async fn play(mut self, amount: Amount) -> Result<Session, ClientError> {
         for venue in self.me().venues.clone() {
             self.open(venue).await;
         }
+        let begun = Instant::now();
+        let messages = match amount {
+            Amount::Messages(messages) => messages,
+            Amount::Time { .. } => u64::MAX,
+        };
         while self.sent < messages && !self.cancel.is_cancelled() {
+            if let Amount::Time { length, pace } = amount {
+                if begun.elapsed() >= length {
+                    break;
+                }
+                tokio::time::sleep(pace.mul_f64(self.random.random_range(0.0..2.0))).await;
+            }
             if self.session.is_closed() {
                 self.reconnect().await?;
             }
@@ -347,8 +380,11 @@ impl Actor {
             .into_iter()
             .filter_map(|venue| Some((venue, self.session.stream(self.conv(venue)?)?)))
             .collect();
-        let next = connect(&self.stage, self.user, self.number + self.connects).await?;
-        self.connects += 1;
+        // The new connection first: the server has both for a moment.
+        let turn = self.number + self.connects;
+        let (next, tries) =
+            connect_patiently(&self.stage, self.user, turn, Some(&self.cancel)).await?;
+        self.connects += tries;
         std::mem::replace(&mut self.session, next).cut();
         let unanswered: Vec<_> = pending.iter().map(|(sent, _)| sent.clone()).collect();
         for pending in pending {
@@ -395,21 +431,36 @@ impl Actor {
     }
 
     async fn reconnect(&mut self) -> Result<(), ClientError> {
-        let mut tries = 1;
-        loop {
-            match connect(&self.stage, self.user, self.number + self.connects).await {
-                Ok(session) => {
-                    self.connects += 1;
-                    self.session = session;
-                    return Ok(());
-                }
-                Err(error) if tries == CONNECT_TRIES || self.cancel.is_cancelled() => {
-                    return Err(error);
-                }
-                Err(_) => tokio::time::sleep(CONNECT_PAUSE).await,
+        let turn = self.number + self.connects;
+        let (session, tries) =
+            connect_patiently(&self.stage, self.user, turn, Some(&self.cancel)).await?;
+        self.connects += tries;
+        self.session = session;
+        Ok(())
+    }
+}
+
+/// A session of a user, from the first node that lets it in, `turn` first; and how many were asked.
+async fn connect_patiently(
+    stage: &Stage,
+    user: usize,
+    turn: usize,
+    cancel: Option<&CancellationToken>,
+) -> Result<(Session, usize), ClientError> {
+    let begun = Instant::now();
+    let mut tries = 0;
+    loop {
+        let connected = connect(stage, user, turn + tries).await;
+        tries += 1;
+        match connected {
+            Ok(session) => return Ok((session, tries)),
+            Err(error)
+                if begun.elapsed() >= stage.patience
+                    || cancel.is_some_and(CancellationToken::is_cancelled) =>
+            {
+                return Err(error);
             }
-            tries += 1;
-            self.connects += 1;
+            Err(_) => tokio::time::sleep(CONNECT_PAUSE).await,
         }
     }
 }

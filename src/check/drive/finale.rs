@@ -1,4 +1,4 @@
-//! The end of a run: quiet, then everybody reads everything on every node.
+//! The end of a run: everybody is served on every node; quiet; everybody reads everything on every node.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,40 +7,85 @@ use std::time::{Duration, Instant};
 use super::actor::{Stage, connect};
 use super::session::{Session, plain_open};
 use crate::client::ClientError;
-use crate::history::{FINAL_PAGES_MAX, ReadKind};
-use crate::model::{ConvId, Seq};
+use crate::history::{FINAL_PAGES_MAX, ReadKind, Seen};
+use crate::model::{Cid, ConvId, MessageType, Seq};
+use crate::protocol;
 
 /// How long nothing may have moved before it is quiet: far longer than a hint or a commit takes.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// How long streams may stand still below their heads: a repair takes some ten milliseconds. Those
+/// How long streams may stand still below their heads where nothing was broken: a repair takes some ten milliseconds. Those
 /// that do not come up are the checker's to judge.
-const STALLED_MAX: Duration = Duration::from_millis(1_500);
+const STALLED_MIN: Duration = Duration::from_millis(1_500);
 
-/// How long it may take in all.
-const QUIET_MAX: Duration = Duration::from_secs(30);
+/// Messages that are sent on each node when everything is whole again.
+const LIVENESS_SENDS: u64 = 3;
 
 /// Messages on a page of a final read.
 const FINAL_LIMIT: usize = 50;
 
 /// Waits until every stream is up to the highest number that anybody has heard of, and nothing
-/// moves any more.
-pub async fn quiet(sessions: &[Session]) {
+/// moves any more; `patience` decides for how long at most.
+pub async fn quiet(sessions: &[Session], patience: Duration) {
     let begun = Instant::now();
     let (mut heads, mut seen, mut still_since) = (HashMap::<ConvId, Seq>::new(), 0, begun);
-    while begun.elapsed() < QUIET_MAX && still_since.elapsed() < STALLED_MAX {
-        sessions.iter().for_each(|session| session.raise(&mut heads));
-        let movement: u64 = sessions.iter().map(Session::movement).sum();
+    let stalled_max = STALLED_MIN.max(patience / 2);
+    let quiet_max = 6 * stalled_max;
+    while begun.elapsed() < quiet_max && still_since.elapsed() < stalled_max {
+        // A connection that is over gets nothing more.
+        let sessions = || sessions.iter().filter(|session| !session.is_closed());
+        sessions().for_each(|session| session.raise(&mut heads));
+        let movement: u64 = sessions().map(Session::movement).sum();
         let moves = movement + heads.values().map(|head| head.0).sum::<u64>();
         if moves != seen {
             (seen, still_since) = (moves, Instant::now());
         }
-        let all_there = sessions.iter().all(|session| session.is_up_to(&heads));
+        let all_there = sessions().all(|session| session.is_up_to(&heads));
         if all_there && still_since.elapsed() >= QUIET {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A user of each node by turns comes to it anew, and opens, sends, reads and acknowledges in each of its conversations. Whoever is
+/// not let in is noted; what became of the rest is in the history.
+pub async fn everybody_is_served(stage: &Arc<Stage>) {
+    let mut serving = tokio::task::JoinSet::new();
+    for node in 0..stage.addresses.len() {
+        let (stage, user) = (Arc::clone(stage), node % stage.cast.users.len());
+        serving.spawn(async move {
+            if let Err(error) = is_served(&stage, user, node).await {
+                let address = stage.addresses[node].to_string();
+                stage.recorder.note(Seen::Unreachable { address, error: error.to_string() });
+            }
+        });
+    }
+    while serving.join_next().await.is_some() {}
+}
+
+async fn is_served(stage: &Stage, user: usize, node: usize) -> Result<(), ClientError> {
+    let session = connect(stage, user, node).await?;
+    let name = &stage.cast.users[user].name;
+    for &venue in &stage.cast.users[user].venues {
+        let venue = &stage.cast.venues[venue];
+        let open = plain_open(venue.to(name), 10);
+        let Some(open) = session.open(venue.conv.get().copied(), open).await else { continue };
+        for number in 0..LIVENESS_SENDS {
+            let cid = Cid::new(&format!("live-{node}-{number}"));
+            let (Ok(cid), Ok(kind)) = (cid, MessageType::new("text")) else {
+                unreachable!("letters, digits and dashes")
+            };
+            let content = stage.contents.make(open.conv, name, &cid, number);
+            let send = protocol::Send { conv: open.conv, cid, kind, content, ts: None };
+            // What became of it is in the history.
+            let _ = session.begin_send(&send).await.end().await;
+        }
+        session.read(open.conv, ReadKind::After { after_seq: open.head }, 10, 1, false).await;
+        session.ack(open.conv, Some(open.head), Vec::new()).await;
+    }
+    session.close().await;
+    Ok(())
 }
 
 /// Every user opens each of its conversations on every node, reads what is late, and then all of it.

@@ -2,6 +2,7 @@
 //! histories, and what is left of them after a mutation.
 
 mod logs;
+mod nodes;
 mod opens;
 mod random;
 mod reading;

@@ -1,9 +1,5 @@
 //! `chatctl bench paired-clients --engines …`: contestants, and the services that they need.
 
-use std::fmt;
-use std::str::FromStr;
-
-use anyhow::Context as _;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
@@ -13,10 +9,9 @@ use crate::bench::RunOptions;
 use crate::bench::engines::{self, Compared, Contestant, EnginesOptions, render};
 use crate::bench::paired_clients::PairedClientsOptions;
 use crate::bench::report::Verdict;
+use crate::command::engine_choice::{Engine, EngineChoice, services_of};
 use crate::command::{Exit, init_env, print_out, style_of_stdout};
 use crate::config::{Sources, VariableArgs};
-use crate::harness::fresh_name;
-use crate::services::ServiceKind;
 
 /// The most messages that may be asked for to be stored.
 const VOLUME_MAX: f64 = 1e9;
@@ -37,41 +32,6 @@ pub struct EnginesArgs {
     /// Measure at these volumes of stored messages, on the same servers, like 1e3,1e4,1e5
     #[arg(long, value_delimiter = ',', requires = "engines", value_parser = volume)]
     grow: Vec<u64>,
-}
-
-/// An engine's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Engine {
-    Local,
-    Redis,
-    Cassandra,
-    Kafka,
-}
-
-impl FromStr for Engine {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "local" => Ok(Self::Local),
-            "redis" => Ok(Self::Redis),
-            "cassandra" => Ok(Self::Cassandra),
-            "kafka" => Ok(Self::Kafka),
-            _ => Err("use local, redis, cassandra (messages) or local, redis, kafka (the bus)"
-                .to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Local => "local",
-            Self::Redis => "redis",
-            Self::Cassandra => "cassandra",
-            Self::Kafka => "kafka",
-        })
-    }
 }
 
 /// `1000`, `1e3`.
@@ -98,33 +58,30 @@ impl EnginesArgs {
         json: bool,
         cancel: &CancellationToken,
     ) -> anyhow::Result<Exit> {
-        let mut pairs = Vec::new();
+        let mut choices = Vec::new();
         for &messages in &self.engines {
             for &bus in &self.distribution {
-                if messages == Engine::Kafka || bus == Engine::Cassandra {
-                    let text = format!("{messages} with {bus} as its bus is nothing that there is");
+                let choice = EngineChoice { messages, bus, nodes: run.targets.nodes };
+                if let Err(text) = choice.check() {
                     return failed(BenchError::Usage(text));
                 }
-                let is_alone = messages == Engine::Local || bus == Engine::Local;
-                if run.targets.nodes > 1 && is_alone {
+                if choice.is_too_many_nodes() {
                     eprintln!("left out: {messages} with {bus} as its bus runs on one node only");
                     continue;
                 }
-                pairs.push((messages, bus));
+                choices.push(choice);
             }
         }
-        if pairs.is_empty() {
+        if choices.is_empty() {
             let text = "--nodes: nothing that was asked for runs on several nodes";
             return failed(BenchError::Usage(text.to_owned()));
         }
         let mut sources = Sources::of_process(&VariableArgs::default())?;
-        let needed = needed(&pairs, run.targets.nodes);
+        let needed = services_of(&choices);
         if !needed.is_empty() {
             init_env::bring_up_for(&needed, &mut sources).await?;
         }
-        let nodes = run.targets.nodes;
-        let contestants =
-            pairs.iter().map(|&(messages, bus)| contestant(messages, bus, nodes, &sources));
+        let contestants = choices.iter().map(|choice| contestant(choice, &sources));
         let options = EnginesOptions {
             contestants: contestants.collect::<anyhow::Result<_>>()?,
             rounds: self.rounds,
@@ -141,56 +98,8 @@ impl EnginesArgs {
     }
 }
 
-fn needed(pairs: &[(Engine, Engine)], nodes: usize) -> Vec<ServiceKind> {
-    let used = |engine| pairs.iter().any(|&(messages, bus)| messages == engine || bus == engine);
-    let mut needed = Vec::new();
-    // Several nodes keep who is connected in Redis.
-    if used(Engine::Redis) || used(Engine::Kafka) || nodes > 1 {
-        needed.push(ServiceKind::Redis);
-    }
-    if used(Engine::Kafka) {
-        needed.push(ServiceKind::Kafka);
-    }
-    if used(Engine::Cassandra) {
-        needed.push(ServiceKind::Cassandra);
-    }
-    needed
-}
-
-fn contestant(
-    messages: Engine,
-    bus: Engine,
-    nodes: usize,
-    sources: &Sources,
-) -> anyhow::Result<Contestant> {
-    let name = match bus {
-        Engine::Local => messages.to_string(),
-        bus => format!("{messages}-{bus}"),
-    };
-    let engine = |engine: Engine| engine.to_string().to_uppercase();
-    let registry = if nodes > 1 { Engine::Redis } else { Engine::Local };
-    let mut environment = vec![
-        ("WS_MESSAGE_PERSISTENCE_ENGINE".to_owned(), engine(messages)),
-        ("WS_MESSAGE_DISTRIBUTION_ENGINE".to_owned(), engine(bus)),
-        ("WS_CONN_PERSISTENCE_ENGINE".to_owned(), engine(registry)),
-    ];
-    let used = [messages, bus, registry];
-    for (engine, key) in [
-        (Engine::Redis, "REDIS_URL"),
-        (Engine::Kafka, "KAFKA_BROKERS"),
-        (Engine::Cassandra, "CASSANDRA_HOSTS"),
-    ] {
-        if used.contains(&engine) {
-            let value = sources.value(key).with_context(|| format!("{key} is not set"))?;
-            environment.push((key.to_owned(), value.to_owned()));
-        }
-    }
-    if used.contains(&Engine::Redis) {
-        // Nobody else's data, nodes or users.
-        let prefix = format!("{}:", fresh_name("bench"));
-        environment.push(("CHATCTL_REDIS_PREFIX".to_owned(), prefix));
-    }
-    Ok(Contestant { name, environment })
+fn contestant(choice: &EngineChoice, sources: &Sources) -> anyhow::Result<Contestant> {
+    Ok(Contestant { name: choice.name(), environment: choice.environment(sources)? })
 }
 
 fn print(compared: &Compared, json: bool) -> anyhow::Result<()> {
@@ -226,36 +135,5 @@ mod tests {
         for wrong in ["", "0", "-1", "1.5", "1e12", "many"] {
             assert!(volume(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn contestants_are_told_where_their_services_are_and_no_more() {
-        let sources = Sources {
-            dotenv: [("REDIS_URL", "redis://r"), ("KAFKA_BROKERS", "k:1")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
-            ..Sources::default()
-        };
-        let of = |messages, bus, nodes| contestant(messages, bus, nodes, &sources).unwrap();
-        let local = of(Engine::Local, Engine::Local, 1);
-        assert_eq!((local.name.as_str(), local.environment.len()), ("local", 3));
-        let both = of(Engine::Redis, Engine::Kafka, 3);
-        assert_eq!(both.name, "redis-kafka");
-        let value = |key: &str| {
-            both.environment.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-        };
-        assert_eq!(value("WS_MESSAGE_DISTRIBUTION_ENGINE"), Some("KAFKA"));
-        assert_eq!(value("WS_CONN_PERSISTENCE_ENGINE"), Some("REDIS"));
-        assert_eq!(value("KAFKA_BROKERS"), Some("k:1"));
-        assert!(value("CHATCTL_REDIS_PREFIX").unwrap().starts_with("bench-"));
-        assert_eq!(value("CASSANDRA_HOSTS"), None);
-        let usual = contestant(Engine::Cassandra, Engine::Local, 1, &Sources::default()).unwrap();
-        assert_eq!(usual.environment.last().unwrap().0, "CASSANDRA_HOSTS", "its default");
-        let all = [(Engine::Cassandra, Engine::Kafka)];
-        assert_eq!(
-            needed(&all, 1),
-            [ServiceKind::Redis, ServiceKind::Kafka, ServiceKind::Cassandra]
-        );
-        assert!(needed(&[(Engine::Local, Engine::Local)], 1).is_empty());
     }
 }

@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 use super::engines::EnginesArgs;
 use super::{CommonArgs, failed, find_max, millis};
 use crate::bench::BenchError;
-use crate::bench::duration::parse as duration;
 use crate::bench::find_max::FindMaxOptions;
 use crate::bench::gate::Gate;
 use crate::bench::load_profile::{Arrivals, LoadProfile};
 use crate::bench::paired_clients::{Load, PairedClientsOptions, Volume};
 use crate::bench::pause::Pause;
 use crate::command::Exit;
+use crate::harness::duration::parse as duration;
 
 /// How long an open loop lasts where nobody says so.
 const OPEN_DURATION: Duration = Duration::from_secs(20);

@@ -11,11 +11,12 @@ use crate::command::{Exit, print_out};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// Result folders of chatctl bench; report.json and latencies.hlog are read
+    /// Result folders of chatctl bench; report.json and latencies.hlog are read. That of --engines stands for the
+    /// runs in it
     #[arg(required = true, value_name = "FOLDER")]
     folders: Vec<PathBuf>,
-    /// The page to write, over one that is there. Default: report.html in a single folder, or
-    /// bench-report.html in the working directory
+    /// The page to write, over one that is there. Default: report.html in a single folder,
+    /// bench-report.html in that of --engines, or in the working directory
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Add up the histograms of runs of the same workload, engine and durability into one row

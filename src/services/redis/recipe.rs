@@ -10,7 +10,7 @@ use crate::services::files::{remove_file, remove_folder};
 const TEMPLATE: &str = include_str!("redis.conf");
 
 /// The most that messages may take has this share of the machine's memory, and never less than the least: a million messages
-/// take about 2 GB. See the template.
+/// of 256 bytes take 0.9 GB. See the template.
 const MEMORY_SHARE: u64 = 4;
 const MEMORY_MB_MIN: u64 = 256;
 

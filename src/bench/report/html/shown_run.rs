@@ -29,7 +29,9 @@ impl ShownRun {
     pub fn new(run: StoredRun) -> Self {
         let latencies = run.totals();
         let StoredRun { report, intervals } = run;
-        let label = format!("{}, {}", report.engine, report.durability());
+        let stored = report.stored_before().filter(|&stored| stored > 0.0);
+        let stored = stored.map_or_else(String::new, |stored| format!(", {stored} stored"));
+        let label = format!("{}, {}{stored}", report.engine, report.durability());
         Self { label, folders: Vec::new(), latencies, intervals, first: report, others: Vec::new() }
     }
 

@@ -1,4 +1,4 @@
-//! Reads the counters of a server from its admin listener.
+//! What a server says on its admin listener: its counters, and whether it is ready.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -176,6 +176,17 @@ impl Metrics {
             .map(|(name, value)| (name.clone(), value - before.get(name).unwrap_or(0.0)))
             .filter(|&(_, grown)| grown >= 0.0)
             .collect()
+    }
+}
+
+/// Whether the server behind an admin listener says that it is ready; the error is what it says instead.
+pub(super) async fn readiness(admin: &str) -> Result<(), String> {
+    let request = Request::get("/readyz").header(HOST, admin).body(Body::empty());
+    let request = request.map_err(|error| error.to_string())?;
+    match ask(admin, request).await {
+        Ok((StatusCode::OK, _)) => Ok(()),
+        Ok((_, body)) => Err(body),
+        Err(error) => Err(error.to_string()),
     }
 }
 

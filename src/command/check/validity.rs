@@ -1,0 +1,283 @@
+//! `chatctl check validity`: servers, what is broken while they are driven, and the verdict.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{exit_of, print};
+use crate::check::drive::{Amount, DriveOptions, Driven, drive};
+use crate::check::report::CheckReport;
+use crate::checker::judge;
+use crate::client::Address;
+use crate::command::Exit;
+use crate::command::black_box::{key_value, nodes, shown_command};
+use crate::command::engine_choice::{Engine, EngineChoice, services_of};
+use crate::command::format::FormatArgs;
+use crate::command::init_env;
+use crate::config::{Sources, VariableArgs};
+use crate::harness::duration::parse as duration;
+use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name, fresh_name};
+use crate::nemesis::{Kind, Link, Nemesis, Proxy, World, schedule};
+use crate::services::{Environment, Nodes};
+
+/// How long one client may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same where links are broken: another node may let it in.
+const CONNECT_TIMEOUT_BROKEN: Duration = Duration::from_secs(3);
+
+/// How long a client tries to connect before it gives up, where nothing is broken on purpose.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same beside a nemesis: longer than any act and what comes after it.
+const PATIENCE_BROKEN: Duration = Duration::from_secs(60);
+
+/// Messages of each client where nobody says how much.
+const MESSAGES: u64 = 100;
+/// How long a run with a nemesis is where nobody says so.
+const NEMESIS_DURATION: Duration = Duration::from_secs(60);
+
+/// What the proxied address of Redis replaces.
+const REDIS_URL: &str = "REDIS_URL";
+
+#[derive(Debug, Args)]
+pub(super) struct ValidityArgs {
+    /// Server to judge, like ws://127.0.0.1:8080/v1/ws; repeat for several nodes of one store, clients
+    /// are spread over them. None: a server is started for this run
+    #[arg(long)]
+    url: Vec<Address>,
+    /// Servers to start, on engines that they share; clients are spread over them
+    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "url")]
+    nodes: usize,
+    /// Where the started servers keep messages: local, redis, cassandra. Services are brought up as init-env does, where no
+    /// variable says where they are
+    #[arg(long, conflicts_with = "url")]
+    engine: Option<Engine>,
+    /// How the started servers hear of each other's messages: local, redis, kafka
+    #[arg(long, requires = "engine")]
+    distribution: Option<Engine>,
+    /// Folder of services of its own for this check, as init-env --dir makes them, instead of those that variables name. They go on
+    /// running: chatctl init-env --dir FOLDER --down
+    #[arg(long, requires = "engine", value_name = "FOLDER")]
+    services_dir: Option<PathBuf>,
+    /// Nodes of Kafka and Cassandra in it: 1 or 3
+    #[arg(long, requires = "services_dir", default_value = "1", value_parser = init_env::parse_nodes)]
+    service_nodes: Nodes,
+    /// Environment of the started servers, like CHATCTL_LOCAL_SYNC=never; repeat for several. Their data
+    /// is put under TMPDIR
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
+    server_env: Vec<(String, String)>,
+    /// Sessions at a time; some users have two
+    #[arg(long, default_value_t = 8)]
+    clients: usize,
+    /// Messages that each sends; 100 where neither this nor --duration nor --nemesis is given
+    #[arg(long, conflicts_with = "duration")]
+    messages: Option<u64>,
+    /// How long they go on, like 60s; a minute with --nemesis
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// Mean pause between two things that a client does, where the length of the run is given
+    #[arg(long, value_parser = duration, default_value = "10ms")]
+    pace: Duration,
+    /// What is broken meanwhile, with commas between: kill, pause and clock (servers started here), cut, partition and latency
+    /// (links between clients and servers and between servers and Redis, which then lead through a proxy), restart-engine and
+    /// pause-engine (services that init-env started). Everything is made whole again
+    #[arg(long, value_delimiter = ',', conflicts_with = "messages")]
+    nemesis: Vec<Kind>,
+    /// One thing is broken in each such time
+    #[arg(long, value_parser = duration, default_value = "10s", requires = "nemesis")]
+    every: Duration,
+    /// Decides what is asked, and what is broken
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where result folders are made; nothing there is written over
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    out: PathBuf,
+    /// What user and channel names begin with; the default is new for every run
+    #[arg(long)]
+    user_prefix: Option<String>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+impl ValidityArgs {
+    fn amount(&self) -> Amount {
+        let of_nemesis = (!self.nemesis.is_empty()).then_some(NEMESIS_DURATION);
+        match (self.messages, self.duration.or(of_nemesis)) {
+            (None, Some(length)) => Amount::Time { length, pace: self.pace },
+            (messages, _) => Amount::Messages(messages.unwrap_or(MESSAGES)),
+        }
+    }
+
+    fn breaks_links(&self) -> bool {
+        let links = [Kind::Cut, Kind::Partition, Kind::Latency];
+        self.nemesis.iter().any(|kind| links.contains(kind))
+    }
+}
+
+/// Everything that a run is against.
+struct Set {
+    world: World,
+    /// Where clients connect.
+    addresses: Vec<Address>,
+    engine: String,
+}
+
+pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
+    ResultFolder::check(&args.out)?;
+    let Set { world, addresses, engine } = set(&args).await?;
+    let is_broken = !args.nemesis.is_empty();
+    let amount = args.amount();
+    let acts = match amount {
+        Amount::Time { length, .. } if is_broken => {
+            schedule(&args.nemesis, args.every, length, args.seed, &world.shape())
+        }
+        _ => Ok(Vec::new()),
+    };
+    let acts = match acts {
+        Ok(acts) => acts,
+        Err(text) => {
+            world.into_targets().stop().await;
+            return Err(HarnessError::Usage(text).into());
+        }
+    };
+    let options = DriveOptions {
+        addresses,
+        clients: args.clients,
+        amount,
+        seed: args.seed,
+        user_prefix: args.user_prefix.unwrap_or_else(|| fresh_name("check")),
+        connect_timeout: if is_broken { CONNECT_TIMEOUT_BROKEN } else { CONNECT_TIMEOUT },
+        patience: if is_broken { PATIENCE_BROKEN } else { PATIENCE },
+    };
+    let driven = Box::pin(drive(&options, Nemesis::new(world, acts), cancel)).await?;
+    let Driven { nemesis, events, shortfalls } = driven;
+    let mut notes = shortfalls.clone();
+    if is_broken {
+        notes.push(format!("the nemesis did {} acts", nemesis.done()));
+    }
+    let targets = nemesis.into_world().into_targets();
+    let servers = targets.infos().to_vec();
+    if !shortfalls.is_empty() {
+        notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
+    }
+    notes.extend(targets.stop().await);
+    let verdict = judge(&events).at_most_unknown(shortfalls);
+    let mut folder = ResultFolder::create(&args.out, &folder_name("check-validity", &engine))?;
+    let command = shown_command();
+    let report = CheckReport {
+        command: &command,
+        options: &options,
+        servers: &servers,
+        verdict: &verdict,
+        notes: &notes,
+    };
+    report.write(&mut folder, &events)?;
+    print(&verdict, args.format.is_json()).context("writing to stdout")?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    eprintln!("kept in {}", folder.path().display());
+    Ok(exit_of(&verdict))
+}
+
+/// Brings up what the run needs, with proxies in its links where they are to be broken.
+async fn set(args: &ValidityArgs) -> anyhow::Result<Set> {
+    let mut options = TargetOptions {
+        addresses: args.url.clone(),
+        nodes: args.nodes,
+        environment: args.server_env.clone(),
+        connect_timeout: CONNECT_TIMEOUT,
+        ..TargetOptions::default()
+    };
+    let (mut services, mut links) = (None, Vec::new());
+    if let Some(messages) = args.engine {
+        let bus = args.distribution.unwrap_or(Engine::Local);
+        let choice = EngineChoice { messages, bus, nodes: args.nodes };
+        choice.check().map_err(HarnessError::Usage)?;
+        let (environment, own) = engines(args, &choice).await?;
+        services = own;
+        options.label = Some(choice.name());
+        options.environment.splice(0..0, environment);
+        if args.breaks_links() && choice.uses_redis() {
+            links = redis_links(&mut options).await?;
+        }
+    }
+    let targets = Targets::start(&options).await?;
+    let engine = targets.engine_label();
+    let mut addresses = targets.addresses().to_vec();
+    if args.breaks_links() {
+        for (number, address) in (1..).zip(&mut addresses) {
+            let proxy = Proxy::start(address.authority()).await.context("a proxy")?;
+            *address = address.elsewhere(&proxy.address().to_string());
+            links.push(Link { name: format!("clients to node {number}"), proxy });
+        }
+    }
+    Ok(Set { world: World::new(targets, links, services), addresses, engine })
+}
+
+async fn engines(
+    args: &ValidityArgs,
+    choice: &EngineChoice,
+) -> anyhow::Result<(Vec<(String, String)>, Option<Environment>)> {
+    let mut sources = Sources::of_process(&VariableArgs::default())?;
+    let needed = services_of(std::slice::from_ref(choice));
+    let own = match &args.services_dir {
+        _ if needed.is_empty() => None,
+        None => init_env::bring_up_for(&needed, &mut sources).await?,
+        Some(folder) => {
+            let folder = std::path::absolute(folder)?;
+            let nodes = args.service_nodes;
+            Some(init_env::bring_up_in(folder, &needed, nodes, &mut sources).await?)
+        }
+    };
+    Ok((choice.environment(&sources)?, own))
+}
+
+/// A proxy between each node and its Redis, which is told to the node.
+async fn redis_links(options: &mut TargetOptions) -> anyhow::Result<Vec<Link>> {
+    let url = options.environment.iter().find(|(key, _)| key == REDIS_URL);
+    let url = url.map(|(_, url)| url.clone()).context("REDIS_URL is not set")?;
+    let mut links = Vec::new();
+    for number in 1..=options.nodes {
+        let (upstream, around) = split_url(&url)?;
+        let proxy = Proxy::start(&upstream).await.context("a proxy")?;
+        let through = around.replace("{}", &proxy.address().to_string());
+        options.environment_of_each.push(vec![(REDIS_URL.to_owned(), through)]);
+        links.push(Link { name: format!("node {number} to redis"), proxy });
+    }
+    Ok(links)
+}
+
+/// `host:port` of a Redis URL, and the URL with `{}` in its place.
+fn split_url(url: &str) -> anyhow::Result<(String, String)> {
+    let rest = url
+        .strip_prefix("redis://")
+        .context("only redis:// can be led through a proxy, not TLS or a socket")?;
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let (user, host) = match authority.rfind('@') {
+        Some(at) => authority.split_at(at + 1),
+        None => ("", authority),
+    };
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
+    Ok((host, format!("redis://{user}{{}}{path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_led_elsewhere_and_keeps_the_rest() {
+        for (url, upstream, around) in [
+            ("redis://127.0.0.1:16379", "127.0.0.1:16379", "redis://{}"),
+            ("redis://me:p@ss@host:1/3", "host:1", "redis://me:p@ss@{}/3"),
+            ("redis://host", "host:6379", "redis://{}"),
+        ] {
+            assert_eq!(split_url(url).unwrap(), (upstream.to_owned(), around.to_owned()));
+        }
+        assert!(split_url("rediss://host:1").is_err());
+    }
+}
