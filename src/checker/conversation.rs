@@ -110,63 +110,47 @@ pub struct Conversation<'a> {
     pub epochs: BTreeSet<&'a str>,
 }
 
-/// All conversations, and what belongs to none.
-#[derive(Debug, Default)]
-pub struct Conversations<'a> {
-    /// By order of appearance.
-    pub all: Vec<Conversation<'a>>,
-    /// Line of the end of each session, and whether we ended it.
-    pub closes: HashMap<u64, (u64, bool)>,
-    /// Operations of any kind.
-    pub operations: u64,
-    /// Every durability class that a `connect` named.
-    pub durabilities: BTreeSet<&'a str>,
-}
-
-/// Sorts a history by conversation.
-pub fn collect(events: &[Event]) -> Conversations<'_> {
-    let mut conversations = Conversations::default();
+/// Sorts a history by conversation, in the order in which they appear.
+pub fn collect(events: &[Event]) -> Vec<Conversation<'_>> {
+    let mut all = Vec::new();
     let mut by_name: HashMap<&str, usize> = HashMap::new();
     let mut outstanding: HashMap<u64, (usize, usize)> = HashMap::new();
     for event in events {
-        let all = &mut conversations.all;
         match &event.act {
             Act::Invoke { asked } => {
-                conversations.operations += 1;
                 outstanding.remove(&event.process);
                 let Some(name) = event.conv.as_deref() else { continue };
-                let place = place_of(all, &mut by_name, name);
-                let conversation = &mut all[place];
+                let place = place_of(&mut all, &mut by_name, name);
+                let conversation: &mut Conversation<'_> = &mut all[place];
                 let number = conversation.operations.len();
                 outstanding.insert(event.process, (place, number));
                 conversation.operations.push(Operation { begun: event, asked, ended: None });
                 conversation.moments.push(Moment::Begun(number));
             }
-            Act::Ok { seen: Seen::Connect { durability, .. } } => {
-                conversations.durabilities.insert(durability);
-            }
-            Act::Ok { seen: Seen::Close { by_us, .. } } => {
-                conversations.closes.entry(session_of(event)).or_insert((event.index, *by_us));
-            }
             Act::Ok {
-                seen: Seen::Nemesis { .. } | Seen::Unreachable { .. } | Seen::Counted { .. },
+                seen:
+                    Seen::Connect { .. }
+                    | Seen::Close { .. }
+                    | Seen::Nemesis { .. }
+                    | Seen::Unreachable { .. }
+                    | Seen::Counted { .. },
             } => {}
             Act::Ok { seen: Seen::Recv { epoch, item } } => {
                 let Some(name) = event.conv.as_deref() else { continue };
-                let place = place_of(all, &mut by_name, name);
+                let place = place_of(&mut all, &mut by_name, name);
                 all[place].epochs.insert(epoch);
                 all[place].moments.push(Moment::Pushed(event, epoch, item));
             }
             Act::Ok { seen: Seen::Reset { epoch } } => {
                 let Some(name) = event.conv.as_deref() else { continue };
-                let place = place_of(all, &mut by_name, name);
+                let place = place_of(&mut all, &mut by_name, name);
                 all[place].epochs.insert(epoch);
                 all[place].moments.push(Moment::Reset(event));
             }
             Act::Ok { seen: Seen::List { entries, .. } } => {
                 outstanding.remove(&event.process);
                 for entry in entries {
-                    let place = place_of(all, &mut by_name, &entry.conv);
+                    let place = place_of(&mut all, &mut by_name, &entry.conv);
                     all[place].moments.push(Moment::Listed(event, &entry.newest));
                 }
             }
@@ -181,7 +165,7 @@ pub fn collect(events: &[Event]) -> Conversations<'_> {
             }
         }
     }
-    conversations
+    all
 }
 
 fn place_of<'a>(

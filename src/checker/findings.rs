@@ -1,10 +1,9 @@
 //! Collects what was found, bounded: the first cases whole, the rest as a number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::anomaly::Anomaly;
 use crate::checker::verdict::{Broken, Example, ExcerptLine};
-use crate::history::Event;
 
 /// Cases of one name that are kept whole.
 const EXAMPLES_MAX: usize = 5;
@@ -45,16 +44,31 @@ impl Findings {
         self.found.is_empty()
     }
 
-    /// The report's form, with the lines of the history.
-    pub fn into_broken(self, events: &[Event]) -> Vec<Broken> {
-        let excerpt = |index: &u64| {
-            let event = events.get(usize::try_from(*index).ok()?)?;
-            let text = serde_json::to_string(event).ok()?;
+    /// Takes in what was found elsewhere, after what is here.
+    pub fn merge(&mut self, other: Self) {
+        for (name, (more, others)) in other.found {
+            let (count, cases) = self.found.entry(name).or_default();
+            *count += more;
+            let room = EXAMPLES_MAX.saturating_sub(cases.len());
+            cases.extend(others.into_iter().take(room));
+        }
+    }
+
+    /// The lines that prove what was found.
+    pub fn lines(&self) -> BTreeSet<u64> {
+        let cases = self.found.values().flat_map(|(_, cases)| cases);
+        cases.flat_map(|case| case.lines.iter().copied()).collect()
+    }
+
+    /// The report's form; `line` knows the text of a line.
+    pub fn into_broken(self, line: impl Fn(u64) -> Option<String>) -> Vec<Broken> {
+        let excerpt = |&index: &u64| {
+            let text = line(index)?;
             let short = match text.char_indices().nth(TEXT_MAX) {
                 Some((end, _)) => format!("{}…", &text[..end]),
                 None => text,
             };
-            Some(ExcerptLine { index: *index, text: short })
+            Some(ExcerptLine { index, text: short })
         };
         let example = |case: Case| Example {
             lines: case.lines.iter().filter_map(excerpt).collect(),

@@ -89,6 +89,7 @@ mod anomaly;
 mod chains;
 mod conversation;
 mod diverged;
+mod facts;
 mod finals;
 mod findings;
 mod floors;
@@ -102,91 +103,111 @@ mod realtime;
 mod run;
 mod sends;
 mod sent;
+mod streamed;
 pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
 
 use self::verdict::{Counts, Outcome, SCHEMA_VERSION, Verdict};
-use crate::history::{Act, Asked, Event, HistoryError, Seen, read_history};
-use crate::model::Durability;
+use crate::history::Event;
 pub use anomaly::Anomaly;
 use conversation::Conversation;
+use facts::{Counter, Facts};
 use findings::Findings;
 use floors::FloorsAt;
 use judged::Judged;
 pub use kept::keep;
 use log::Log;
 use realtime::Realtime;
-use run::Run;
 use sent::{Elsewhere, SentIndex};
-
-/// Judges a recorded history again.
-pub fn judge_file(path: &Path) -> Result<Verdict, HistoryError> {
-    let events = read_history(BufReader::new(File::open(path)?))?;
-    Ok(judge(&events))
-}
+pub use streamed::judge_file;
 
 /// Judges a history: a pure function of it.
 pub fn judge(events: &[Event]) -> Verdict {
-    let conversations = conversation::collect(events);
-    let mut findings = Findings::default();
-    let mut unknown_because = Vec::new();
-    let mut counts = count(events);
-    counts.operations = conversations.operations;
-    counts.conversations = conversations.all.len() as u64;
-    let may_lose = !conversations.durabilities.iter().any(|class| survives_power_cut(class));
-    let elsewhere = Elsewhere::new(&conversations.all);
-    let run = Run::of(events);
-    let mut declared_loss = 0;
-    let mut stored = Some(0);
-    for conversation in &conversations.all {
-        let rest = (&elsewhere, &conversations.closes, &run, may_lose);
-        let judged = judge_conversation(conversation, rest, &mut counts, &mut findings);
-        declared_loss += judged.declared;
-        stored = stored.filter(|_| judged.complete).map(|stored| stored + judged.stored);
-        let sent = conversation.operations.iter().any(|operation| operation.sent().is_some());
-        if sent && !judged.complete {
-            unknown_because.push(format!("{} has no complete final read", conversation.name));
-        }
+    let (mut facts, mut counter) = (Facts::default(), Counter::default());
+    for event in events {
+        facts.take(event);
+        counter.take(event);
     }
-    run.judge_liveness(events, &mut findings);
-    // A loss is reported as itself.
-    if let (Some(stored), 0, true) = (stored, declared_loss, findings.is_empty()) {
-        run.judge_conservation(stored, counts.sends_unknown, &mut findings);
+    let elsewhere = Elsewhere::of(events);
+    let mut whole = Whole { counts: counter.finish(), ..Whole::default() };
+    for conversation in &conversation::collect(events) {
+        whole.take(judge_conversation(conversation, &facts, &elsewhere));
     }
-    if counts.sends_ok == 0 {
-        unknown_because.push("no send was answered ok".to_owned());
-    }
-    let outcome = match (findings.is_empty(), unknown_because.is_empty()) {
-        (false, _) => Outcome::Invalid,
-        (true, false) => Outcome::Unknown,
-        (true, true) => Outcome::Valid,
+    facts.run.judge_liveness(events, &mut whole.findings);
+    let line = |index: u64| {
+        let event = events.get(usize::try_from(index).ok()?)?;
+        serde_json::to_string(event).ok()
     };
-    let anomalies = findings.into_broken(events);
-    Verdict {
-        schema_version: SCHEMA_VERSION,
-        outcome,
-        unknown_because,
-        counts,
-        declared_loss,
-        anomalies,
+    whole.verdict(&facts, line)
+}
+
+/// What is known of a whole history so far.
+#[derive(Debug, Default)]
+struct Whole {
+    counts: Counts,
+    findings: Findings,
+    declared_loss: u64,
+    stored: u64,
+    /// Why not all of it could be judged.
+    unknown_because: Vec<String>,
+}
+
+/// What one conversation comes to.
+#[derive(Debug, Default)]
+struct Part {
+    findings: Findings,
+    messages: u64,
+    declared_loss: u64,
+    stored: u64,
+    /// Something was sent in it, and no final read tells what became of it.
+    unread: Option<String>,
+}
+
+impl Whole {
+    fn take(&mut self, part: Part) {
+        self.counts.conversations += 1;
+        self.counts.messages += part.messages;
+        self.findings.merge(part.findings);
+        self.declared_loss += part.declared_loss;
+        self.stored += part.stored;
+        self.unknown_because.extend(part.unread);
+    }
+
+    /// `line` knows the text of a line.
+    fn verdict(mut self, facts: &Facts, line: impl Fn(u64) -> Option<String>) -> Verdict {
+        let is_whole = self.unknown_because.is_empty() && self.declared_loss == 0;
+        // A loss is reported as itself.
+        if is_whole && self.findings.is_empty() {
+            let (stored, unknown) = (self.stored, self.counts.sends_unknown);
+            facts.run.judge_conservation(stored, unknown, &mut self.findings);
+        }
+        if self.counts.sends_ok == 0 {
+            self.unknown_because.push("no send was answered ok".to_owned());
+        }
+        let outcome = match (self.findings.is_empty(), self.unknown_because.is_empty()) {
+            (false, _) => Outcome::Invalid,
+            (true, false) => Outcome::Unknown,
+            (true, true) => Outcome::Valid,
+        };
+        Verdict {
+            schema_version: SCHEMA_VERSION,
+            outcome,
+            unknown_because: self.unknown_because,
+            counts: self.counts,
+            declared_loss: self.declared_loss,
+            anomalies: self.findings.into_broken(line),
+        }
     }
 }
 
 fn judge_conversation<'a>(
     conversation: &Conversation<'a>,
-    (elsewhere, closes, run, may_lose): (
-        &Elsewhere<'_>,
-        &std::collections::HashMap<u64, (u64, bool)>,
-        &Run,
-        bool,
-    ),
-    counts: &mut Counts,
-    findings: &mut Findings,
-) -> finals::Finals {
+    facts: &Facts,
+    elsewhere: &Elsewhere<'_>,
+) -> Part {
+    let mut part = Part::default();
+    let findings = &mut part.findings;
     let name = conversation.name;
     let sent = SentIndex::of(conversation);
     for (begun, refused) in sent.false_conflicts(&conversation.operations) {
@@ -206,8 +227,9 @@ fn judge_conversation<'a>(
         .iter()
         .map(|&epoch| (epoch, Log::build(conversation, epoch, rest, findings)))
         .collect();
-    counts.messages += logs.values().map(|log| log.slots.len() as u64).max().unwrap_or(0);
-    let finals = finals::judge(conversation, &logs, &chains, (run, may_lose), findings);
+    part.messages = logs.values().map(|log| log.slots.len() as u64).max().unwrap_or(0);
+    let rest = (&facts.run, facts.may_lose());
+    let finals = finals::judge(conversation, &logs, &chains, rest, findings);
     let floors = FloorsAt::of(conversation);
     let quiet = finals.begun_at.map(|begun| {
         let first = chains.iter().map(|chain| chain.pages[0]);
@@ -215,6 +237,7 @@ fn judge_conversation<'a>(
             first.into_iter().find(|&number| conversation.operations[number].begun_at() == begun);
         (begun, at.map_or(0, |number| floors.at(number).all))
     });
+    let closes = &facts.closes;
     realtime::judge(
         &Realtime { conversation, logs: &logs, sent: &sent, closes, quiet, lost: &finals.lost },
         findings,
@@ -233,34 +256,12 @@ fn judge_conversation<'a>(
         opens::judge(&judged, complete_up_to, findings);
         acks::judge(&judged, &chains, findings);
     }
-    finals
-}
-
-fn survives_power_cut(class: &str) -> bool {
-    class.parse::<Durability>().is_ok_and(|class| class.satisfies(Durability::DISK))
-}
-
-fn count(events: &[Event]) -> Counts {
-    let mut counts = Counts { events: events.len() as u64, ..Counts::default() };
-    let mut sending: HashSet<u64> = HashSet::new();
-    for event in events {
-        match &event.act {
-            Act::Invoke { asked: Asked::Send { .. } } => {
-                sending.insert(event.process);
-            }
-            Act::Ok { seen: Seen::Send { .. } } => {
-                sending.remove(&event.process);
-                counts.sends_ok += 1;
-            }
-            Act::Ok { seen: Seen::Read { .. } | Seen::Open(_) } => counts.reads_ok += 1,
-            Act::Ok { seen: Seen::Recv { .. } } => counts.pushes += 1,
-            Act::Fail { .. } if sending.remove(&event.process) => counts.sends_failed += 1,
-            Act::Info { .. } if sending.remove(&event.process) => counts.sends_unknown += 1,
-            _ => {}
-        }
+    (part.declared_loss, part.stored) = (finals.declared, finals.stored);
+    let sent = conversation.operations.iter().any(|operation| operation.sent().is_some());
+    if sent && !finals.complete {
+        part.unread = Some(format!("{name} has no complete final read"));
     }
-    counts.sends_unknown += sending.len() as u64;
-    counts
+    part
 }
 
 #[cfg(test)]

@@ -23,25 +23,33 @@ pub struct Run {
 }
 
 impl Run {
-    /// The notes in a history.
-    pub fn of(events: &[Event]) -> Self {
-        let mut run = Self::default();
-        for event in events {
-            match &event.act {
-                Act::Ok { seen: Seen::Nemesis { on, phase, .. } } => match (on, phase) {
-                    (_, NemesisPhase::Healed) => run.healed_at = Some(event.index),
-                    (NemesisTarget::Service, NemesisPhase::Begins) => {
-                        run.service_broken_at.push(event.index);
-                    }
-                    _ => {}
-                },
-                Act::Ok { seen: Seen::Counted { messages } } => {
-                    run.counted = Some((*messages, event.index));
+    /// Takes a line in, in the order of the history. Whether it is one of the run's own.
+    pub fn take(&mut self, event: &Event) -> bool {
+        match &event.act {
+            Act::Ok { seen: Seen::Nemesis { on, phase, .. } } => match (on, phase) {
+                (_, NemesisPhase::Healed) => self.healed_at = Some(event.index),
+                (NemesisTarget::Service, NemesisPhase::Begins) => {
+                    self.service_broken_at.push(event.index);
                 }
                 _ => {}
+            },
+            Act::Ok { seen: Seen::Counted { messages } } => {
+                self.counted = Some((*messages, event.index));
             }
+            Act::Ok { seen: Seen::Unreachable { .. } } => {}
+            _ => return false,
         }
-        run
+        true
+    }
+
+    /// Where the servers' count stands.
+    pub fn counted_at(&self) -> Option<u64> {
+        self.counted.map(|(_, line)| line)
+    }
+
+    /// Where everything was whole for the last time.
+    pub fn healed_at(&self) -> Option<u64> {
+        self.healed_at
     }
 
     /// The first line after `from` and before `to` at which a service began to be broken.
@@ -50,10 +58,10 @@ impl Run {
         self.service_broken_at.get(first).copied().filter(|&at| at < to)
     }
 
-    /// `stuck`: after everything was whole, whoever comes is let in and answered.
+    /// `stuck`: after everything was whole, whoever comes is let in and answered. `events`: at least those after that.
     pub fn judge_liveness(&self, events: &[Event], findings: &mut Findings) {
         let Some(healed_at) = self.healed_at else { return };
-        let after = events.iter().skip(usize::try_from(healed_at).unwrap_or(usize::MAX));
+        let after = events.iter().filter(|event| event.index > healed_at);
         let mut fresh = HashSet::new();
         let mut asked: HashMap<u64, &Event> = HashMap::new();
         let (mut sends, mut sends_ok) = (Vec::new(), 0);

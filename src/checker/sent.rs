@@ -1,10 +1,10 @@
 //! What was sent: by whom, under which cid, with which contents.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use super::conversation::{Conversation, Operation};
-use crate::history::{Act, Asked, Item};
+use crate::history::{Act, Asked, Event, Item};
 use crate::protocol::ErrorCode;
 
 /// A message's name: its sender and the sender's cid.
@@ -129,28 +129,32 @@ impl<'a> SentIndex<'a> {
     }
 }
 
-/// The digests of all conversations, gathered when first needed.
-#[derive(Debug)]
+/// The digests of what was sent in any conversation, gathered when first needed: only a broken history asks.
 pub struct Elsewhere<'a> {
-    conversations: &'a [Conversation<'a>],
-    digests: OnceCell<std::collections::HashSet<&'a str>>,
+    gather: Box<dyn Fn() -> HashSet<String> + Send + Sync + 'a>,
+    digests: OnceLock<HashSet<String>>,
 }
 
 impl<'a> Elsewhere<'a> {
-    /// Over these.
-    pub fn new(conversations: &'a [Conversation<'a>]) -> Self {
-        Self { conversations, digests: OnceCell::new() }
+    /// What `gather` finds.
+    pub fn new(gather: impl Fn() -> HashSet<String> + Send + Sync + 'a) -> Self {
+        Self { gather: Box::new(gather), digests: OnceLock::new() }
+    }
+
+    /// Of a history at hand.
+    pub fn of(events: &'a [Event]) -> Self {
+        Self::new(|| events.iter().filter_map(digest_of).map(str::to_owned).collect())
     }
 
     fn knows(&self, digest: &str) -> bool {
-        let gather = || {
-            let all = self.conversations.iter().flat_map(|one| &one.operations);
-            all.filter_map(|operation| match operation.asked {
-                Asked::Send { digest, .. } => Some(digest.as_str()),
-                _ => None,
-            })
-            .collect()
-        };
-        self.digests.get_or_init(gather).contains(digest)
+        self.digests.get_or_init(&self.gather).contains(digest)
+    }
+}
+
+/// The digest of what a line begins to send.
+pub fn digest_of(event: &Event) -> Option<&str> {
+    match &event.act {
+        Act::Invoke { asked: Asked::Send { digest, .. } } => Some(digest),
+        _ => None,
     }
 }

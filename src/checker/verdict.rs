@@ -62,6 +62,23 @@ pub struct Counts {
     pub messages: u64,
 }
 
+impl Counts {
+    /// Adds what another part of the history holds.
+    pub fn add(&mut self, other: &Self) {
+        let Self { events, operations, conversations, sends_ok, sends_failed, .. } = other;
+        let Self { sends_unknown, reads_ok, pushes, messages, .. } = other;
+        self.events += events;
+        self.operations += operations;
+        self.conversations += conversations;
+        self.sends_ok += sends_ok;
+        self.sends_failed += sends_failed;
+        self.sends_unknown += sends_unknown;
+        self.reads_ok += reads_ok;
+        self.pushes += pushes;
+        self.messages += messages;
+    }
+}
+
 /// All cases of one broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {

@@ -2,9 +2,8 @@
 
 mod validity;
 
-use std::fs::File;
-use std::io::{BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -13,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::black_box::cancel_on_ctrl_c;
 use super::format::FormatArgs;
-use crate::checker::judge;
+use crate::checker::judge_file;
 use crate::checker::verdict::{Outcome, Verdict};
 use crate::harness::HarnessError;
-use crate::history::{Event, HistoryError, read_history};
+use crate::history::HistoryError;
 
 /// Judge a chat server: was anything lost, doubled, reordered, altered, leaked or wrongly marked read?
 ///
@@ -71,21 +70,16 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
 
 fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let path = &args.history;
-    let events = match read(path) {
-        Ok(events) => events,
+    let verdict = match judge_file(path) {
+        Ok(verdict) => verdict,
         Err(error @ HistoryError::Damaged { .. }) => {
             eprintln!("{}: {error}", path.display());
             return Ok(Exit::Inconclusive);
         }
         Err(error) => anyhow::bail!("{}: {error}", path.display()),
     };
-    let verdict = judge(&events);
     print(&verdict, args.format.is_json()).context("writing to stdout")?;
     Ok(exit_of(&verdict))
-}
-
-fn read(path: &Path) -> Result<Vec<Event>, HistoryError> {
-    read_history(BufReader::new(File::open(path)?))
 }
 
 fn exit_of(verdict: &Verdict) -> Exit {
