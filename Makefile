@@ -25,10 +25,12 @@ check: tools ## Formatting and lints, as CI does.
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
 
-mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); what a message allocates.
+mutants: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
+mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); servers that end at every point of a send; what a message allocates.
 	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
 	$(CARGO) test $(PROFILE) --features faults --lib -- fault
 	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
+	$(CARGO) test $(PROFILE) --features faults --test integration crash_points -- --nocapture
 	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
 	$(CARGO) run $(PROFILE) --features faults --quiet -- bench paired-clients --clients 20 --messages 500 \
 	  --gate-file .ci/allocations.gates --out "$$(mktemp -d)"

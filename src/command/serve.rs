@@ -29,7 +29,9 @@ use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
 use crate::distribution::local::LocalDistribution;
 use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 #[cfg(feature = "faults")]
-use crate::faults::{self, BurningDistribution, Deliberate, FaultyDistribution, FaultyPersistence};
+use crate::faults::{
+    self, BurningDistribution, Deliberate, Fault, FaultyDistribution, FaultyPersistence,
+};
 use crate::model::NodeId;
 use crate::persistence::Persistence;
 use crate::persistence::cassandra::{self, CassandraSettings};
@@ -327,11 +329,18 @@ fn break_engines(engines: Engines, deliberate: Option<Deliberate>) -> Engines {
             let distribution = Arc::new(BurningDistribution::new(engines.distribution, burn));
             return Engines { distribution, ..engines };
         }
-        Some(Deliberate::Break(fault)) => fault,
+        Some(Deliberate::Crash(crash)) => {
+            tracing::warn!(%crash, "this server ends on purpose");
+            crash.arm();
+            None
+        }
+        Some(Deliberate::Break(fault)) => Some(fault),
     };
-    tracing::warn!(%fault, "this server breaks a promise on purpose");
-    faults::install(fault);
-    let (every, fault) = (fault.every(), Some(fault));
+    if let Some(fault) = fault {
+        tracing::warn!(%fault, "this server breaks a promise on purpose");
+        faults::install(fault);
+    }
+    let every = fault.map_or(1, Fault::every);
     Engines {
         persistence: Arc::new(FaultyPersistence::new(engines.persistence, fault, every)),
         distribution: Arc::new(FaultyDistribution::new(engines.distribution, fault, every)),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Fault;
+use super::crash::{CrashPoint, crash_instead_of};
 use super::pages::astray;
 use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
 use crate::model::{ConvId, Message};
@@ -73,6 +74,9 @@ impl Distribution for FaultyDistribution {
 
     fn publish(&self, hint: Hint) {
         let Hint::Message(mut hint) = hint else { return self.bus.publish(hint) };
+        if crash_instead_of(CrashPoint::BeforePublish) {
+            return;
+        }
         let another = self.of_another(hint.conv, &hint.message);
         let count = self.occasions.fetch_add(1, Ordering::Relaxed) + 1;
         if self.fault == Some(Fault::HideCause) {

@@ -4,9 +4,11 @@
 //! that the honest code knows nothing of faults; the one seam is where a room queues a push, because
 //! a room repairs everything that goes wrong before it.
 //!
+//! `CHATCTL_FAULT=crash-<point>:<n>` breaks nothing either: the process ends at the n-th time that it comes to a point ([`CrashPoint`]).
 //! `CHATCTL_FAULT=burn-cpu:<µs>` breaks nothing and only costs ([`BurnCpu`]): what `bench compare` is calibrated with.
 
 mod burn_cpu;
+mod crash;
 mod deliberate;
 mod distribution;
 mod fault;
@@ -19,6 +21,7 @@ mod sends;
 mod tests;
 
 pub use burn_cpu::{BurnCpu, BurningDistribution};
+pub use crash::{Crash, CrashPoint, crash_at};
 pub use deliberate::{Deliberate, UnknownDeliberate};
 pub use distribution::FaultyDistribution;
 pub use fault::{Fault, UnknownFault};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
+use super::crash::{CrashPoint, crash_at, crash_while};
 use super::memory::Shared;
 use super::{Fault, pages, sends};
 use crate::model::{ConvId, Durability, Epoch, Order, Seq, UserName};
@@ -59,7 +60,14 @@ impl Persistence for FaultyPersistence {
     }
 
     fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
-        sends::append(&self.shared, append)
+        crash_at(CrashPoint::BeforePersist);
+        let appending = sends::append(&self.shared, append);
+        crash_while(CrashPoint::WhilePersisting);
+        Box::pin(async move {
+            let outcome = appending.await;
+            crash_at(CrashPoint::BeforeReply);
+            outcome
+        })
     }
 
     async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError> {

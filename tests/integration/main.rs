@@ -14,6 +14,8 @@ mod check;
 mod compare;
 mod compose;
 mod conversation;
+#[cfg(feature = "faults")]
+mod crash_points;
 mod faults;
 mod gates;
 mod init_env;

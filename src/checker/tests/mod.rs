@@ -36,7 +36,7 @@ pub fn histories(count: u64) -> Vec<Vec<Event>> {
                 (left, _) => left.is_some(),
             };
             events.extend(if from_one { one.next() } else { other.next() });
-            if events.len() % 40 == 0 {
+            if events.len().is_multiple_of(40) {
                 list(&mut events);
             }
         }

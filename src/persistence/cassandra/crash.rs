@@ -1,4 +1,8 @@
-//! Points at which a test ends a node for good: what was begun there is never gone on with.
+//! Points at which a test ends a node for good: what was begun there is never gone on with. With the feature `faults` a whole server
+//! can be told to end at those of a full bucket.
+
+#[cfg(all(feature = "faults", not(test)))]
+use crate::faults::{CrashPoint, crash_at};
 
 /// Where a node may end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,7 +34,18 @@ pub struct Crash {
 impl Crash {
     /// Goes on.
     #[expect(clippy::unused_async, reason = "in tests it may never go on")]
-    pub async fn at(&self, _: Point) {}
+    pub async fn at(&self, point: Point) {
+        #[cfg(feature = "faults")]
+        match point {
+            Point::BeforeSeal => crash_at(CrashPoint::BeforeSeal),
+            Point::AfterNames => crash_at(CrashPoint::AfterNames),
+            Point::AfterSeal => crash_at(CrashPoint::AfterSeal),
+            Point::AfterFirstRow => crash_at(CrashPoint::AfterFirstRow),
+            Point::BeforeAppend | Point::AfterAppend => {}
+        }
+        #[cfg(not(feature = "faults"))]
+        let _ = point;
+    }
 }
 
 #[cfg(test)]

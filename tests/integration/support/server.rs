@@ -113,6 +113,14 @@ impl Server {
         *self = next;
     }
 
+    /// The same with other variables, which win over those that it was started with; an empty one is not set.
+    pub async fn restart_with(&mut self, variables: &[(&str, &str)]) {
+        self.variables.retain(|(key, _)| variables.iter().all(|(other, _)| key != other));
+        let set = variables.iter().filter(|(_, value)| !value.is_empty());
+        self.variables.extend(set.map(|&(key, value)| (key.to_owned(), value.to_owned())));
+        self.restart().await;
+    }
+
     /// The data folder.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
