@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
 use crate::command::check::CheckArgs;
+use crate::command::dump::DumpArgs;
 use crate::command::init_env::InitEnvArgs;
 use crate::command::serve::ServeArgs;
 
@@ -27,6 +28,9 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Judge a chat server: nothing lost, doubled, reordered, altered or wrongly marked read
     Check(Box<CheckArgs>),
+    /// Print conversations as the message engine has them: ids from stdin, one a line
+    #[command(hide = true)]
+    Dump(DumpArgs),
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Run {
     /// Reads the counters again, stops a server of our own, and keeps everything.
     pub async fn finish(mut self, findings: Findings) -> Result<Finished, BenchError> {
         self.measured().await;
-        let Self { targets, record, mut folder, before, after, mut notes, .. } = self;
+        let Self { mut targets, record, mut folder, before, after, mut notes, .. } = self;
         notes.extend(findings.notes);
         let engine = targets.engine_label();
         let servers = targets.infos().to_vec();

@@ -1,4 +1,7 @@
 //! `check validity`: drives a server with real clients that do everything, records what they saw, and has it judged.
 
 pub mod drive;
+mod dump;
 pub mod report;
+
+pub use dump::take_dump;

@@ -265,4 +265,4 @@ fn judge_conversation<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,9 @@
 pub mod bench;
 mod black_box;
 pub mod check;
+pub mod dump;
 mod engine_choice;
+mod engines;
 mod format;
 pub mod init_env;
 pub mod serve;
@@ -48,6 +50,7 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::InitEnv(args) => Box::pin(init_env::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
+        Command::Dump(args) => Box::pin(dump::run(args)).await,
         Command::Check(args) => Box::pin(check::run(*args)).await,
     }
 }

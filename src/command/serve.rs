@@ -4,7 +4,6 @@ use std::future::pending;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -12,40 +11,26 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+#[cfg(feature = "faults")]
+use super::engines::break_engines;
+use super::engines::{check_durability, open_engines, services_of};
 use super::{Exit, init_env, print_out};
 use crate::cassandra_link::Cluster;
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
 use crate::config::{
-    CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
-    PersistenceEngine, RedisConfig, RegistryEngine, Sources, VariableArgs, env_example,
-};
-use crate::distribution::Distribution;
-use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
-use crate::distribution::local::LocalDistribution;
-use crate::distribution::redis::{self as redis_bus, RedisDistribution};
-#[cfg(feature = "faults")]
-use crate::faults::{
-    self, BurningDistribution, Deliberate, Fault, FaultyDistribution, FaultyPersistence,
+    CassandraConfig, Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine,
+    Sources, VariableArgs, env_example,
 };
 use crate::model::NodeId;
-use crate::persistence::Persistence;
-use crate::persistence::cassandra::{self, CassandraSettings};
-use crate::persistence::local::{self, LocalSettings, SyncPolicy};
-use crate::persistence::redis::{self, RedisSettings};
 use crate::protocol::WEBSOCKET_PATH;
-use crate::registry::Registry;
-use crate::registry::local::LocalRegistry;
-use crate::registry::redis::{self as redis_registry, RedisRegistry};
 use crate::registry::tenancy::cassandra::{self as cassandra_tenancy, CassandraTenancy};
 use crate::registry::tenancy::redis::{self as redis_tenancy, RedisTenancy};
 use crate::registry::tenancy::{Company, Tenancy};
 use crate::server::{self, Listeners, NodeInfo, ServerSettings};
-use crate::services::ServiceKind;
 
 /// What `serve` takes: every variable as a flag.
 #[derive(Debug, Args)]
@@ -91,13 +76,13 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let engines = open_engines(&config, &node, &name).await?;
     #[cfg(feature = "faults")]
     let engines = break_engines(engines, config.fault);
-    check_durability(&config, &*engines.persistence, &engines.advice)?;
+    check_durability(&config, &engines.store)?;
 
     let info = NodeInfo {
         node: node.clone(),
         distribution: engines.distribution.name(),
         registry: engines.registry.name(),
-        lost_data: engines.lost_data,
+        lost_data: engines.store.lost_data,
         required_durability: config.require_durability,
     };
     let tenancy = tenancy_of(&config, &node, &name)?;
@@ -106,7 +91,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         None => None,
     };
     let chat = ChatService::start(
-        engines.persistence,
+        engines.store.persistence,
         engines.distribution,
         engines.registry,
         ChatSettings { node, ping: config.ping },
@@ -143,7 +128,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
                 tracing::info!("{name}: draining; a second signal ends at once");
                 None
             }
-            broken = until_broken(engines.broken) => {
+            broken = until_broken(engines.store.broken) => {
                 Some(anyhow!("the message engine is broken: {broken}"))
             }
             reason = until_broken(crowded) => Some(anyhow!("this node must not run on: {reason}")),
@@ -223,145 +208,6 @@ fn tenancy_of(
     Ok(Some(Box::new(tenancy)))
 }
 
-/// The services that the chosen engines need.
-fn services_of(config: &Config) -> Vec<ServiceKind> {
-    let mut needed = Vec::new();
-    match config.persistence {
-        PersistenceEngine::Local(_) => {}
-        PersistenceEngine::Redis(_) => needed.push(ServiceKind::Redis),
-        PersistenceEngine::Cassandra(_) => needed.push(ServiceKind::Cassandra),
-    }
-    match config.distribution {
-        DistributionEngine::Local => {}
-        DistributionEngine::Redis(_) => needed.push(ServiceKind::Redis),
-        DistributionEngine::Kafka(_) => needed.push(ServiceKind::Kafka),
-    }
-    match config.registry {
-        RegistryEngine::Local => {}
-        RegistryEngine::Redis(_) => needed.push(ServiceKind::Redis),
-    }
-    needed.sort_unstable();
-    needed.dedup();
-    needed
-}
-
-/// The engines, opened.
-struct Engines {
-    persistence: Arc<dyn Persistence>,
-    distribution: Arc<dyn Distribution>,
-    registry: Arc<dyn Registry>,
-    /// Told, once, why the message engine cannot be trusted with another write.
-    broken: Option<oneshot::Receiver<String>>,
-    /// The message engine came back with less than it had acknowledged.
-    lost_data: bool,
-    /// What to change for a stronger durability class.
-    advice: String,
-}
-
-/// The one place that knows which engines there are.
-async fn open_engines(config: &Config, node: &NodeId, name: &str) -> anyhow::Result<Engines> {
-    let distribution: Arc<dyn Distribution> = match &config.distribution {
-        DistributionEngine::Local => Arc::new(LocalDistribution::default()),
-        DistributionEngine::Redis(RedisConfig { url, prefix }) => {
-            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
-            let settings = redis_bus::RedisSettings { url, prefix, node: node.clone() };
-            Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
-        }
-        DistributionEngine::Kafka(KafkaConfig { brokers, topic, partitions, reads_open_only }) => {
-            let (brokers, topic) = (brokers.clone(), topic.clone());
-            let reading = if *reads_open_only { Reading::Open } else { Reading::All };
-            let (partitions, node) = (*partitions, node.clone());
-            let settings = KafkaSettings { brokers, topic, partitions, reading, node };
-            Arc::new(KafkaDistribution::new(settings).context("the KAFKA bus cannot start")?)
-        }
-    };
-    let registry: Arc<dyn Registry> = match &config.registry {
-        RegistryEngine::Local => Arc::new(LocalRegistry::default()),
-        RegistryEngine::Redis(RedisConfig { url, prefix }) => {
-            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
-            let (name, node, lease) = (name.to_owned(), node.clone(), config.lease);
-            let settings = redis_registry::RedisSettings { url, prefix, name, node, lease };
-            Arc::new(RedisRegistry::new(settings).context("the REDIS registry cannot start")?)
-        }
-    };
-    match &config.persistence {
-        PersistenceEngine::Local(settings) => {
-            let settings = local_settings(settings);
-            // It reads the disk, for long where much is to be recovered.
-            let open = move || local::open(settings);
-            let (engine, broken) = spawn_blocking(open)
-                .await
-                .context("the LOCAL engine cannot start")?
-                .context("the LOCAL engine cannot start")?;
-            let (lost_data, broken) = (engine.renewed, Some(broken));
-            let advice = "set CHATCTL_LOCAL_SYNC=always".to_owned();
-            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
-        }
-        PersistenceEngine::Redis(settings) => {
-            let RedisConfig { url, prefix } = settings.clone();
-            let engine = redis::open(RedisSettings { url: url.expose().to_owned(), prefix })
-                .await
-                .context("the REDIS engine cannot start")?;
-            let advice = engine.advice();
-            let (broken, lost_data) = (None, false);
-            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
-        }
-        PersistenceEngine::Cassandra(settings) => {
-            let CassandraConfig { hosts, keyspace, datacenter } = settings.clone();
-            let cluster = Cluster { hosts, datacenter: Some(datacenter) };
-            let settings = CassandraSettings::new(cluster, keyspace);
-            let engine =
-                cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
-            let advice = engine.advice();
-            let (broken, lost_data) = (None, false);
-            Ok(Engines { persistence: engine, distribution, registry, broken, lost_data, advice })
-        }
-    }
-}
-
-/// Puts the deliberate fault that was asked for between the chat and its engines.
-#[cfg(feature = "faults")]
-fn break_engines(engines: Engines, deliberate: Option<Deliberate>) -> Engines {
-    let fault = match deliberate {
-        None => return engines,
-        Some(Deliberate::Burn(burn)) => {
-            tracing::warn!(%burn, "this server wastes CPU time on purpose");
-            let distribution = Arc::new(BurningDistribution::new(engines.distribution, burn));
-            return Engines { distribution, ..engines };
-        }
-        Some(Deliberate::Crash(crash)) => {
-            tracing::warn!(%crash, "this server ends on purpose");
-            crash.arm();
-            None
-        }
-        Some(Deliberate::Break(fault)) => Some(fault),
-    };
-    if let Some(fault) = fault {
-        tracing::warn!(%fault, "this server breaks a promise on purpose");
-        faults::install(fault);
-    }
-    let every = fault.map_or(1, Fault::every);
-    Engines {
-        persistence: Arc::new(FaultyPersistence::new(engines.persistence, fault, every)),
-        distribution: Arc::new(FaultyDistribution::new(engines.distribution, fault, every)),
-        ..engines
-    }
-}
-
-fn local_settings(config: &LocalConfig) -> LocalSettings {
-    LocalSettings {
-        data_dir: config.data_dir.clone(),
-        sync: match config.sync {
-            LocalSync::Always => SyncPolicy::Always,
-            LocalSync::Interval(interval) => SyncPolicy::Interval(interval),
-            LocalSync::Never => SyncPolicy::Never,
-            LocalSync::Memory => SyncPolicy::Memory,
-        },
-        reserve_bytes: config.reserve_bytes,
-        cache_bytes: config.cache_bytes,
-    }
-}
-
 /// The reason, once there is one; an engine that never breaks is waited for without end.
 async fn until_broken(broken: Option<oneshot::Receiver<String>>) -> String {
     match broken {
@@ -372,37 +218,6 @@ async fn until_broken(broken: Option<oneshot::Receiver<String>>) -> String {
         },
         None => pending().await,
     }
-}
-
-fn check_durability(config: &Config, engine: &dyn Persistence, advice: &str) -> anyhow::Result<()> {
-    let found = engine.durability();
-    let Some(required) = config.require_durability else { return Ok(()) };
-    if found.satisfies(required) {
-        return Ok(());
-    }
-    let advice = match &config.persistence {
-        PersistenceEngine::Local(_) if required.replicated => {
-            "the LOCAL engine runs on one node and replicates nothing: lower CHATCTL_REQUIRE_DURABILITY"
-                .to_owned()
-        }
-        PersistenceEngine::Redis(_) if required.replicated => {
-            "the REDIS engine waits for no replica: lower CHATCTL_REQUIRE_DURABILITY".to_owned()
-        }
-        PersistenceEngine::Cassandra(_) if required.replicated && !found.replicated => {
-            "the keyspace has one copy of each message: alter it to a replication_factor of 3 and repair it, or lower \
-             CHATCTL_REQUIRE_DURABILITY"
-                .to_owned()
-        }
-        PersistenceEngine::Local(_)
-        | PersistenceEngine::Redis(_)
-        | PersistenceEngine::Cassandra(_) => {
-            format!("{advice}, or lower CHATCTL_REQUIRE_DURABILITY")
-        }
-    };
-    bail!(
-        "the {} engine is of durability class {found}, below CHATCTL_REQUIRE_DURABILITY={required}; {advice}",
-        engine.name()
-    )
 }
 
 fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

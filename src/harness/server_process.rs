@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::error::HarnessError;
@@ -150,9 +150,45 @@ impl ServerProcess {
         log_tail(&self.data.log())
     }
 
+    /// Runs the same program with these arguments, environment and data, gives it `input`, and waits at most `limit`. What it printed;
+    /// the error is for people. The server itself should not run: its data may be its alone.
+    pub async fn run_beside(
+        &self,
+        arguments: &[&str],
+        input: &str,
+        limit: Duration,
+    ) -> Result<Vec<u8>, String> {
+        let mut child = Command::new(&self.launch.program)
+            .args(arguments)
+            .env("CHATCTL_DATA_DIR", self.data.path.join("store"))
+            .envs(self.launch.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("it cannot be started: {error}"))?;
+        let stdin = child.stdin.take();
+        let writing = async {
+            if let Some(mut stdin) = stdin {
+                // One that ends early says why itself.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        };
+        let both = async { tokio::join!(writing, child.wait_with_output()).1 };
+        let output = tokio::time::timeout(limit, both).await;
+        let output = output.map_err(|_| format!("it did not end within {} s", limit.as_secs()))?;
+        let output = output.map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    }
+
     /// Stops it with SIGTERM and waits; after the grace period it is killed. The text says what was
-    /// wrong with its end, if anything.
-    pub async fn stop(mut self) -> Option<String> {
+    /// wrong with its end, if anything. Its data goes with `self`.
+    pub async fn stop(&mut self) -> Option<String> {
         let Some(pid) = self.process() else {
             return Some("the server had ended before it was stopped".into());
         };
@@ -285,12 +321,13 @@ mod tests {
             trap 'exit 0' TERM
             echo ready ws://127.0.0.1:78/v1/ws
             while :; do sleep 0.02; done"#;
-        let server = start(script).await.unwrap();
+        let mut server = start(script).await.unwrap();
         assert_eq!(server.address().authority(), "127.0.0.1:78");
         assert_eq!(server.admin(), Some("127.0.0.1:77"));
         let data = server.data_folder().to_owned();
         assert!(data.exists());
         assert_eq!(server.stop().await, None);
+        drop(server);
         assert!(!data.exists());
     }
 

@@ -1,5 +1,6 @@
 //! The servers that a run is against: given by address, or one of its own.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,12 @@ use crate::services::resident_bytes;
 const ALONE: &str = "--nodes needs engines that nodes share, and LOCAL messages are each node's own: set \
     --server-env WS_MESSAGE_PERSISTENCE_ENGINE=REDIS (or CASSANDRA), WS_MESSAGE_DISTRIBUTION_ENGINE=REDIS (or KAFKA) and \
     WS_CONN_PERSISTENCE_ENGINE=REDIS, or these variables in the environment or in .env";
+
+/// The durability class of a store that ends with its server.
+const NOTHING: &str = "none";
+
+/// How long reading everything from a store may take.
+const DUMP_MAX: Duration = Duration::from_secs(120);
 
 /// Time between two questions to a server that is not ready.
 const READY_LOOK: Duration = Duration::from_millis(50);
@@ -114,7 +121,7 @@ impl Targets {
             client.close().await;
         }
         let label = options.label.clone();
-        let targets = Self { addresses, admins, infos, label, own };
+        let mut targets = Self { addresses, admins, infos, label, own };
         if targets.own.len() > 1 && targets.infos.iter().any(|info| info.engine == "LOCAL") {
             let _ = targets.stop().await;
             return Err(HarnessError::Usage(ALONE.to_owned()));
@@ -222,9 +229,18 @@ impl Targets {
         self.own.iter().flat_map(ServerProcess::log_tail).collect()
     }
 
-    /// Stops our own servers; the text says what was wrong with their ends, if anything.
-    pub async fn stop(self) -> Option<String> {
-        let ends = futures_util::future::join_all(self.own.into_iter().map(ServerProcess::stop));
+    /// What the store of the first of our own servers, which were stopped, has of these conversations: lines of `chatctl dump`. `None` where
+    /// there is no server of our own, or its data went with it.
+    pub async fn dump(&self, convs: &BTreeSet<&str>) -> Option<Result<Vec<u8>, String>> {
+        let keeps = self.infos.first().is_some_and(|info| info.durability != NOTHING);
+        let server = self.own.first().filter(|_| keeps)?;
+        let ids: String = convs.iter().map(|conv| format!("{conv}\n")).collect();
+        Some(server.run_beside(&["dump"], &ids, DUMP_MAX).await)
+    }
+
+    /// Stops our own servers; the text says what was wrong with their ends, if anything. Their data goes with `self`.
+    pub async fn stop(&mut self) -> Option<String> {
+        let ends = futures_util::future::join_all(self.own.iter_mut().map(ServerProcess::stop));
         let wrong: Vec<_> = ends.await.into_iter().flatten().collect();
         (!wrong.is_empty()).then(|| wrong.join("; "))
     }

@@ -6,6 +6,7 @@
 //! the acts of a nemesis are single `info`-less lines of type `ok`.
 
 mod client;
+mod dumped;
 mod event;
 mod file;
 mod item;
@@ -17,6 +18,7 @@ mod session_log;
 pub use client::{
     FINAL_PAGES_MAX, RecordedAnswer, RecordedClient, asked_of_open, asked_of_send, read_of,
 };
+pub use dumped::{Dumped, hash_chain};
 pub use event::*;
 pub use file::{HistoryError, read_history, write_event};
 pub use item::Item;

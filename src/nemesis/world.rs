@@ -81,9 +81,9 @@ impl World {
         &self.links
     }
 
-    /// Gives the servers back; links and what holds the services end.
-    pub fn into_targets(self) -> Targets {
-        self.targets
+    /// The servers, to be stopped.
+    pub fn targets_mut(&mut self) -> &mut Targets {
+        &mut self.targets
     }
 
     /// What an act is and whom it concerns, for people and histories.

@@ -132,7 +132,7 @@ pub async fn measure(server: &ServerOptions, work: &Work) -> Result<Measured, Be
     let started_at = jiff::Timestamp::now().to_string();
     let times_begun = CpuTimes::now();
     let probe_before_us = probe_us().await?;
-    let targets = Targets::start(&TargetOptions {
+    let mut targets = Targets::start(&TargetOptions {
         program: Some(server.binary.clone()),
         environment: server.environment.clone(),
         nodes: 1,

@@ -123,7 +123,7 @@ async fn series(
         let run = RunOptions { targets, ..run };
         return vec![(None, outcome(Box::pin(paired_clients::run(&run, work, cancel)).await))];
     }
-    let servers = match Targets::start(&targets).await {
+    let mut servers = match Targets::start(&targets).await {
         Ok(servers) => servers,
         Err(error) => return vec![(None, outcome(Err(error.into())))],
     };

@@ -78,7 +78,7 @@ pub async fn run(
 ) -> Result<Found, BenchError> {
     options.work.validate()?;
     ResultFolder::check(&options.run.out)?;
-    let servers = Targets::start(&options.run.targets).await?;
+    let mut servers = Targets::start(&options.run.targets).await?;
     let name = folder_name("find-max", &servers.engine_label());
     let mut folder = ResultFolder::create(&options.run.out, &name)?;
     let mut search = Search::from(options.from_per_s);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{exit_of, print};
 use crate::check::drive::{Amount, DriveOptions, Driven, drive};
 use crate::check::report::CheckReport;
+use crate::check::take_dump;
 use crate::checker::judge;
 use crate::client::Address;
 use crate::command::Exit;
@@ -126,7 +127,7 @@ struct Set {
 
 pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
     ResultFolder::check(&args.out)?;
-    let Set { world, addresses, engine } = set(&args).await?;
+    let Set { mut world, addresses, engine } = set(&args).await?;
     let is_broken = !args.nemesis.is_empty();
     let amount = args.amount();
     let acts = match amount {
@@ -138,7 +139,7 @@ pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyho
     let acts = match acts {
         Ok(acts) => acts,
         Err(text) => {
-            world.into_targets().stop().await;
+            world.targets_mut().stop().await;
             return Err(HarnessError::Usage(text).into());
         }
     };
@@ -152,17 +153,23 @@ pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyho
         patience: if is_broken { PATIENCE_BROKEN } else { PATIENCE },
     };
     let driven = Box::pin(drive(&options, Nemesis::new(world, acts), cancel)).await?;
-    let Driven { nemesis, events, shortfalls } = driven;
-    let mut notes = shortfalls.clone();
+    let Driven { nemesis, mut events, mut shortfalls } = driven;
+    let mut notes = Vec::new();
     if is_broken {
         notes.push(format!("the nemesis did {} acts", nemesis.done()));
     }
-    let targets = nemesis.into_world().into_targets();
+    let mut world = nemesis.into_world();
+    let targets = world.targets_mut();
     let servers = targets.infos().to_vec();
     if !shortfalls.is_empty() {
         notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
     }
     notes.extend(targets.stop().await);
+    // Links are still there: its way to the store may lead through one.
+    if let Err(reason) = take_dump(targets, &mut events).await {
+        shortfalls.push(format!("the store could not be read without a server: {reason}"));
+    }
+    notes.extend(shortfalls.iter().cloned());
     let verdict = judge(&events).at_most_unknown(shortfalls);
     let mut folder = ResultFolder::create(&args.out, &folder_name("check-validity", &engine))?;
     let command = shown_command();

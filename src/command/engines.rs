@@ -1,0 +1,219 @@
+//! Settings to engines: the one place that knows which there are.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use crate::cassandra_link::Cluster;
+use crate::config::{
+    CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync,
+    PersistenceEngine, RedisConfig, RegistryEngine,
+};
+use crate::distribution::Distribution;
+use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
+use crate::distribution::local::LocalDistribution;
+use crate::distribution::redis::{self as redis_bus, RedisDistribution};
+#[cfg(feature = "faults")]
+use crate::faults::{
+    self, BurningDistribution, Deliberate, Fault, FaultyDistribution, FaultyPersistence,
+};
+use crate::model::NodeId;
+use crate::persistence::Persistence;
+use crate::persistence::cassandra::{self, CassandraSettings};
+use crate::persistence::local::{self, LocalSettings, SyncPolicy};
+use crate::persistence::redis::{self, RedisSettings};
+use crate::registry::Registry;
+use crate::registry::local::LocalRegistry;
+use crate::registry::redis::{self as redis_registry, RedisRegistry};
+use crate::services::ServiceKind;
+
+/// The services that the chosen engines need.
+pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
+    let mut needed = Vec::new();
+    match config.persistence {
+        PersistenceEngine::Local(_) => {}
+        PersistenceEngine::Redis(_) => needed.push(ServiceKind::Redis),
+        PersistenceEngine::Cassandra(_) => needed.push(ServiceKind::Cassandra),
+    }
+    match config.distribution {
+        DistributionEngine::Local => {}
+        DistributionEngine::Redis(_) => needed.push(ServiceKind::Redis),
+        DistributionEngine::Kafka(_) => needed.push(ServiceKind::Kafka),
+    }
+    match config.registry {
+        RegistryEngine::Local => {}
+        RegistryEngine::Redis(_) => needed.push(ServiceKind::Redis),
+    }
+    needed.sort_unstable();
+    needed.dedup();
+    needed
+}
+
+/// The message engine, opened.
+pub(super) struct Store {
+    pub(super) persistence: Arc<dyn Persistence>,
+    /// Told, once, why it cannot be trusted with another write.
+    pub(super) broken: Option<oneshot::Receiver<String>>,
+    /// It came back with less than it had acknowledged.
+    pub(super) lost_data: bool,
+    /// What to change for a stronger durability class.
+    pub(super) advice: String,
+}
+
+/// All engines, opened.
+pub(super) struct Engines {
+    pub(super) store: Store,
+    pub(super) distribution: Arc<dyn Distribution>,
+    pub(super) registry: Arc<dyn Registry>,
+}
+
+/// Opens the engines of a server.
+pub(super) async fn open_engines(
+    config: &Config,
+    node: &NodeId,
+    name: &str,
+) -> anyhow::Result<Engines> {
+    let distribution: Arc<dyn Distribution> = match &config.distribution {
+        DistributionEngine::Local => Arc::new(LocalDistribution::default()),
+        DistributionEngine::Redis(RedisConfig { url, prefix }) => {
+            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+            let settings = redis_bus::RedisSettings { url, prefix, node: node.clone() };
+            Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
+        }
+        DistributionEngine::Kafka(KafkaConfig { brokers, topic, partitions, reads_open_only }) => {
+            let (brokers, topic) = (brokers.clone(), topic.clone());
+            let reading = if *reads_open_only { Reading::Open } else { Reading::All };
+            let (partitions, node) = (*partitions, node.clone());
+            let settings = KafkaSettings { brokers, topic, partitions, reading, node };
+            Arc::new(KafkaDistribution::new(settings).context("the KAFKA bus cannot start")?)
+        }
+    };
+    let registry: Arc<dyn Registry> = match &config.registry {
+        RegistryEngine::Local => Arc::new(LocalRegistry::default()),
+        RegistryEngine::Redis(RedisConfig { url, prefix }) => {
+            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+            let (name, node, lease) = (name.to_owned(), node.clone(), config.lease);
+            let settings = redis_registry::RedisSettings { url, prefix, name, node, lease };
+            Arc::new(RedisRegistry::new(settings).context("the REDIS registry cannot start")?)
+        }
+    };
+    let store = open_store(config).await?;
+    Ok(Engines { store, distribution, registry })
+}
+
+/// Opens the message engine alone.
+pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    match &config.persistence {
+        PersistenceEngine::Local(settings) => {
+            let settings = local_settings(settings);
+            // It reads the disk, for long where much is to be recovered.
+            let open = move || local::open(settings);
+            let (engine, broken) = spawn_blocking(open)
+                .await
+                .context("the LOCAL engine cannot start")?
+                .context("the LOCAL engine cannot start")?;
+            let (lost_data, broken) = (engine.renewed, Some(broken));
+            let advice = "set CHATCTL_LOCAL_SYNC=always".to_owned();
+            Ok(Store { persistence: engine, broken, lost_data, advice })
+        }
+        PersistenceEngine::Redis(settings) => {
+            let RedisConfig { url, prefix } = settings.clone();
+            let engine = redis::open(RedisSettings { url: url.expose().to_owned(), prefix })
+                .await
+                .context("the REDIS engine cannot start")?;
+            let advice = engine.advice();
+            let (broken, lost_data) = (None, false);
+            Ok(Store { persistence: engine, broken, lost_data, advice })
+        }
+        PersistenceEngine::Cassandra(settings) => {
+            let CassandraConfig { hosts, keyspace, datacenter } = settings.clone();
+            let cluster = Cluster { hosts, datacenter: Some(datacenter) };
+            let settings = CassandraSettings::new(cluster, keyspace);
+            let engine =
+                cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
+            let advice = engine.advice();
+            let (broken, lost_data) = (None, false);
+            Ok(Store { persistence: engine, broken, lost_data, advice })
+        }
+    }
+}
+
+/// Puts the deliberate fault that was asked for between the chat and its engines.
+#[cfg(feature = "faults")]
+pub(super) fn break_engines(engines: Engines, deliberate: Option<Deliberate>) -> Engines {
+    let fault = match deliberate {
+        None => return engines,
+        Some(Deliberate::Burn(burn)) => {
+            tracing::warn!(%burn, "this server wastes CPU time on purpose");
+            let distribution = Arc::new(BurningDistribution::new(engines.distribution, burn));
+            return Engines { distribution, ..engines };
+        }
+        Some(Deliberate::Crash(crash)) => {
+            tracing::warn!(%crash, "this server ends on purpose");
+            crash.arm();
+            None
+        }
+        Some(Deliberate::Break(fault)) => Some(fault),
+    };
+    if let Some(fault) = fault {
+        tracing::warn!(%fault, "this server breaks a promise on purpose");
+        faults::install(fault);
+    }
+    let every = fault.map_or(1, Fault::every);
+    let Engines { store, distribution, registry } = engines;
+    let persistence = Arc::new(FaultyPersistence::new(store.persistence, fault, every));
+    Engines {
+        store: Store { persistence, ..store },
+        distribution: Arc::new(FaultyDistribution::new(distribution, fault, every)),
+        registry,
+    }
+}
+
+fn local_settings(config: &LocalConfig) -> LocalSettings {
+    LocalSettings {
+        data_dir: config.data_dir.clone(),
+        sync: match config.sync {
+            LocalSync::Always => SyncPolicy::Always,
+            LocalSync::Interval(interval) => SyncPolicy::Interval(interval),
+            LocalSync::Never => SyncPolicy::Never,
+            LocalSync::Memory => SyncPolicy::Memory,
+        },
+        reserve_bytes: config.reserve_bytes,
+        cache_bytes: config.cache_bytes,
+    }
+}
+
+/// Refuses a store below the class that is required, and says what to change.
+pub(super) fn check_durability(config: &Config, store: &Store) -> anyhow::Result<()> {
+    let Store { persistence: engine, advice, .. } = store;
+    let found = engine.durability();
+    let Some(required) = config.require_durability else { return Ok(()) };
+    if found.satisfies(required) {
+        return Ok(());
+    }
+    let advice = match &config.persistence {
+        PersistenceEngine::Local(_) if required.replicated => {
+            "the LOCAL engine runs on one node and replicates nothing: lower CHATCTL_REQUIRE_DURABILITY"
+                .to_owned()
+        }
+        PersistenceEngine::Redis(_) if required.replicated => {
+            "the REDIS engine waits for no replica: lower CHATCTL_REQUIRE_DURABILITY".to_owned()
+        }
+        PersistenceEngine::Cassandra(_) if required.replicated && !found.replicated => {
+            "the keyspace has one copy of each message: alter it to a replication_factor of 3 and repair it, or lower \
+             CHATCTL_REQUIRE_DURABILITY"
+                .to_owned()
+        }
+        PersistenceEngine::Local(_)
+        | PersistenceEngine::Redis(_)
+        | PersistenceEngine::Cassandra(_) => {
+            format!("{advice}, or lower CHATCTL_REQUIRE_DURABILITY")
+        }
+    };
+    bail!(
+        "the {} engine is of durability class {found}, below CHATCTL_REQUIRE_DURABILITY={required}; {advice}",
+        engine.name()
+    )
+}
