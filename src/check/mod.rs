@@ -2,6 +2,7 @@
 
 pub mod drive;
 mod dump;
+pub mod equivalence;
 pub mod report;
 
 pub use dump::take_dump;

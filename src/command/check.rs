@@ -1,5 +1,7 @@
 //! `chatctl check`: drives a server or reads a history, and judges it.
 
+mod equivalence;
+mod services;
 mod validity;
 
 use std::io::Write;
@@ -31,6 +33,8 @@ pub struct CheckArgs {
 enum What {
     /// Drive a server with clients that do everything, record what they see, and judge it.
     Validity(Box<validity::ValidityArgs>),
+    /// Do the same on several engines, and compare every answer.
+    Equivalence(equivalence::EquivalenceArgs),
     /// Judge a recorded history again.
     Replay(ReplayArgs),
 }
@@ -52,19 +56,28 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
             let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
             let result = Box::pin(validity::run(*args, &cancel)).await;
             waiting.abort();
-            match result {
-                Err(error) => match error.downcast::<HarnessError>() {
-                    Ok(HarnessError::Usage(text)) => {
-                        eprintln!("error: {text}");
-                        Ok(Exit::Usage)
-                    }
-                    // Its text holds its source's already; as a chain they would be printed twice.
-                    Ok(error) => Err(anyhow::anyhow!("{error}")),
-                    Err(error) => Err(error),
-                },
-                exit => exit,
-            }
+            result.or_else(said)
         }
+        What::Equivalence(args) => {
+            let cancel = CancellationToken::new();
+            let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
+            let result = Box::pin(equivalence::run(args, &cancel)).await;
+            waiting.abort();
+            result.or_else(said)
+        }
+    }
+}
+
+/// How the process ends after an error.
+fn said(error: anyhow::Error) -> anyhow::Result<Exit> {
+    match error.downcast::<HarnessError>() {
+        Ok(HarnessError::Usage(text)) => {
+            eprintln!("error: {text}");
+            Ok(Exit::Usage)
+        }
+        // Its text holds its source's already; as a chain they would be printed twice.
+        Ok(error) => Err(anyhow::anyhow!("{error}")),
+        Err(error) => Err(error),
     }
 }
 

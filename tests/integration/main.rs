@@ -16,6 +16,7 @@ mod compose;
 mod conversation;
 #[cfg(feature = "faults")]
 mod crash_points;
+mod equivalence;
 mod faults;
 mod gates;
 mod init_env;

@@ -4,9 +4,11 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use chatctl::check::equivalence::Work;
 use chatctl::faults::Fault;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{BINARY, scale};
+use crate::support::{BINARY, Server, scale, unique};
 
 /// The workload of one run.
 const CLIENTS: &str = "8";
@@ -118,5 +120,27 @@ fn a_bench_with_check_names_what_its_clients_can_see() {
             assert!(check["anomalies"][anomaly].as_u64() > Some(0), "{name}: {check}");
         }
         assert_eq!(run.status.code(), Some(INVALID), "{name}");
+    }
+}
+
+/// Two servers with the same engine, one of which breaks a promise, do not answer the same.
+#[tokio::test]
+async fn an_engine_that_answers_otherwise_is_told_by_equivalence() {
+    let connect_timeout = Duration::from_secs(10);
+    let work = Work { pairs: 4, turns: 300, seed: 1, connect_timeout };
+    let cancel = CancellationToken::new();
+    let mut all = Vec::new();
+    for fault in [None, None, Some("misflag-late"), Some("forget-ack"), Some("skip-page-item")] {
+        let sync = ("CHATCTL_LOCAL_SYNC", "memory");
+        let fault = fault.map(|fault| ("CHATCTL_FAULT", fault));
+        let variables: Vec<_> = fault.into_iter().chain([sync]).collect();
+        let server = Server::start_with(&variables).await;
+        let address = server.url.parse().unwrap();
+        all.push(work.run(&address, &unique("same"), &cancel).await.unwrap());
+    }
+    assert_eq!(work.compare(&all[0], &all[1]), None);
+    for broken in &all[2..] {
+        let found = work.compare(&all[0], broken).expect("a difference");
+        println!("turn {} of pair {}: {}", found.turn, found.pair, found.asked);
     }
 }

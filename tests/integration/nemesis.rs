@@ -21,7 +21,7 @@ async fn check(out: &Path, arguments: &[&str]) -> Output {
         // What is judged is order and loss, not the disk.
         .env("CHATCTL_LOCAL_SYNC", "interval")
         .output();
-    timeout(30 * PATIENCE, run).await.expect("ends in time").unwrap()
+    timeout(60 * PATIENCE, run).await.expect("ends in time").unwrap()
 }
 
 /// The acts of a run, as its history has them.

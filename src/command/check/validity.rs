@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::services::start_services;
 use super::{exit_of, print};
 use crate::check::drive::{Amount, DriveOptions, Driven, drive};
 use crate::check::report::CheckReport;
@@ -228,15 +229,8 @@ async fn engines(
 ) -> anyhow::Result<(Vec<(String, String)>, Option<Environment>)> {
     let mut sources = Sources::of_process(&VariableArgs::default())?;
     let needed = services_of(std::slice::from_ref(choice));
-    let own = match &args.services_dir {
-        _ if needed.is_empty() => None,
-        None => init_env::bring_up_for(&needed, &mut sources).await?,
-        Some(folder) => {
-            let folder = std::path::absolute(folder)?;
-            let nodes = args.service_nodes;
-            Some(init_env::bring_up_in(folder, &needed, nodes, &mut sources).await?)
-        }
-    };
+    let (folder, nodes) = (args.services_dir.as_deref(), args.service_nodes);
+    let own = start_services(folder, &needed, nodes, &mut sources).await?;
     Ok((choice.environment(&sources)?, own))
 }
 
