@@ -61,6 +61,7 @@ impl CheckReport<'_> {
             ## Files\n\n\
             - `history.jsonl`: what clients did and saw, one line each\n\
             - `verdict.json`: the verdict for machines\n\
+            - `timeline.html`, where something is wrong: each case among the lines around it\n\
             - `summary.txt`: what was printed\n\n\
             Judge it again: `chatctl check replay history.jsonl`\n",
             versions.chatctl,

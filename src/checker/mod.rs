@@ -104,6 +104,7 @@ mod run;
 mod sends;
 mod sent;
 mod streamed;
+mod timeline;
 pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

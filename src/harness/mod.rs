@@ -7,6 +7,7 @@ pub mod duration;
 mod error;
 mod fresh_name;
 pub(crate) mod host;
+pub mod html;
 mod http;
 mod push;
 mod result_folder;
