@@ -39,7 +39,7 @@ bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50
 
 soak: tools ## The long forms of the tests that CI runs short (more than an hour).
-	CHATCTL_TEST_KILLS=50 CHATCTL_TEST_PAUSE_S=60 CHATCTL_SCHEDULES=20000 $(CARGO) test $(PROFILE) -- --nocapture
+	CHATCTL_TEST_KILLS=50 CHATCTL_TEST_PAUSE_S=60 CHATCTL_SCHEDULES=20000 CHATCTL_TEST_IMAGES=30000 $(CARGO) test $(PROFILE) -- --nocapture
 	$(CARGO) test $(PROFILE) --lib -- --ignored --nocapture schedules_notice_effects
 	CHATCTL_TEST_KILLS=20 CHATCTL_TEST_PAUSE_S=60 $(CARGO) test $(PROFILE) --lib -- --ignored --nocapture one_of_three_nodes
 	CHATCTL_TEST_NEMESIS_S=300 CHATCTL_TEST_OPERATIONS=100000 $(CARGO) test $(PROFILE) --test integration -- nemesis::three nemesis::one equivalence --nocapture --test-threads 1

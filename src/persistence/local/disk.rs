@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
-use super::SyncPolicy;
 use super::keys::Table;
 use super::tables::{Batch, Each, TableError, Tables, View, is_crossed};
+use super::{SyncPolicy, journal};
 
 /// A fjall database with one keyspace for each table.
 pub struct DiskTables {
@@ -21,11 +21,13 @@ impl DiskTables {
     /// Opens or creates the store in `path`; a torn tail of the journal is cut off.
     pub fn open(path: &Path, sync: SyncPolicy, cache_bytes: u64) -> Result<Self, TableError> {
         let failed = |error: fjall::Error| located(path, &error);
-        let database = Database::builder(path)
-            .cache_size(cache_bytes)
-            .manual_journal_persist(true)
-            .open()
-            .map_err(failed)?;
+        let open =
+            || Database::builder(path).cache_size(cache_bytes).manual_journal_persist(true).open();
+        let database = match open() {
+            Err(fjall::Error::JournalRecovery(_)) if cut_torn_batch(path)? => open(),
+            outcome => outcome,
+        };
+        let database = database.map_err(failed)?;
         let keyspaces = Table::ALL
             .iter()
             .map(|table| database.keyspace(table.name(), KeyspaceCreateOptions::default))
@@ -49,6 +51,16 @@ impl DiskTables {
         }
         self.sync().unwrap();
     }
+}
+
+/// Whether it was a torn last batch that the store was refused for, and is no more.
+fn cut_torn_batch(path: &Path) -> Result<bool, TableError> {
+    let cut = journal::cut_torn_batch(path)
+        .map_err(|error| TableError(format!("{}: {error}", path.display())))?;
+    if let Some((journal, length)) = &cut {
+        tracing::warn!(journal = %journal.display(), length, "a batch that was not wholly on the disk was cut off");
+    }
+    Ok(cut.is_some())
 }
 
 fn located(path: &Path, error: &fjall::Error) -> TableError {

@@ -9,6 +9,7 @@ mod codec;
 mod committer;
 mod disk;
 mod folder;
+mod journal;
 mod keys;
 mod recent;
 mod request;

@@ -1,5 +1,10 @@
 //! What only the embedded engine can get wrong: its folder, its journal, its one thread.
 
+mod crashes;
+mod history;
+mod image;
+mod rows;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
