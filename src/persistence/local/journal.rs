@@ -43,8 +43,8 @@ fn newest_journal(store: &Path) -> io::Result<Option<PathBuf>> {
     Ok(newest.map(|(_, path)| path))
 }
 
-/// Where the journal must end: before a batch without an end, as fjall does it; before a batch with a wrong checksum only
-/// if zeros follow. What follows a batch was written after it had been synced: then it is not torn but spoilt, and may hold
+/// Where the journal must end: before a batch without an end, as fjall does it, only if no whole batch follows; before a batch with a wrong
+/// checksum only if zeros follow. What follows a batch was written after it had been synced: then it is not torn but spoilt, and may hold
 /// what was answered.
 fn torn_batch(bytes: &[u8]) -> Option<usize> {
     let is_zero = |rest: &[u8]| rest.iter().all(|byte| *byte == 0);
@@ -54,10 +54,16 @@ fn torn_batch(bytes: &[u8]) -> Option<usize> {
         match read_batch(&mut rest) {
             Some(true) => {}
             Some(false) => return is_zero(rest).then_some(begin),
-            None => return Some(begin),
+            None => return (!holds_a_batch(&bytes[begin..])).then_some(begin),
         }
     }
     None
+}
+
+/// Whether a whole batch begins anywhere behind the first byte: it was written after whatever is before it had been synced.
+fn holds_a_batch(bytes: &[u8]) -> bool {
+    let begins = bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == START);
+    begins.map(|(at, _)| at).any(|at| read_batch(&mut &bytes[at..]) == Some(true))
 }
 
 /// Reads a batch from start to end, and answers whether its checksum is right; `None` where there is no batch.
