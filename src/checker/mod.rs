@@ -89,6 +89,7 @@ mod anomaly;
 mod chains;
 mod conversation;
 mod diverged;
+pub mod export;
 mod facts;
 mod finals;
 mod findings;

@@ -1,6 +1,7 @@
 //! `chatctl check`: drives a server or reads a history, and judges it.
 
 mod equivalence;
+mod export;
 mod services;
 mod validity;
 
@@ -37,6 +38,8 @@ enum What {
     Equivalence(equivalence::EquivalenceArgs),
     /// Judge a recorded history again.
     Replay(ReplayArgs),
+    /// Write a recorded history in the form of another checker, for a second opinion.
+    Export(export::ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +54,7 @@ struct ReplayArgs {
 pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     match args.what {
         What::Replay(args) => replay(&args),
+        What::Export(args) => export::run(args),
         What::Validity(args) => {
             let cancel = CancellationToken::new();
             let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));

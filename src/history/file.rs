@@ -22,8 +22,13 @@ pub fn write_event(writer: &mut impl Write, event: &Event) -> io::Result<()> {
 
 /// Reads a whole history; a line that is not one is named by its number, from 1.
 pub fn read_history(reader: impl BufRead) -> Result<Vec<Event>, HistoryError> {
-    let mut events: Vec<Event> = Vec::new();
-    for (at, line) in reader.lines().enumerate() {
+    events(reader).collect()
+}
+
+/// The lines of a history, one at a time; one that is none is named by its number, from 1, and what comes after it means nothing.
+pub fn events(reader: impl BufRead) -> impl Iterator<Item = Result<Event, HistoryError>> {
+    let mut time_ns = 0;
+    reader.lines().enumerate().map(move |(at, line)| {
         let number = at as u64 + 1;
         let damaged = |problem: String| HistoryError::Damaged { line: number, problem };
         let line = line.map_err(|error| match error.kind() {
@@ -35,12 +40,12 @@ pub fn read_history(reader: impl BufRead) -> Result<Vec<Event>, HistoryError> {
         if event.index != at as u64 {
             return Err(damaged(format!("index {} where {at} follows", event.index)));
         }
-        if events.last().is_some_and(|last| last.time_ns > event.time_ns) {
+        if event.time_ns < time_ns {
             return Err(damaged("time goes backwards".to_owned()));
         }
-        events.push(event);
-    }
-    Ok(events)
+        time_ns = event.time_ns;
+        Ok(event)
+    })
 }
 
 #[cfg(test)]

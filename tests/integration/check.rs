@@ -49,6 +49,49 @@ async fn a_good_server_is_valid_and_its_history_replays() {
 }
 
 #[tokio::test]
+async fn a_history_is_exported_in_both_forms() {
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let results = path("results");
+    let run = check(&["validity", "--messages", "20", "--clients", "4", "--out", &results]).await;
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let history = history_of(results.as_ref());
+    let history = history.to_str().unwrap();
+
+    let elle = check(&["export", history, "--form", "elle"]).await;
+    assert_eq!(elle.status.code(), Some(0), "{elle:?}");
+    let text = String::from_utf8(elle.stdout).unwrap();
+    for (index, line) in text.lines().enumerate() {
+        assert!(line.starts_with(&format!("{{:index {index}, :time ")), "{line}");
+        assert!(line.contains(":f :txn, :value [[:") && line.ends_with("]]}"), "{line}");
+    }
+    let count = |kind: &str| text.matches(kind).count();
+    assert!(count(":type :ok") > 80 && count("[[:r ") > 8, "{text}");
+    let said = String::from_utf8_lossy(&elle.stderr).into_owned();
+    assert!(said.contains("left out: ") && said.contains(" pushes"), "{said}");
+
+    let file = path("history.jsonl");
+    let porcupine = check(&["export", history, "--form", "porcupine", "--out", &file]).await;
+    assert_eq!(porcupine.status.code(), Some(0), "{porcupine:?}");
+    assert!(porcupine.stdout.is_empty());
+    for line in std::fs::read_to_string(&file).unwrap().lines() {
+        let operation: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(operation["Call"].as_i64() <= operation["Return"].as_i64(), "{line}");
+    }
+    let again = check(&["export", history, "--form", "elle", "--out", &file]).await;
+    assert_eq!(again.status.code(), Some(1), "nothing is written over: {again:?}");
+
+    let damaged = path("damaged.jsonl");
+    let text = std::fs::read_to_string(history).unwrap();
+    let second = text.lines().nth(1).unwrap();
+    std::fs::write(&damaged, text.replacen(second, "{}", 1)).unwrap();
+    let refused = check(&["export", &damaged, "--form", "elle"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("line 2 "), "{refused:?}");
+    assert!(refused.stdout.is_empty());
+}
+
+#[tokio::test]
 async fn a_lost_message_in_a_history_is_invalid() {
     let out = tempfile::tempdir().unwrap();
     let out_text = out.path().to_str().unwrap();
@@ -80,6 +123,8 @@ async fn wrong_usage_and_failures_have_their_own_exit_codes() {
         vec!["validity", "--messages", "0", "--clients", "2"],
         vec!["validity", "--url", "http://x"],
         vec!["replay"],
+        vec!["export", "history.jsonl"],
+        vec!["export", "history.jsonl", "--form", "knossos"],
         vec!["dance"],
     ] {
         let run = check(&arguments).await;
@@ -87,6 +132,9 @@ async fn wrong_usage_and_failures_have_their_own_exit_codes() {
     }
     let missing = check(&["replay", "/no/such/history.jsonl"]).await;
     assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    let missing = check(&["export", "/no/such/history.jsonl", "--form", "elle"]).await;
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such/history.jsonl"));
     let nobody = check(&["validity", "--url", "ws://127.0.0.1:9"]).await;
     assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
 }

@@ -1,6 +1,8 @@
 //! Hand-written histories that must trip, and ones close to them that must not; random correct
 //! histories, and what is left of them after a mutation.
 
+mod edn;
+mod export;
 mod logs;
 mod nodes;
 mod opens;
@@ -11,6 +13,7 @@ mod second_judge;
 mod simulated;
 mod story;
 mod streams;
+mod third_judge;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -160,7 +160,11 @@ impl Simulation {
     fn read_of(&mut self) -> Asked {
         self.next_chain += 1;
         let kind = match self.random.random_range(0..4) {
-            0 => ReadKind::After { after_seq: Seq(self.random.random_range(0..10)) },
+            // Often from the first one on: all of it.
+            0 => {
+                let after_seq = self.random.random_range(0_u64..10).saturating_sub(4);
+                ReadKind::After { after_seq: Seq(after_seq) }
+            }
             1 => ReadKind::Late {},
             2 => ReadKind::Range {
                 from: self.random.random_range(0..9),
@@ -169,7 +173,9 @@ impl Simulation {
             },
             _ => ReadKind::Range { from: 0, to: u64::MAX, descending: true },
         };
-        let limit = self.random.random_range(1..7);
+        // Such a read ends, though there is always more to read.
+        let larger = if kind == (ReadKind::After { after_seq: Seq::ZERO }) { 8 } else { 1 };
+        let limit = larger * self.random.random_range(1..7);
         Asked::Read(ReadAsked { kind, limit, page: 0, chain: self.next_chain, is_final: false })
     }
 
