@@ -15,26 +15,41 @@ pub async fn take_dump(targets: &Targets, events: &mut Vec<Event>) -> Result<(),
     let convs: BTreeSet<&str> = events.iter().filter_map(|event| event.conv.as_deref()).collect();
     let Some(lines) = targets.dump(&convs).await else { return Ok(()) };
     let lines = lines?;
+    let mut free = Free::after(events);
     for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let dumped: Dumped = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        append(events, dumped);
+        append(events, dumped, &mut free);
     }
     Ok(())
 }
 
-fn append(events: &mut Vec<Event>, dumped: Dumped) {
+/// Numbers that nobody in the history has.
+struct Free {
+    process: u64,
+    chain: u64,
+}
+
+impl Free {
+    fn after(events: &[Event]) -> Self {
+        let process = events.iter().map(|event| event.process).max().unwrap_or(0) + 1;
+        let chains = events.iter().filter_map(|event| match &event.act {
+            Act::Invoke { asked: Asked::Read(asked) } => Some(asked.chain),
+            _ => None,
+        });
+        Self { process, chain: chains.max().unwrap_or(0) + 1 }
+    }
+}
+
+fn append(events: &mut Vec<Event>, dumped: Dumped, free: &mut Free) {
     let Dumped { conv, epoch, items, .. } = dumped;
     let time_ns = events.last().map_or(0, |event| event.time_ns);
-    let process = events.iter().map(|event| event.process).max().unwrap_or(0) + 1;
-    let chains = events.iter().filter_map(|event| match &event.act {
-        Act::Invoke { asked: Asked::Read(asked) } => Some(asked.chain),
-        _ => None,
-    });
+    let Free { process, chain } = *free;
+    *free = Free { process: process + 1, chain: chain + 1 };
     let asked = ReadAsked {
         kind: ReadKind::After { after_seq: Seq::ZERO },
         limit: items.len(),
         page: 0,
-        chain: chains.max().unwrap_or(0) + 1,
+        chain,
         is_final: true,
     };
     let seen = Seen::Read { epoch, items, complete: true };
@@ -74,7 +89,8 @@ mod tests {
                 let (mut events, mut items) = (events.clone(), items.clone());
                 change(&mut items);
                 let (conv, epoch, chain) = (conv.clone(), epoch.clone(), hash_chain(&items));
-                append(&mut events, Dumped { conv, epoch, items, chain });
+                let mut free = Free::after(&events);
+                append(&mut events, Dumped { conv, epoch, items, chain }, &mut free);
                 judge(&events)
             };
             assert_eq!(judged(|_| ()).outcome, Outcome::Valid);

@@ -31,7 +31,7 @@ impl Facts {
             Act::Ok { seen: Seen::Close { by_us, .. } } => {
                 self.closes.entry(session_of(event)).or_insert((event.index, *by_us));
             }
-            _ => drop(self.run.take(event)),
+            _ => self.run.take(event),
         }
     }
 

@@ -136,12 +136,12 @@ pub fn judge(events: &[Event]) -> Verdict {
     for conversation in &conversation::collect(events) {
         whole.take(judge_conversation(conversation, &facts, &elsewhere));
     }
-    facts.run.judge_liveness(events, &mut whole.findings);
+    whole.judge_run(&facts, events);
     let line = |index: u64| {
         let event = events.get(usize::try_from(index).ok()?)?;
         serde_json::to_string(event).ok()
     };
-    whole.verdict(&facts, line)
+    whole.verdict(line)
 }
 
 /// What is known of a whole history so far.
@@ -176,14 +176,19 @@ impl Whole {
         self.unknown_because.extend(part.unread);
     }
 
-    /// `line` knows the text of a line.
-    fn verdict(mut self, facts: &Facts, line: impl Fn(u64) -> Option<String>) -> Verdict {
+    /// Judges what belongs to no conversation, after all of them. `events`: at least those after the last healing.
+    fn judge_run(&mut self, facts: &Facts, events: &[Event]) {
+        facts.run.judge_liveness(events, &mut self.findings);
         let is_whole = self.unknown_because.is_empty() && self.declared_loss == 0;
         // A loss is reported as itself.
         if is_whole && self.findings.is_empty() {
             let (stored, unknown) = (self.stored, self.counts.sends_unknown);
             facts.run.judge_conservation(stored, unknown, &mut self.findings);
         }
+    }
+
+    /// `line` knows the text of a line.
+    fn verdict(mut self, line: impl Fn(u64) -> Option<String>) -> Verdict {
         if self.counts.sends_ok == 0 {
             self.unknown_because.push("no send was answered ok".to_owned());
         }

@@ -23,8 +23,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Takes a line in, in the order of the history. Whether it is one of the run's own.
-    pub fn take(&mut self, event: &Event) -> bool {
+    /// Takes a line in, in the order of the history.
+    pub fn take(&mut self, event: &Event) {
         match &event.act {
             Act::Ok { seen: Seen::Nemesis { on, phase, .. } } => match (on, phase) {
                 (_, NemesisPhase::Healed) => self.healed_at = Some(event.index),
@@ -36,15 +36,8 @@ impl Run {
             Act::Ok { seen: Seen::Counted { messages } } => {
                 self.counted = Some((*messages, event.index));
             }
-            Act::Ok { seen: Seen::Unreachable { .. } } => {}
-            _ => return false,
+            _ => {}
         }
-        true
-    }
-
-    /// Where the servers' count stands.
-    pub fn counted_at(&self) -> Option<u64> {
-        self.counted.map(|(_, line)| line)
     }
 
     /// Where everything was whole for the last time.

@@ -15,9 +15,9 @@ use serde::Deserialize;
 
 use super::facts::{Counter, Facts};
 use super::sent::{Elsewhere, digest_of};
-use super::verdict::Verdict;
+use super::verdict::{Counts, Verdict};
 use super::{Part, Whole, conversation, judge_conversation};
-use crate::history::{Act, Event, HistoryError, Seen};
+use crate::history::{Act, Event, HistoryError, Seen, Sequence};
 
 /// Bytes of lines that may be in work at once; as events they take about four times as much. A larger conversation is in work alone.
 const IN_WORK_BYTES_MAX: u64 = 320 << 20;
@@ -77,22 +77,16 @@ pub fn judge_file(path: &Path) -> Result<Verdict, HistoryError> {
         whole.counts.add(&counts);
     }
     whole.counts.events = events;
-    facts.run.judge_liveness(&after_healing, &mut whole.findings);
-    let is_healthy = whole.findings.is_empty();
-    // Conservation may still find something, of the last lines.
-    let mut wanted = whole.findings.lines();
-    wanted.extend(facts.run.counted_at());
-    let texts = match is_healthy && wanted.is_empty() {
-        true => HashMap::new(),
-        false => texts(path, &wanted)?,
-    };
-    Ok(whole.verdict(&facts, |index| texts.get(&index).cloned()))
+    whole.judge_run(&facts, &after_healing);
+    // Of a history in which nothing is wrong, none is read again.
+    let texts = texts(path, &whole.findings.lines())?;
+    Ok(whole.verdict(|index| texts.get(&index).cloned()))
 }
 
 fn survey(path: &Path) -> Result<Survey, HistoryError> {
     let mut survey = Survey::default();
     let mut by_name: HashMap<String, usize> = HashMap::new();
-    let (mut offset, mut time_ns) = (0, 0);
+    let (mut offset, mut sequence) = (0, Sequence::default());
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
     let mut line = Vec::new();
     loop {
@@ -101,17 +95,12 @@ fn survey(path: &Path) -> Result<Survey, HistoryError> {
         if length == 0 {
             return Ok(survey);
         }
-        let number = survey.events + 1;
+        survey.events += 1;
+        let number = survey.events;
         let damaged = |problem: String| HistoryError::Damaged { line: number, problem };
         let head: Head<'_> =
             serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
-        if head.index != survey.events {
-            return Err(damaged(format!("index {} where {} follows", head.index, survey.events)));
-        }
-        if head.time_ns < time_ns {
-            return Err(damaged("time goes backwards".to_owned()));
-        }
-        (time_ns, survey.events) = (head.time_ns, survey.events + 1);
+        sequence.take(head.index, head.time_ns)?;
         let at = (offset, u32::try_from(length).map_err(|error| damaged(error.to_string()))?);
         offset += length as u64;
         let mut note = |name: &str| {
@@ -163,7 +152,7 @@ fn judge_all(
     places: &[Place],
     facts: &Facts,
     elsewhere: &Elsewhere<'_>,
-) -> Result<Vec<(Part, super::verdict::Counts)>, HistoryError> {
+) -> Result<Vec<(Part, Counts)>, HistoryError> {
     // The largest first, so that none is left for the end.
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(places[at].bytes));
@@ -225,7 +214,7 @@ fn judge_one(
     place: &Place,
     facts: &Facts,
     elsewhere: &Elsewhere<'_>,
-) -> Result<(Part, super::verdict::Counts), HistoryError> {
+) -> Result<(Part, Counts), HistoryError> {
     let events = read(file, place)?;
     let mut counter = Counter::default();
     let own = events.iter().filter(|event| event.conv.as_deref() == Some(&place.name));

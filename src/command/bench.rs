@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::black_box::{cancel_on_ctrl_c, key_value, nodes, shown_command};
+use super::black_box::{key_value, nodes, shown_command, until_ctrl_c};
 use super::{Exit, style_of_stdout};
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::newest_page::{self, NewestPageOptions};
@@ -127,20 +127,17 @@ struct NewestPageArgs {
 
 /// Runs what was asked for and prints what it found. An error is a failure of the bench itself.
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
-    let cancel = CancellationToken::new();
-    let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-    let exit = match args.what {
+    until_ctrl_c(async |cancel| match args.what {
         What::Report(args) => report::run(args),
         What::Schema => report::print_schema(),
-        What::Compare(args) => Box::pin(compare::run(*args, &cancel)).await,
-        What::Baseline(args) => Box::pin(baseline::run(args, &cancel)).await,
+        What::Compare(args) => Box::pin(compare::run(*args, cancel)).await,
+        What::Baseline(args) => Box::pin(baseline::run(args, cancel)).await,
         What::Workload(Workload::PairedClients(args)) if args.is_several_runs() => {
-            Box::pin(args.run_several(&cancel)).await
+            Box::pin(args.run_several(cancel)).await
         }
-        What::Workload(workload) => Box::pin(run_and_print(workload, &cancel)).await,
-    };
-    waiting.abort();
-    exit
+        What::Workload(workload) => Box::pin(run_and_print(workload, cancel)).await,
+    })
+    .await
 }
 
 async fn run_and_print(workload: Workload, cancel: &CancellationToken) -> anyhow::Result<Exit> {

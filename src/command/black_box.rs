@@ -4,8 +4,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 
+/// Does `work`, which ends early when it is cancelled: the first Ctrl-C does so.
+pub(super) async fn until_ctrl_c<T>(work: impl AsyncFnOnce(&CancellationToken) -> T) -> T {
+    let cancel = CancellationToken::new();
+    let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
+    let done = work(&cancel).await;
+    waiting.abort();
+    done
+}
+
 /// The first Ctrl-C ends the run and keeps what there is; the second ends the process.
-pub(super) async fn cancel_on_ctrl_c(cancel: CancellationToken) {
+async fn cancel_on_ctrl_c(cancel: CancellationToken) {
     if tokio::signal::ctrl_c().await.is_err() {
         return;
     }

@@ -10,10 +10,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::black_box::cancel_on_ctrl_c;
+use super::black_box::until_ctrl_c;
 use super::format::FormatArgs;
 use crate::checker::judge_file;
 use crate::checker::verdict::{Outcome, Verdict};
@@ -56,18 +55,12 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
         What::Replay(args) => replay(&args),
         What::Export(args) => export::run(args),
         What::Validity(args) => {
-            let cancel = CancellationToken::new();
-            let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-            let result = Box::pin(validity::run(*args, &cancel)).await;
-            waiting.abort();
-            result.or_else(said)
+            until_ctrl_c(async |cancel| Box::pin(validity::run(*args, cancel)).await)
+                .await
+                .or_else(said)
         }
         What::Equivalence(args) => {
-            let cancel = CancellationToken::new();
-            let waiting = tokio::spawn(cancel_on_ctrl_c(cancel.clone()));
-            let result = Box::pin(equivalence::run(args, &cancel)).await;
-            waiting.abort();
-            result.or_else(said)
+            until_ctrl_c(async |cancel| equivalence::run(args, cancel).await).await.or_else(said)
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn read_history(reader: impl BufRead) -> Result<Vec<Event>, HistoryError> {
 
 /// The lines of a history, one at a time; one that is none is named by its number, from 1, and what comes after it means nothing.
 pub fn events(reader: impl BufRead) -> impl Iterator<Item = Result<Event, HistoryError>> {
-    let mut time_ns = 0;
+    let mut sequence = Sequence::default();
     reader.lines().enumerate().map(move |(at, line)| {
         let number = at as u64 + 1;
         let damaged = |problem: String| HistoryError::Damaged { line: number, problem };
@@ -37,15 +37,32 @@ pub fn events(reader: impl BufRead) -> impl Iterator<Item = Result<Event, Histor
         })?;
         let event: Event =
             serde_json::from_str(&line).map_err(|error| damaged(error.to_string()))?;
-        if event.index != at as u64 {
-            return Err(damaged(format!("index {} where {at} follows", event.index)));
-        }
-        if event.time_ns < time_ns {
-            return Err(damaged("time goes backwards".to_owned()));
-        }
-        time_ns = event.time_ns;
+        sequence.take(event.index, event.time_ns)?;
         Ok(event)
     })
+}
+
+/// Where the lines of a history must go on.
+#[derive(Debug, Default)]
+pub struct Sequence {
+    next: u64,
+    time_ns: u64,
+}
+
+impl Sequence {
+    /// Takes the next line: its index is the next one, its time not before that of the last.
+    pub fn take(&mut self, index: u64, time_ns: u64) -> Result<(), HistoryError> {
+        let Self { next, time_ns: last_ns } = *self;
+        let damaged = |problem: String| Err(HistoryError::Damaged { line: next + 1, problem });
+        if index != next {
+            return damaged(format!("index {index} where {next} follows"));
+        }
+        if time_ns < last_ns {
+            return damaged("time goes backwards".to_owned());
+        }
+        *self = Self { next: next + 1, time_ns };
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use client::{
 };
 pub use dumped::{Dumped, hash_chain};
 pub use event::*;
-pub use file::{HistoryError, events, read_history, write_event};
+pub use file::{HistoryError, Sequence, events, read_history, write_event};
 pub use item::Item;
 pub use recorder::Recorder;
 pub use rules::check_rules;

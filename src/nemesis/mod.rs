@@ -12,5 +12,5 @@ mod world;
 pub use kind::Kind;
 pub use proxy::{Direction, Passed, Proxy, Weather};
 pub use run::{Nemesis, Note};
-pub use schedule::{Act, HalfClose, Shape, What, schedule};
+pub use schedule::{Act, Shape, What, schedule};
 pub use world::{Link, World};

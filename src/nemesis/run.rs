@@ -87,11 +87,10 @@ impl Nemesis {
         tell(NemesisPhase::Begins);
         self.done += 1;
         let under_way = self.world.begin(&act.what).await?;
-        let wait: Duration = act.hold;
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = sleep(wait) => {}
+            () = sleep(act.hold) => {}
         }
         self.world.undo(under_way).await?;
         tell(NemesisPhase::Ends);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
 
 use super::kind::Kind;
 use super::proxy::{Direction, Weather};
@@ -61,7 +60,7 @@ pub enum What {
         /// Which, from 0.
         link: usize,
         /// One direction of them only.
-        half: Option<HalfClose>,
+        half: Option<Direction>,
     },
     /// A link has bad weather.
     Weather {
@@ -89,26 +88,6 @@ impl What {
             Self::Kill { .. } | Self::Pause { .. } | Self::Clock { .. } => NemesisTarget::Node,
             Self::Cut { .. } | Self::Weather { .. } => NemesisTarget::Link,
             Self::RestartEngine { .. } | Self::PauseEngine { .. } => NemesisTarget::Service,
-        }
-    }
-}
-
-/// Which direction of a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HalfClose {
-    /// The server reads an end.
-    ToServer,
-    /// The client reads an end.
-    ToClient,
-}
-
-impl HalfClose {
-    /// As the proxy calls it.
-    pub fn direction(self) -> Direction {
-        match self {
-            Self::ToServer => Direction::ToServer,
-            Self::ToClient => Direction::ToClient,
         }
     }
 }
@@ -169,7 +148,7 @@ fn what(kind: Kind, shape: &Shape, random: &mut SmallRng) -> What {
             What::Clock { node, offset_ms: if random.random() { offset_ms } else { -offset_ms } }
         }
         Kind::Cut => {
-            let halves = [None, None, Some(HalfClose::ToServer), Some(HalfClose::ToClient)];
+            let halves = [None, None, Some(Direction::ToServer), Some(Direction::ToClient)];
             What::Cut { link, half: halves.choose(random).copied().flatten() }
         }
         Kind::Partition => {

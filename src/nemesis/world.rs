@@ -76,11 +76,6 @@ impl World {
         Some(metrics.get("chatctl_messages_appended_total").unwrap_or(0.0) as u64)
     }
 
-    /// The links.
-    pub fn links(&self) -> &[Link] {
-        &self.links
-    }
-
     /// The servers, to be stopped.
     pub fn targets_mut(&mut self) -> &mut Targets {
         &mut self.targets
@@ -129,7 +124,7 @@ impl World {
                 let proxy = &self.link(*link)?.proxy;
                 match half {
                     None => proxy.cut(),
-                    Some(half) => proxy.half_close(half.direction()),
+                    Some(half) => proxy.half_close(*half),
                 }
                 Begun::Done
             }

@@ -81,11 +81,6 @@ impl Proxy {
         self.address
     }
 
-    /// Where it leads.
-    pub fn upstream(&self) -> &str {
-        &self.shared.upstream
-    }
-
     /// From now on, for the connections that are there and those to come.
     pub fn set(&self, weather: Weather) {
         self.shared.weather.send_replace(weather);
