@@ -1,5 +1,7 @@
 //! What a nemesis breaks, and how each part of it is made whole again.
 
+use std::collections::BTreeSet;
+
 use rustix::process::Signal;
 
 use super::proxy::{Proxy, Weather};
@@ -18,6 +20,8 @@ pub struct World {
     services: Option<Environment>,
     /// A server was started again: its counters began anew.
     restarted: bool,
+    /// Servers that were given a wrong clock and not yet a right one.
+    wrong_clocks: BTreeSet<usize>,
 }
 
 /// A link that leads through a proxy.
@@ -50,7 +54,7 @@ pub enum Begun {
 impl World {
     /// Puts together what may be broken. `services`: those that we run, if any.
     pub fn new(targets: Targets, links: Vec<Link>, services: Option<Environment>) -> Self {
-        Self { targets, links, services, restarted: false }
+        Self { targets, links, services, restarted: false, wrong_clocks: BTreeSet::new() }
     }
 
     /// How much of each there is.
@@ -111,6 +115,7 @@ impl World {
             }
             What::Clock { node, offset_ms } => {
                 self.restarted = true;
+                self.wrong_clocks.insert(*node);
                 let server = self.node(*node)?;
                 server.kill().await?;
                 server.restart(&[(CLOCK_OFFSET.to_owned(), offset_ms.to_string())]).await?;
@@ -145,7 +150,9 @@ impl World {
                 let server = self.node(node)?;
                 // One with a wrong clock still runs.
                 server.kill().await?;
-                server.restart(&[]).await
+                server.restart(&[]).await?;
+                self.wrong_clocks.remove(&node);
+                Ok(())
             }
             Begun::Link(link) => {
                 self.link(link)?.proxy.set(Weather::default());
@@ -155,14 +162,18 @@ impl World {
         }
     }
 
-    /// Makes everything whole, whatever was done to it and however far: links are clear, services are up, servers run.
+    /// Makes everything whole, whatever was done to it and however far: links are clear, services are up, servers run and have their own
+    /// clocks.
     pub async fn heal(&mut self) -> Result<(), HarnessError> {
         self.links.iter().for_each(|link| link.proxy.set(Weather::default()));
         self.heal_services().await?;
-        for server in self.targets.own_mut() {
+        for (node, server) in self.targets.own_mut().iter_mut().enumerate() {
             if let Some(stoppable) = server.stoppable() {
                 // Dropped at once: a stopped one goes on.
                 drop(stoppable.stop());
+            }
+            if self.wrong_clocks.remove(&node) {
+                server.kill().await?;
             }
             if !server.is_running() {
                 self.restarted = true;
