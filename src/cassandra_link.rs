@@ -1,11 +1,16 @@
 //! How everything that uses Cassandra reaches its nodes: the settings of a session.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use scylla::client::execution_profile::ExecutionProfileBuilder;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::NewSessionError;
+use scylla::errors::{NewSessionError, TranslationError};
+use scylla::policies::address_translator::{AddressTranslator, UntranslatedPeer};
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::response::query_result::QueryResult;
 use scylla::statement::{Consistency, SerialConsistency};
@@ -21,12 +26,28 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(1);
 const ATTEMPT_TIME: Duration = Duration::from_millis(1_500);
 
 /// Where the nodes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// Where to ask first, `host:port` each.
     pub hosts: Vec<String>,
     /// Nodes there are asked before others; `None`: all alike.
     pub datacenter: Option<String>,
+    /// Where nodes are reached instead of where they say; those that are not in it, where they say.
+    pub translation: HashMap<SocketAddr, SocketAddr>,
+}
+
+/// The translation of a [`Cluster`].
+struct Translation(HashMap<SocketAddr, SocketAddr>);
+
+#[async_trait]
+impl AddressTranslator for Translation {
+    async fn translate_address(
+        &self,
+        peer: &UntranslatedPeer,
+    ) -> Result<SocketAddr, TranslationError> {
+        let said = peer.untranslated_address();
+        Ok(self.0.get(&said).copied().unwrap_or(said))
+    }
 }
 
 /// How statements are sent unless they say otherwise: to a quorum, once. Repeating is decided by whoever knows what
@@ -36,7 +57,7 @@ pub fn profile() -> ExecutionProfileBuilder {
         .consistency(Consistency::Quorum)
         .serial_consistency(Some(SerialConsistency::Serial))
         .request_timeout(Some(ATTEMPT_TIME))
-        .retry_policy(std::sync::Arc::new(FallthroughRetryPolicy::new()))
+        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
 }
 
 /// A session whose dead connections are noticed in time. Nothing bounds the time of this call.
@@ -55,6 +76,10 @@ pub async fn connect(
     let builder = match &cluster.datacenter {
         Some(name) => builder.prefer_datacenter(name.clone()),
         None => builder,
+    };
+    let builder = match cluster.translation.is_empty() {
+        true => builder,
+        false => builder.address_translator(Arc::new(Translation(cluster.translation.clone()))),
     };
     // Boxed: it is some kilobytes, and asked for rarely.
     Box::pin(builder.build()).await

@@ -128,9 +128,7 @@ pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
             Ok(Store { persistence: engine, broken, lost_data, advice })
         }
         PersistenceEngine::Cassandra(settings) => {
-            let CassandraConfig { hosts, keyspace, datacenter } = settings.clone();
-            let cluster = Cluster { hosts, datacenter: Some(datacenter) };
-            let settings = CassandraSettings::new(cluster, keyspace);
+            let settings = CassandraSettings::new(cluster(settings), settings.keyspace.clone());
             let engine =
                 cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
             let advice = engine.advice();
@@ -169,6 +167,12 @@ pub(super) fn break_engines(engines: Engines, deliberate: Option<Deliberate>) ->
         distribution: Arc::new(FaultyDistribution::new(distribution, fault, every)),
         registry,
     }
+}
+
+/// The nodes of Cassandra, as they are reached.
+pub(super) fn cluster(config: &CassandraConfig) -> Cluster {
+    let CassandraConfig { hosts, keyspace: _, datacenter, translation } = config.clone();
+    Cluster { hosts, datacenter: Some(datacenter), translation }
 }
 
 fn local_settings(config: &LocalConfig) -> LocalSettings {

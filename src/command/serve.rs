@@ -16,14 +16,13 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "faults")]
 use super::engines::break_engines;
-use super::engines::{check_durability, open_engines, services_of};
+use super::engines::{check_durability, cluster, open_engines, services_of};
 use super::{Exit, init_env, print_out};
-use crate::cassandra_link::Cluster;
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
 use crate::config::{
-    CassandraConfig, Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine,
-    Sources, VariableArgs, env_example,
+    Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine, Sources,
+    VariableArgs, env_example,
 };
 use crate::model::NodeId;
 use crate::protocol::WEBSOCKET_PATH;
@@ -179,10 +178,9 @@ fn tenancy_of(
 ) -> anyhow::Result<Option<Box<dyn Tenancy>>> {
     // The tenants of a store of messages meet there, whatever else they use.
     if let PersistenceEngine::Cassandra(cassandra) = &config.persistence {
-        let CassandraConfig { hosts, keyspace, datacenter } = cassandra.clone();
         let settings = cassandra_tenancy::CassandraSettings {
-            cluster: Cluster { hosts, datacenter: Some(datacenter) },
-            keyspace,
+            cluster: cluster(cassandra),
+            keyspace: cassandra.keyspace.clone(),
             name: name.to_owned(),
             node: node.clone(),
             company: company(config),

@@ -42,6 +42,7 @@ impl Config {
             hosts: services.cassandra_hosts,
             keyspace: services.cassandra_keyspace,
             datacenter: services.cassandra_datacenter,
+            translation: services.cassandra_translation,
         };
         let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
             "LOCAL" => PersistenceEngine::Local(local),
@@ -136,7 +137,7 @@ impl Reader<'_> {
         }
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &self,
         key: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,

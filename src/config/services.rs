@@ -1,5 +1,8 @@
 //! Where the services of the engines are: what `serve`, `init-env` and tests connect to.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
 use super::load::Reader;
 use super::{ConfigError, RedisUrl, Sources};
 
@@ -20,6 +23,8 @@ pub struct ServicesConfig {
     pub cassandra_keyspace: String,
     /// The datacenter that is local to us; letters, digits, `.`, `_` and `-`.
     pub cassandra_datacenter: String,
+    /// Where nodes are reached instead of where they say.
+    pub cassandra_translation: HashMap<SocketAddr, SocketAddr>,
 }
 
 impl ServicesConfig {
@@ -38,6 +43,9 @@ impl ServicesConfig {
             cassandra_keyspace: reader.required("CASSANDRA_KEYSPACE", parse_keyspace)?,
             cassandra_datacenter: reader
                 .required("CHATCTL_CASSANDRA_DATACENTER", parse_datacenter)?,
+            cassandra_translation: reader
+                .parsed("CHATCTL_CASSANDRA_TRANSLATE", parse_translation)?
+                .unwrap_or_default(),
         })
     }
 }
@@ -45,6 +53,17 @@ impl ServicesConfig {
 fn parse_addresses(text: &str) -> Option<Vec<String>> {
     let judge = |entry: &str| is_address(entry).then(|| entry.to_owned());
     text.split(',').map(|entry| judge(entry.trim())).collect()
+}
+
+/// A node says what it is by an address, not by a name, so names would match nothing. An address twice is a mistake.
+fn parse_translation(text: &str) -> Option<HashMap<SocketAddr, SocketAddr>> {
+    let mut all = HashMap::new();
+    for entry in text.split(',') {
+        let (said, used) = entry.split_once('=')?;
+        let twice = all.insert(said.trim().parse().ok()?, used.trim().parse().ok()?);
+        twice.is_none().then_some(())?;
+    }
+    Some(all)
 }
 
 /// Whether this is `host:port`, the host a name, an IPv4 address or an IPv6 address in brackets. The port is
@@ -124,6 +143,15 @@ mod tests {
         .unwrap();
         assert_eq!(services.kafka_brokers, ["kafka-1.internal:9092", "[::1]:19092"]);
         assert_eq!(services.cassandra_hosts.len(), 3);
+        assert!(services.cassandra_translation.is_empty());
+        let pairs = "10.0.0.1:9042=192.0.2.1:19042, [::1]:9042=[::2]:9042";
+        let translated = load(&[("CHATCTL_CASSANDRA_TRANSLATE", pairs)]).unwrap();
+        assert_eq!(
+            translated.cassandra_translation,
+            [("10.0.0.1:9042", "192.0.2.1:19042"), ("[::1]:9042", "[::2]:9042")]
+                .map(|(said, used)| (said.parse().unwrap(), used.parse().unwrap()))
+                .into()
+        );
         assert_eq!(services.cassandra_keyspace, "chat_2");
     }
 
@@ -140,6 +168,9 @@ mod tests {
     #[case("CASSANDRA_KEYSPACE", "chat-2", "lower-case")]
     #[case("CASSANDRA_KEYSPACE", "a23456789_123456789_123456789_123456789_123456789", "48")]
     #[case("CHATCTL_CASSANDRA_DATACENTER", "dc'1", "letters, digits")]
+    #[case("CHATCTL_CASSANDRA_TRANSLATE", "10.0.0.1:9042", "ip:port=ip:port")]
+    #[case("CHATCTL_CASSANDRA_TRANSLATE", "db-1:9042=10.0.0.1:9042", "ip:port=ip:port")]
+    #[case("CHATCTL_CASSANDRA_TRANSLATE", "1.1.1.1:1=2.2.2.2:2,1.1.1.1:1=3.3.3.3:3", "ip:port")]
     #[case("CHATCTL_KAFKA_TOPIC", "hints of chat", "letters, digits")]
     #[case("CHATCTL_KAFKA_TOPIC", "..", "letters, digits")]
     #[case("CHATCTL_KAFKA_PARTITIONS", "0", "an integer from 1 to 1024")]

@@ -1,5 +1,6 @@
 //! The configuration as types: what was set, judged.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub struct CassandraConfig {
     pub keyspace: String,
     /// The datacenter that is local to us.
     pub datacenter: String,
+    /// Where nodes are reached instead of where they say.
+    pub translation: HashMap<SocketAddr, SocketAddr>,
 }
 
 /// What the KAFKA engine is told.

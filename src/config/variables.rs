@@ -218,6 +218,16 @@ pub const VARIABLES: &[Variable] = &[
         "The datacenter of Cassandra that is local to this server",
     ),
     variable(
+        "CHATCTL_CASSANDRA_TRANSLATE",
+        "cassandra-translate",
+        None,
+        Kind::Text {
+            name: "PAIRS",
+            allowed: "ip:port=ip:port pairs with commas between, IPv6 addresses in brackets",
+        },
+        "Where nodes of Cassandra are reached, when not where they say: their address=the address to use; others are reached where they say",
+    ),
+    variable(
         "CHATCTL_LISTEN",
         "listen",
         Some("127.0.0.1:8080"),

@@ -1,6 +1,7 @@
 //! What a nemesis breaks, and how each part of it is made whole again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 
@@ -24,13 +25,22 @@ pub struct World {
     wrong_clocks: BTreeSet<usize>,
 }
 
-/// A link that leads through a proxy.
+/// A link that leads through proxies. Others may lead through some of them, too.
 #[derive(Debug)]
 pub struct Link {
-    /// Between whom, for people.
-    pub name: String,
-    /// Through what.
-    pub proxy: Proxy,
+    name: String,
+    proxies: Vec<Arc<Proxy>>,
+}
+
+impl Link {
+    /// `name`: between whom, for people.
+    pub fn new(name: String, proxies: Vec<Arc<Proxy>>) -> Self {
+        Self { name, proxies }
+    }
+
+    fn each(&self, what: impl Fn(&Proxy)) {
+        self.proxies.iter().for_each(|proxy| what(proxy));
+    }
 }
 
 /// An act under way; [`World::undo`] ends it. Dropped instead, a stopped server goes on.
@@ -126,15 +136,14 @@ impl World {
                 None => return Err(gone(format!("node {} has ended by itself", node + 1))),
             },
             What::Cut { link, half } => {
-                let proxy = &self.link(*link)?.proxy;
-                match half {
+                self.link(*link)?.each(|proxy| match half {
                     None => proxy.cut(),
                     Some(half) => proxy.half_close(*half),
-                }
+                });
                 Begun::Done
             }
             What::Weather { link, weather } => {
-                self.link(*link)?.proxy.set(weather.clone());
+                self.link(*link)?.each(|proxy| proxy.set(weather.clone()));
                 Begun::Link(*link)
             }
             What::RestartEngine { service } => self.signal(*service, Signal::KILL)?,
@@ -155,7 +164,7 @@ impl World {
                 Ok(())
             }
             Begun::Link(link) => {
-                self.link(link)?.proxy.set(Weather::default());
+                self.link(link)?.each(|proxy| proxy.set(Weather::default()));
                 Ok(())
             }
             Begun::Services => self.heal_services().await,
@@ -165,7 +174,7 @@ impl World {
     /// Makes everything whole, whatever was done to it and however far: links are clear, services are up, servers run and have their own
     /// clocks.
     pub async fn heal(&mut self) -> Result<(), HarnessError> {
-        self.links.iter().for_each(|link| link.proxy.set(Weather::default()));
+        self.links.iter().for_each(|link| link.each(|proxy| proxy.set(Weather::default())));
         self.heal_services().await?;
         for (node, server) in self.targets.own_mut().iter_mut().enumerate() {
             if let Some(stoppable) = server.stoppable() {

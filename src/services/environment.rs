@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::{
     Artifacts, CassandraService, Compose, ComposePrograms, Folder, FolderLock, Health,
-    KafkaService, NativeServices, NodeProcess, Nodes, Ports, Progress, Provision, RedisService,
-    Service, ServiceError, ServiceKind,
+    KafkaListener, KafkaService, NativeServices, NodeProcess, Nodes, Ports, Progress, Provision,
+    RedisService, Service, ServiceError, ServiceKind,
 };
 
 /// How long a second `init-env` waits for the first. From an empty cache that takes a minute or two.
@@ -83,6 +83,7 @@ pub struct Environment {
     plan: Plan,
     folder: Folder,
     services: Vec<Box<dyn Service>>,
+    kafka_listeners: Vec<KafkaListener>,
     /// Held for as long as we may change something.
     _lock: FolderLock,
 }
@@ -95,8 +96,8 @@ impl Environment {
             progress.note(&format!("waits for {holder}, which changes {}", plan.folder.display()));
         };
         let lock = folder.lock(LOCK_PATIENCE, told).await?;
-        let services = services(&plan, &folder, plan.ports).await?;
-        Ok(Self { plan, folder, services, _lock: lock })
+        let services = services(&plan, &folder, plan.ports, &[]).await?;
+        Ok(Self { plan, folder, services, kafka_listeners: Vec::new(), _lock: lock })
     }
 
     /// Brings everything up, side by side, and creates what engines need. Changes nothing where all is
@@ -168,6 +169,25 @@ impl Environment {
             Mode::Docker => self.compose().await?.wipe().await.map_err(refused),
             Mode::External => self.remove_created().await,
         }
+    }
+
+    /// Has the brokers of a Kafka of our own listen here, too, by starting them again; whenever we start one later, it does as well. They do
+    /// so until somebody else starts them.
+    pub async fn add_kafka_listeners(
+        &mut self,
+        listeners: Vec<KafkaListener>,
+        progress: &Progress,
+    ) -> Result<(), ServiceError> {
+        self.kafka_listeners.extend(listeners);
+        let again = services(&self.plan, &self.folder, Ports::Noted, &self.kafka_listeners).await?;
+        for (service, again) in self.services.iter_mut().zip(again) {
+            if service.kind() == ServiceKind::Kafka {
+                service.stop().await?;
+                *service = again;
+                start(&**service, progress).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The services, in the order of the plan.
@@ -273,7 +293,7 @@ pub async fn check(plan: &Plan) -> Result<Vec<ServiceReport>, ServiceError> {
                 plan.folder.display()
             )));
         }
-        (Mode::Native, Some(folder)) => services(plan, &folder, Ports::Noted).await?,
+        (Mode::Native, Some(folder)) => services(plan, &folder, Ports::Noted, &[]).await?,
         (Mode::Docker | Mode::External, _) => elsewhere(plan)?,
     };
     let look = services
@@ -333,11 +353,13 @@ async fn services(
     plan: &Plan,
     folder: &Folder,
     ports: Ports,
+    kafka_listeners: &[KafkaListener],
 ) -> Result<Vec<Box<dyn Service>>, ServiceError> {
     if plan.mode != Mode::Native {
         return elsewhere(plan);
     }
-    let mut native = NativeServices::new(folder, artifacts(&plan.cache))?;
+    let mut native = NativeServices::new(folder, artifacts(&plan.cache))?
+        .with_kafka_listeners(kafka_listeners.to_vec());
     let mut made = Vec::new();
     for &kind in &plan.kinds {
         made.push(native.make(kind, plan.nodes, ports).await?);

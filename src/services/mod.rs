@@ -31,7 +31,7 @@ pub use compose::{Compose, ComposeError, ComposePrograms, find_engine};
 pub use environment::{Environment, ExternalAddresses, Mode, Plan, ServiceReport, check};
 pub use error::ServiceError;
 pub use folder::{Folder, FolderLock, Label};
-pub use kafka::{KafkaNode, KafkaService, KafkaSettings};
+pub use kafka::{KafkaListener, KafkaNode, KafkaService, KafkaSettings};
 pub use log::log_tail;
 pub use native::{NativeServices, Ports};
 pub use node::{NodeProcess, Recipe, resident_bytes};

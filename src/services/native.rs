@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{
     Artifacts, CassandraNode, CassandraService, CassandraSettings, CommitlogSync, Folder,
-    KafkaNode, KafkaService, KafkaSettings, Nodes, RedisService, Service, ServiceError,
-    ServiceKind, free_port, ports::port_freed,
+    KafkaListener, KafkaNode, KafkaService, KafkaSettings, Nodes, RedisService, Service,
+    ServiceError, ServiceKind, free_port, ports::port_freed,
 };
 
 /// Java heap of a broker: it takes 200–245 MB of memory in all.
@@ -35,6 +35,7 @@ pub struct NativeServices<'a> {
     folder: &'a Folder,
     artifacts: Arc<Artifacts>,
     noted: BTreeMap<String, u16>,
+    kafka_listeners: Vec<KafkaListener>,
     changed: bool,
 }
 
@@ -42,7 +43,12 @@ impl<'a> NativeServices<'a> {
     /// Reads which ports were chosen before.
     pub fn new(folder: &'a Folder, artifacts: Arc<Artifacts>) -> Result<Self, ServiceError> {
         let noted = folder.label()?.ports;
-        Ok(Self { folder, artifacts, noted, changed: false })
+        Ok(Self { folder, artifacts, noted, kafka_listeners: Vec::new(), changed: false })
+    }
+
+    /// With these listeners of Kafka's brokers besides those that each has.
+    pub fn with_kafka_listeners(self, kafka_listeners: Vec<KafkaListener>) -> Self {
+        Self { kafka_listeners, ..self }
     }
 
     /// One service. With [`Ports::Noted`] nothing is written; otherwise call [`NativeServices::note`] before it is started.
@@ -98,7 +104,9 @@ impl<'a> NativeServices<'a> {
                     });
                 }
                 let heap_mb = KAFKA_HEAP_MB;
-                let settings = KafkaSettings { folder, artifacts, nodes: chosen, heap_mb };
+                let listeners = self.kafka_listeners.clone();
+                let settings =
+                    KafkaSettings { folder, artifacts, nodes: chosen, listeners, heap_mb };
                 Box::new(KafkaService::native(settings))
             }
             ServiceKind::Cassandra => {

@@ -24,6 +24,7 @@ mod kafka_bus;
 mod kafka_costs;
 mod kafka_nemesis;
 mod limits;
+mod links;
 #[cfg(feature = "faults")]
 mod mutants;
 mod nemesis;

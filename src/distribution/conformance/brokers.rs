@@ -39,6 +39,7 @@ impl Brokers {
             Ok(KafkaService::native(crate::services::KafkaSettings {
                 folder: folder.to_owned(),
                 artifacts,
+                listeners: Vec::new(),
                 nodes: ports.chunks(2).map(node).collect(),
                 heap_mb: HEAP_MB,
             }))

@@ -61,7 +61,7 @@ impl Ring {
 
     /// Where they are.
     pub fn cluster(&self) -> Cluster {
-        Cluster { hosts: self.own.service().addresses(), datacenter: None }
+        Cluster { hosts: self.own.service().addresses(), ..Cluster::default() }
     }
 
     /// A keyspace that nobody else has.

@@ -43,6 +43,8 @@ pub struct KafkaSettings {
     pub artifacts: Arc<Artifacts>,
     /// One or three, each a broker and a controller, on 127.0.0.1.
     pub nodes: Vec<KafkaNode>,
+    /// What the brokers listen on besides.
+    pub listeners: Vec<KafkaListener>,
     /// Java heap of each node.
     pub heap_mb: u32,
 }
@@ -54,6 +56,19 @@ pub struct KafkaNode {
     pub port: u16,
     /// Of the controllers.
     pub controller_port: u16,
+}
+
+/// One more way to a broker. Whoever comes by it is told to come to the other brokers by theirs of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaListener {
+    /// Which way it is: upper-case letters and digits, other than `PLAINTEXT` and `CONTROLLER`. Each broker has each.
+    pub name: String,
+    /// Of which broker, from 0.
+    pub broker: usize,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    /// The port, on 127.0.0.1, that the broker says that this way begins at.
+    pub advertised_port: u16,
 }
 
 #[derive(Debug)]

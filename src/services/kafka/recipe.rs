@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::process::Command;
 
-use super::{KafkaNode, KafkaSettings};
+use super::{KafkaListener, KafkaNode, KafkaSettings};
 use crate::services::files::replace;
 use crate::services::{NodeProcess, Recipe, ServiceError};
 
@@ -27,6 +27,7 @@ pub(super) struct Recipes {
     class_path: OsString,
     folder: PathBuf,
     nodes: Vec<KafkaNode>,
+    listeners: Vec<KafkaListener>,
     heap_mb: u32,
     cluster_id: String,
 }
@@ -44,6 +45,7 @@ impl Recipes {
             java,
             class_path: jars.join("*").into_os_string(),
             nodes: settings.nodes.clone(),
+            listeners: settings.listeners.clone(),
             heap_mb: settings.heap_mb,
             cluster_id: cluster_id(&folder)?,
             folder,
@@ -59,7 +61,10 @@ impl Recipes {
     ) -> Result<(), ServiceError> {
         let folder = node.folder();
         fs::create_dir_all(folder).map_err(ServiceError::file(folder))?;
-        replace(&self.properties_path(index), &properties(&self.nodes, index, folder))?;
+        replace(
+            &self.properties_path(index),
+            &properties(&self.nodes, &self.listeners, index, folder),
+        )?;
         // Kafka writes it beside and renames it, so it is whole where it is.
         if folder.join("data/meta.properties").is_file() {
             return Ok(());
@@ -118,7 +123,14 @@ impl Recipes {
 }
 
 /// The configuration of one node of `nodes`.
-pub(super) fn properties(nodes: &[KafkaNode], index: usize, folder: &Path) -> String {
+pub(super) fn properties(
+    nodes: &[KafkaNode],
+    listeners: &[KafkaListener],
+    index: usize,
+    folder: &Path,
+) -> String {
+    let own = || listeners.iter().filter(|listener| listener.broker == index);
+    let each = |entry: fn(&KafkaListener) -> String| own().map(entry).collect::<String>();
     let voter = |(index, node): (usize, &KafkaNode)| {
         format!("{}@127.0.0.1:{}", index + 1, node.controller_port)
     };
@@ -126,6 +138,12 @@ pub(super) fn properties(nodes: &[KafkaNode], index: usize, folder: &Path) -> St
     let (replication, in_sync_min) = if nodes.len() >= 3 { ("3", "2") } else { ("1", "1") };
     PROPERTIES
         .replace("@ID@", &(index + 1).to_string())
+        .replace("@LISTENERS@", &each(|it| format!(",{}://127.0.0.1:{}", it.name, it.port)))
+        .replace(
+            "@ADVERTISED@",
+            &each(|it| format!(",{}://127.0.0.1:{}", it.name, it.advertised_port)),
+        )
+        .replace("@PROTOCOLS@", &each(|it| format!(",{}:PLAINTEXT", it.name)))
         .replace("@PORT@", &nodes[index].port.to_string())
         .replace("@CONTROLLER_PORT@", &nodes[index].controller_port.to_string())
         .replace("@VOTERS@", &voters.join(","))

@@ -9,14 +9,35 @@ use crate::services::free_port;
 fn no_placeholder_is_left() {
     let node = |port| KafkaNode { port, controller_port: port + 1 };
     let nodes = [node(9092), node(9094), node(9096)];
-    let one = recipe::properties(&nodes[..1], 0, Path::new("/env/kafka/node-1"));
-    let three = recipe::properties(&nodes, 2, Path::new("/env/kafka/node-3"));
+    let one = recipe::properties(&nodes[..1], &[], 0, Path::new("/env/kafka/node-1"));
+    let listeners: Vec<_> = (0..3)
+        .map(|broker| KafkaListener {
+            name: "SERVER1".to_owned(),
+            broker,
+            port: 20_001 + u16::try_from(broker).unwrap(),
+            advertised_port: 30_001 + u16::try_from(broker).unwrap(),
+        })
+        .collect();
+    let three = recipe::properties(&nodes, &listeners, 2, Path::new("/env/kafka/node-3"));
     assert!(!one.replace("1@127.", "").contains('@'), "{one}");
     assert!(three.contains("node.id=3\n"), "{three}");
     assert!(
         three.contains("quorum.voters=1@127.0.0.1:9093,2@127.0.0.1:9095,3@127.0.0.1:9097\n"),
         "{three}"
     );
+    assert!(
+        three.contains(
+            "\nlisteners=PLAINTEXT://127.0.0.1:9096,CONTROLLER://127.0.0.1:9097,SERVER1://127.0.0.1:20003\n"
+        ),
+        "{three}"
+    );
+    assert!(
+        three.contains(
+            "\nadvertised.listeners=PLAINTEXT://127.0.0.1:9096,SERVER1://127.0.0.1:30003\n"
+        ),
+        "{three}"
+    );
+    assert!(three.contains(",CONTROLLER:PLAINTEXT,SERVER1:PLAINTEXT\n"), "{three}");
     assert!(three.contains("\nmin.insync.replicas=2\n"), "{three}");
 }
 
@@ -48,6 +69,7 @@ async fn it_starts_provides_and_outlives_a_kill(#[case] count: usize) {
         KafkaService::native(KafkaSettings {
             folder: folder.path().to_owned(),
             artifacts: Arc::new(Artifacts::new(cache.clone())),
+            listeners: Vec::new(),
             nodes,
             heap_mb: 256,
         })

@@ -115,7 +115,7 @@ async fn a_store_that_is_not_ready_is_refused_with_what_to_do() {
     run(&session, "TRUNCATE schema_version").await;
     let text = refused(settings.clone()).await;
     assert!(text.contains("version 0") && text.contains("init-env"), "{text}");
-    let cluster = Cluster { hosts: vec!["127.0.0.1:1".to_owned()], datacenter: None };
+    let cluster = Cluster { hosts: vec!["127.0.0.1:1".to_owned()], ..Cluster::default() };
     let error = open(CassandraSettings { cluster, ..settings }).await.err().unwrap().to_string();
     assert!(error.contains("CASSANDRA_HOSTS=127.0.0.1:1"), "{error}");
 }
