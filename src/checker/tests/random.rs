@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::second_judge::{HEART, is_linearizable};
-use super::simulated::history;
+use super::simulated::{history, history_on};
 use crate::checker::judge;
 use crate::checker::verdict::Outcome;
 use crate::history::{Act, Event, Item, Seen};
@@ -66,6 +66,42 @@ pub fn mutate(events: &mut [Event], seed: u64) -> Option<&'static str> {
     }
 }
 
+/// An open answers as a node would that has not heard of a message yet, though whoever asks was told elsewhere that it is stored.
+fn lag(events: &mut [Event], seed: u64) -> Option<()> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    // What each user was told is stored, before the open was asked for.
+    let mut told: Vec<(String, Option<String>, u64)> = Vec::new();
+    let mut asked = std::collections::HashMap::new();
+    let mut stale = Vec::new();
+    for (at, event) in events.iter().enumerate() {
+        let user = event.user.clone().unwrap_or_default();
+        match &event.act {
+            Act::Invoke { .. } => drop(asked.insert(event.process, told.len())),
+            Act::Ok { seen: Seen::Send { seq, .. } } => {
+                told.push((user, event.node.clone(), seq.0));
+            }
+            Act::Ok { seen: Seen::Open(open) } => {
+                let before = asked.get(&event.process).map_or(0, |&before| before);
+                let elsewhere = told[..before]
+                    .iter()
+                    .filter(|(to, node, seq)| {
+                        *to == user && *node != event.node && *seq <= open.head.0
+                    })
+                    .map(|(.., seq)| *seq)
+                    .max();
+                stale.extend(elsewhere.map(|seq| (at, seq - 1)));
+            }
+            _ => {}
+        }
+    }
+    let (at, head) = *stale.choose(&mut random)?;
+    let Act::Ok { seen: Seen::Open(open) } = &mut events[at].act else { return None };
+    open.head = crate::model::Seq(head);
+    open.items.retain(|item| item.seq.0 <= head);
+    open.late.iter_mut().for_each(|late| late.retain(|item| item.seq.0 <= head));
+    Some(())
+}
+
 /// Steps of a history that the second judge is asked about too.
 const SEARCHED_MAX: usize = 150;
 
@@ -82,8 +118,26 @@ proptest! {
     }
 
     #[test]
-    fn a_broken_history_is_never_valid(seed in any::<u64>(), steps in 5usize..400, how in any::<u64>()) {
-        let mut events = history(seed, steps);
+    fn several_nodes_of_one_store_are_never_blamed(seed in any::<u64>(), steps in 5usize..400, nodes in 2u64..5) {
+        let events = history_on(nodes, seed, steps);
+        let verdict = judge(&events);
+        prop_assert_eq!(verdict.outcome, Outcome::Valid, "{}", verdict);
+        prop_assert!(steps > SEARCHED_MAX || is_linearizable(&events), "the second judge differs");
+    }
+
+    #[test]
+    fn a_node_that_lags_behind_another_is_found(seed in any::<u64>(), steps in 40usize..SEARCHED_MAX, how in any::<u64>()) {
+        let mut events = history_on(3, seed, steps);
+        if lag(&mut events, how).is_some() {
+            let verdict = judge(&events);
+            prop_assert_eq!(verdict.outcome, Outcome::Invalid, "{}", verdict);
+            prop_assert!(!is_linearizable(&events), "the second judge differs: {}", verdict);
+        }
+    }
+
+    #[test]
+    fn a_broken_history_is_never_valid(seed in any::<u64>(), steps in 5usize..400, how in any::<u64>(), nodes in 1u64..4) {
+        let mut events = history_on(nodes, seed, steps);
         if let Some(what) = mutate(&mut events, how) {
             let verdict = judge(&events);
             prop_assert_eq!(verdict.outcome, Outcome::Invalid, "{}: {}", what, verdict);
@@ -98,8 +152,9 @@ proptest! {
 #[test]
 fn the_random_histories_are_rich() {
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
-    let mut mutated = 0;
+    let (mut mutated, mut lagging) = (0, 0);
     for seed in 0..200 {
+        lagging += usize::from(lag(&mut history_on(3, seed, 140), seed).is_some());
         let mut events = history(seed, 300);
         for event in &events {
             let value = serde_json::to_value(event).unwrap();
@@ -114,4 +169,5 @@ fn the_random_histories_are_rich() {
         assert!(count >= least, "{kind}: {count} of {counts:?}");
     }
     assert!(mutated > 100, "{mutated} of 200 were broken");
+    assert!(lagging > 15, "{lagging} of 200 had a node to lag behind");
 }

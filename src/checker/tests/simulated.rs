@@ -42,8 +42,13 @@ struct Simulation {
     next_chain: u64,
 }
 
-/// A valid history of about `steps` lines.
+/// A valid history of about `steps` lines, on one node.
 pub fn history(seed: u64, steps: usize) -> Vec<Event> {
+    history_on(1, seed, steps)
+}
+
+/// The same with its sessions spread over so many nodes of one store, and final reads on each.
+pub fn history_on(nodes: u64, seed: u64, steps: usize) -> Vec<Event> {
     let mut simulation = Simulation {
         random: SmallRng::seed_from_u64(seed),
         story: Story::new(),
@@ -62,6 +67,17 @@ pub fn history(seed: u64, steps: usize) -> Vec<Event> {
         simulation.step();
     }
     simulation.finish();
+    for event in &mut simulation.story.events {
+        event.node = event.session.map(|session| format!("n{}", session % nodes));
+    }
+    for node in 0..nodes {
+        let begun = simulation.story.events.len();
+        let log = simulation.log.clone();
+        simulation.story.ends(&log);
+        for event in &mut simulation.story.events[begun..] {
+            event.node = Some(format!("n{node}"));
+        }
+    }
     simulation.story.events
 }
 
@@ -389,7 +405,5 @@ impl Simulation {
                 self.push(at);
             }
         }
-        let log = self.log.clone();
-        self.story.ends(&log);
     }
 }

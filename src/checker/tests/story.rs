@@ -55,7 +55,8 @@ pub fn opened(head: u64, user: &str, items: &[Item]) -> OpenSeen {
 impl Story {
     pub fn new() -> Self {
         let (events, who) = (Vec::new(), Vec::new());
-        Self { events, epoch: "e", conv: "C", next_process: 0, next_chain: 0, who }
+        // Whoever begins reads beside it counts chains from 0.
+        Self { events, epoch: "e", conv: "C", next_process: 0, next_chain: 1 << 32, who }
     }
 
     pub fn line(&mut self, process: u64, session: u64, user: &str, conv: &str, act: Act) {
