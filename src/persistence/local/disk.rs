@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::SyncPolicy;
+use super::journal::{self, Unsynced};
 use super::keys::Table;
 use super::tables::{Batch, Each, TableError, Tables, View, is_crossed};
-use super::{SyncPolicy, journal};
 
 /// A fjall database with one keyspace for each table.
 pub struct DiskTables {
@@ -18,13 +19,18 @@ pub struct DiskTables {
 }
 
 impl DiskTables {
-    /// Opens or creates the store in `path`; a torn tail of the journal is cut off.
-    pub fn open(path: &Path, sync: SyncPolicy, cache_bytes: u64) -> Result<Self, TableError> {
+    /// Opens or creates the store in `path`; of the journal, what was `unsynced` and is torn is cut off.
+    pub fn open(
+        path: &Path,
+        sync: SyncPolicy,
+        cache_bytes: u64,
+        unsynced: Unsynced<'_>,
+    ) -> Result<Self, TableError> {
         let failed = |error: fjall::Error| located(path, &error);
         let open =
             || Database::builder(path).cache_size(cache_bytes).manual_journal_persist(true).open();
         let database = match open() {
-            Err(fjall::Error::JournalRecovery(_)) if cut_torn_batch(path)? => open(),
+            Err(fjall::Error::JournalRecovery(_)) if cut_torn(path, unsynced)? => open(),
             outcome => outcome,
         };
         let database = database.map_err(failed)?;
@@ -53,12 +59,15 @@ impl DiskTables {
     }
 }
 
-/// Whether it was a torn last batch that the store was refused for, and is no more.
-fn cut_torn_batch(path: &Path) -> Result<bool, TableError> {
-    let cut = journal::cut_torn_batch(path)
+/// Whether it was a torn end of the journal that the store was refused for, and is no more.
+fn cut_torn(path: &Path, unsynced: Unsynced<'_>) -> Result<bool, TableError> {
+    let cut = journal::cut_torn(path, unsynced)
         .map_err(|error| TableError(format!("{}: {error}", path.display())))?;
     if let Some((journal, length)) = &cut {
-        tracing::warn!(journal = %journal.display(), length, "a batch that was not wholly on the disk was cut off");
+        tracing::warn!(journal = %journal.display(), length, "what was not wholly on the disk was cut off");
+        if let Unsynced::Tail(kept) = unsynced {
+            tracing::warn!(kept = %kept.display(), "the journal as it was is kept: remove it when nothing is missed");
+        }
     }
     Ok(cut.is_some())
 }

@@ -100,6 +100,11 @@ impl DataFolder {
         self.path.join("store")
     }
 
+    /// Where the journal is kept that a renewed epoch could not take over as it was.
+    pub fn kept_journal_path(&self) -> PathBuf {
+        self.path.join(format!("journal-before-{}", self.marker.epoch))
+    }
+
     /// Declares a renewed epoch valid: the store has been brought in line with it.
     pub fn confirm_epoch(&self) -> io::Result<()> {
         self.write_marker()

@@ -2,11 +2,12 @@
 //!
 //! The pages of a batch that is being synced reach the disk in any order. fjall drops a last batch that has no
 //! end, but refuses a store whose last batch has its end and lacks a page before it (`ChecksumMismatch`), or has rubbish for
-//! an end that happens to begin as an entry does (`TooManyItems`). Nobody was answered for such a batch.
+//! an end that happens to begin as an entry does (`TooManyItems`). Nobody was answered for such a batch. Where batches were
+//! synced only now and then, the same may have become of any since the last sync, with whole ones behind it.
 //!
 //! The format is that of `journal/entry.rs` in fjall 3: a batch is a start, items, and an end with the checksum of the items.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +20,30 @@ const CLEAR: u8 = 4;
 /// What an end ends with.
 const TRAILER: &[u8] = b"FJL\x03";
 
-/// Cuts a torn last batch off the newest journal of the store in `store`. Answers the file and its new length; `None` when that is not what is wrong.
-pub fn cut_torn_batch(store: &Path) -> io::Result<Option<(PathBuf, usize)>> {
+/// What may never have reached the disk.
+#[derive(Debug, Clone, Copy)]
+pub enum Unsynced<'a> {
+    /// The last batch: each one was synced before the next.
+    LastBatch,
+    /// Nobody knows how many batches. The first broken one ends the journal; as it might be an older one that was spoilt, the whole
+    /// journal is kept in this file.
+    Tail(&'a Path),
+}
+
+/// Cuts what never wholly reached the disk off the newest journal of the store in `store`. Answers the file and its new length; `None` when that is
+/// not what is wrong.
+pub fn cut_torn(store: &Path, unsynced: Unsynced<'_>) -> io::Result<Option<(PathBuf, usize)>> {
     let Some(path) = newest_journal(store)? else { return Ok(None) };
     let bytes = fs::read(&path)?;
-    let Some(length) = torn_batch(&bytes) else { return Ok(None) };
+    let length = match unsynced {
+        Unsynced::LastBatch => torn_batch(&bytes),
+        Unsynced::Tail(_) => broken_batch(&bytes),
+    };
+    let Some(length) = length else { return Ok(None) };
+    if let Unsynced::Tail(kept) = unsynced {
+        fs::copy(&path, kept)?;
+        File::open(kept)?.sync_all()?;
+    }
     let file = OpenOptions::new().write(true).open(&path)?;
     file.set_len(length as u64)?;
     file.sync_all()?;
@@ -55,6 +75,18 @@ fn torn_batch(bytes: &[u8]) -> Option<usize> {
             Some(true) => {}
             Some(false) => return is_zero(rest).then_some(begin),
             None => return (!holds_a_batch(&bytes[begin..])).then_some(begin),
+        }
+    }
+    None
+}
+
+/// Where the first batch begins that is not whole; `None` where all are.
+fn broken_batch(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    while rest.iter().any(|byte| *byte != 0) {
+        let begin = bytes.len() - rest.len();
+        if read_batch(&mut rest) != Some(true) {
+            return Some(begin);
         }
     }
     None

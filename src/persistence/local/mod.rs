@@ -34,6 +34,7 @@ use self::committer::{Committer, Queue};
 use self::disk::DiskTables;
 use self::folder::DataFolder;
 pub use self::folder::FolderError;
+use self::journal::Unsynced;
 use self::keys::Table;
 use self::recent::Recents;
 use self::request::{Answer, Request};
@@ -120,7 +121,9 @@ pub fn open(
         SyncPolicy::Memory => (Arc::new(MemoryTables::default()), None),
         _ => {
             let folder = DataFolder::take(&settings.data_dir, sync)?;
-            let tables = DiskTables::open(&folder.store_path(), sync, cache_bytes)?;
+            let kept = folder.kept_journal_path();
+            let unsynced = if folder.renewed { Unsynced::Tail(&kept) } else { Unsynced::LastBatch };
+            let tables = DiskTables::open(&folder.store_path(), sync, cache_bytes, unsynced)?;
             if folder.renewed {
                 cut_acks(&tables)?;
                 folder.confirm_epoch().map_err(|source| FolderError::Io {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 
 use super::history::{History, LARGE_BYTES, Step, journal_path};
-use super::image::{Damage, Image, copy};
+use super::image::{Damage, Image, copy, set_marker};
 use super::{rows, *};
 use crate::persistence::conformance::judge;
 use crate::persistence::conformance::load::asked;
@@ -284,6 +284,50 @@ async fn a_spoilt_batch_before_the_last_is_refused_and_nothing_is_cut() {
     assert!(fs::read(&journal).unwrap() == before);
 }
 
+/// Where nothing was synced, any page since may be missing, with whole batches behind it: what is before it is there, under a new epoch, and the journal is
+/// kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hole_among_batches_that_were_never_synced_ends_the_store_there() {
+    const PAGE: usize = 4_096;
+    let past = Past::live().await;
+    let journal_bytes = past.history.journal.len();
+    let mut refused_before = 0;
+    for (number, begin) in (0..journal_bytes - PAGE).step_by(PAGE / 2).enumerate() {
+        // Between two batches, in the middle of one, over several.
+        let hole = begin..begin + PAGE;
+        let image = Image { number: number as u64, cut: journal_bytes, damage: Damage::Hole(hole) };
+        let folder = past.folder.path().join(format!("unsynced-{number}"));
+        image.write(&past.history, &past.folder.path().join("left"), &folder);
+        set_marker(&folder, "always_synced", false);
+        let before = fs::read(journal_path(&folder)).unwrap();
+        let (engine, _fatal) =
+            open(looking(&folder)).unwrap_or_else(|error| panic!("{begin}: {error}"));
+        assert!(engine.renewed && engine.epoch() != past.history.epoch);
+        let mut heads = Vec::new();
+        for room in &past.history.rooms {
+            let following =
+                engine.after(room.conv, Seq::ZERO, LIMITS.read_limit_max).await.unwrap();
+            heads.push(Seq(following.page.items.len() as u64));
+        }
+        let mut steps = past.history.steps_at(begin as u64);
+        assert!(
+            steps.any(|steps| past.history.heads(steps) == heads),
+            "hole at {begin}: {heads:?}"
+        );
+        let kept = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let kept: Vec<_> =
+            kept.filter(|path| path.to_str().unwrap().contains("journal-before-")).collect();
+        assert!(kept.iter().all(|kept| fs::read(kept).unwrap() == before), "{kept:?}");
+        refused_before += kept.len();
+        drop(engine);
+        let engine = reopened(&folder).await;
+        assert!(!engine.renewed);
+        drop(engine);
+        fs::remove_dir_all(folder).unwrap();
+    }
+    assert!(refused_before > 5, "only {refused_before} holes were more than fjall takes");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loss_is_noticed() {
     let past = Past::live().await;
@@ -311,8 +355,13 @@ async fn a_row_missing_from_any_table_is_noticed() {
         let folder = past.folder.path().join(table.name());
         image.write(&past.history, &past.folder.path().join("left"), &folder);
         {
-            let tables =
-                DiskTables::open(&folder.join("store"), SyncPolicy::Always, 1 << 20).unwrap();
+            let tables = DiskTables::open(
+                &folder.join("store"),
+                SyncPolicy::Always,
+                1 << 20,
+                Unsynced::LastBatch,
+            )
+            .unwrap();
             let mut last = None;
             let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
             tables

@@ -96,9 +96,15 @@ pub fn copy(from: &Path, to: &Path) {
     each_file(from, to, &mut |file, copy| {
         fs::copy(file, copy).unwrap();
     });
-    let marker = to.join("chatctl.json");
+    set_marker(to, "boot", "another");
+}
+
+/// Changes what the marker of a store says. The file is a new one: images share the old.
+pub fn set_marker(folder: &Path, key: &str, to: impl Into<serde_json::Value>) {
+    let marker = folder.join("chatctl.json");
     let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
-    value["boot"] = "another".into();
+    value[key] = to.into();
+    fs::remove_file(&marker).unwrap();
     fs::write(marker, value.to_string()).unwrap();
 }
 

@@ -134,7 +134,8 @@ async fn a_store_that_may_have_lost_something_gets_a_new_epoch_and_cut_acknowled
     // Lose messages 11 to 20 behind the acknowledgement's back, as a disk that reorders writes would.
     {
         let path = copy.join("store");
-        let tables = DiskTables::open(&path, SyncPolicy::Never, 1 << 20).unwrap();
+        let tables =
+            DiskTables::open(&path, SyncPolicy::Never, 1 << 20, Unsynced::LastBatch).unwrap();
         tables.remove_for_test(Table::Messages, (11..=20).map(|seq| keys::by_seq(conv, Seq(seq))));
     }
     let (engine, _fatal) = open(settings(&copy, SyncPolicy::Never)).unwrap();
