@@ -1,7 +1,7 @@
 //! How everything that uses Cassandra reaches its nodes: the settings of a session.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +32,13 @@ pub struct Cluster {
     pub hosts: Vec<String>,
     /// Nodes there are asked before others; `None`: all alike.
     pub datacenter: Option<String>,
-    /// Where nodes are reached instead of where they say; those that are not in it, where they say.
-    pub translation: HashMap<SocketAddr, SocketAddr>,
+    /// Where nodes are reached instead of where they say; those that are not in it, where they say. Nodes tell each other's addresses
+    /// without ports.
+    pub translation: HashMap<IpAddr, SocketAddr>,
 }
 
 /// The translation of a [`Cluster`].
-struct Translation(HashMap<SocketAddr, SocketAddr>);
+struct Translation(HashMap<IpAddr, SocketAddr>);
 
 #[async_trait]
 impl AddressTranslator for Translation {
@@ -46,7 +47,7 @@ impl AddressTranslator for Translation {
         peer: &UntranslatedPeer,
     ) -> Result<SocketAddr, TranslationError> {
         let said = peer.untranslated_address();
-        Ok(self.0.get(&said).copied().unwrap_or(said))
+        Ok(self.0.get(&said.ip()).copied().unwrap_or(said))
     }
 }
 

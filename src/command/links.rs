@@ -95,7 +95,7 @@ impl Led {
             for said in
                 lookup_host(host).await.with_context(|| format!("{CASSANDRA_HOSTS}={host}"))?
             {
-                pairs.push(format!("{said}={}", proxy.address()));
+                pairs.push(format!("{}={}", said.ip(), proxy.address()));
             }
         }
         self.set(CASSANDRA_HOSTS, addresses(&proxies));

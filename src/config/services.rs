@@ -1,7 +1,7 @@
 //! Where the services of the engines are: what `serve`, `init-env` and tests connect to.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::load::Reader;
 use super::{ConfigError, RedisUrl, Sources};
@@ -24,7 +24,7 @@ pub struct ServicesConfig {
     /// The datacenter that is local to us; letters, digits, `.`, `_` and `-`.
     pub cassandra_datacenter: String,
     /// Where nodes are reached instead of where they say.
-    pub cassandra_translation: HashMap<SocketAddr, SocketAddr>,
+    pub cassandra_translation: HashMap<IpAddr, SocketAddr>,
 }
 
 impl ServicesConfig {
@@ -55,8 +55,8 @@ fn parse_addresses(text: &str) -> Option<Vec<String>> {
     text.split(',').map(|entry| judge(entry.trim())).collect()
 }
 
-/// A node says what it is by an address, not by a name, so names would match nothing. An address twice is a mistake.
-fn parse_translation(text: &str) -> Option<HashMap<SocketAddr, SocketAddr>> {
+/// Nodes are told of by addresses, not names, and without ports. An address twice is a mistake.
+fn parse_translation(text: &str) -> Option<HashMap<IpAddr, SocketAddr>> {
     let mut all = HashMap::new();
     for entry in text.split(',') {
         let (said, used) = entry.split_once('=')?;
@@ -144,11 +144,11 @@ mod tests {
         assert_eq!(services.kafka_brokers, ["kafka-1.internal:9092", "[::1]:19092"]);
         assert_eq!(services.cassandra_hosts.len(), 3);
         assert!(services.cassandra_translation.is_empty());
-        let pairs = "10.0.0.1:9042=192.0.2.1:19042, [::1]:9042=[::2]:9042";
+        let pairs = "10.0.0.1=192.0.2.1:19042, ::1=[::2]:9042";
         let translated = load(&[("CHATCTL_CASSANDRA_TRANSLATE", pairs)]).unwrap();
         assert_eq!(
             translated.cassandra_translation,
-            [("10.0.0.1:9042", "192.0.2.1:19042"), ("[::1]:9042", "[::2]:9042")]
+            [("10.0.0.1", "192.0.2.1:19042"), ("::1", "[::2]:9042")]
                 .map(|(said, used)| (said.parse().unwrap(), used.parse().unwrap()))
                 .into()
         );
@@ -168,9 +168,9 @@ mod tests {
     #[case("CASSANDRA_KEYSPACE", "chat-2", "lower-case")]
     #[case("CASSANDRA_KEYSPACE", "a23456789_123456789_123456789_123456789_123456789", "48")]
     #[case("CHATCTL_CASSANDRA_DATACENTER", "dc'1", "letters, digits")]
-    #[case("CHATCTL_CASSANDRA_TRANSLATE", "10.0.0.1:9042", "ip:port=ip:port")]
-    #[case("CHATCTL_CASSANDRA_TRANSLATE", "db-1:9042=10.0.0.1:9042", "ip:port=ip:port")]
-    #[case("CHATCTL_CASSANDRA_TRANSLATE", "1.1.1.1:1=2.2.2.2:2,1.1.1.1:1=3.3.3.3:3", "ip:port")]
+    #[case("CHATCTL_CASSANDRA_TRANSLATE", "10.0.0.1:9042", "ip=ip:port")]
+    #[case("CHATCTL_CASSANDRA_TRANSLATE", "db-1=10.0.0.1:9042", "ip=ip:port")]
+    #[case("CHATCTL_CASSANDRA_TRANSLATE", "1.1.1.1=2.2.2.2:2,1.1.1.1=3.3.3.3:3", "ip=ip:port")]
     #[case("CHATCTL_KAFKA_TOPIC", "hints of chat", "letters, digits")]
     #[case("CHATCTL_KAFKA_TOPIC", "..", "letters, digits")]
     #[case("CHATCTL_KAFKA_PARTITIONS", "0", "an integer from 1 to 1024")]

@@ -1,7 +1,7 @@
 //! The configuration as types: what was set, judged.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ pub struct CassandraConfig {
     /// The datacenter that is local to us.
     pub datacenter: String,
     /// Where nodes are reached instead of where they say.
-    pub translation: HashMap<SocketAddr, SocketAddr>,
+    pub translation: HashMap<IpAddr, SocketAddr>,
 }
 
 /// What the KAFKA engine is told.

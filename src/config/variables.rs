@@ -223,9 +223,9 @@ pub const VARIABLES: &[Variable] = &[
         None,
         Kind::Text {
             name: "PAIRS",
-            allowed: "ip:port=ip:port pairs with commas between, IPv6 addresses in brackets",
+            allowed: "ip=ip:port pairs with commas between, like 10.0.0.1=192.0.2.1:9042 or ::1=[2001:db8::1]:9042",
         },
-        "Where nodes of Cassandra are reached, when not where they say: their address=the address to use; others are reached where they say",
+        "Where nodes of Cassandra are reached, when not where they say: their IP address=the address to use; others are reached where they say",
     ),
     variable(
         "CHATCTL_LISTEN",
