@@ -2,7 +2,7 @@
 
 mod equivalence;
 mod export;
-mod services;
+pub(super) mod services;
 mod validity;
 
 use std::io::Write;

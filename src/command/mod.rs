@@ -8,6 +8,7 @@ mod engine_choice;
 mod engines;
 mod format;
 pub mod init_env;
+mod links;
 pub mod serve;
 
 use std::io::{IsTerminal as _, Write as _};

@@ -18,11 +18,11 @@ use crate::command::Exit;
 use crate::command::black_box::{key_value, nodes, shown_command};
 use crate::command::engine_choice::{Engine, EngineChoice, services_of};
 use crate::command::format::FormatArgs;
-use crate::command::init_env;
+use crate::command::{init_env, links};
 use crate::config::{Sources, VariableArgs};
 use crate::harness::duration::parse as duration;
 use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name, fresh_name};
-use crate::nemesis::{Kind, Link, Nemesis, Proxy, World, schedule};
+use crate::nemesis::{Kind, Nemesis, World, schedule};
 use crate::services::{Environment, Nodes};
 
 /// How long one client may take to connect.
@@ -39,9 +39,6 @@ const PATIENCE_BROKEN: Duration = Duration::from_secs(60);
 const MESSAGES: u64 = 100;
 /// How long a run with a nemesis is where nobody says so.
 const NEMESIS_DURATION: Duration = Duration::from_secs(60);
-
-/// What the proxied address of Redis replaces.
-const REDIS_URL: &str = "REDIS_URL";
 
 #[derive(Debug, Args)]
 pub(super) struct ValidityArgs {
@@ -113,8 +110,7 @@ impl ValidityArgs {
     }
 
     fn breaks_links(&self) -> bool {
-        let links = [Kind::Cut, Kind::Partition, Kind::Latency];
-        self.nemesis.iter().any(|kind| links.contains(kind))
+        self.nemesis.iter().any(|kind| kind.is_of_link())
     }
 }
 
@@ -206,19 +202,17 @@ async fn set(args: &ValidityArgs) -> anyhow::Result<Set> {
         services = own;
         options.label = Some(choice.name());
         options.environment.splice(0..0, environment);
-        if args.breaks_links() && choice.uses_redis() {
-            links = redis_links(&mut options).await?;
+        if args.breaks_links() {
+            links = links::to_services(&mut options, services.as_mut()).await?;
         }
     }
     let targets = Targets::start(&options).await?;
     let engine = targets.engine_label();
     let mut addresses = targets.addresses().to_vec();
     if args.breaks_links() {
-        for (number, address) in (1..).zip(&mut addresses) {
-            let proxy = Proxy::start(address.authority()).await.context("a proxy")?;
-            *address = address.elsewhere(&proxy.address().to_string());
-            links.push(Link { name: format!("clients to node {number}"), proxy });
-        }
+        let (through, to_servers) = links::to_servers(&addresses).await?;
+        addresses = through;
+        links.extend(to_servers);
     }
     Ok(Set { world: World::new(targets, links, services), addresses, engine })
 }
@@ -232,53 +226,4 @@ async fn engines(
     let (folder, nodes) = (args.services_dir.as_deref(), args.service_nodes);
     let own = start_services(folder, &needed, nodes, &mut sources).await?;
     Ok((choice.environment(&sources)?, own))
-}
-
-/// A proxy between each node and its Redis, which is told to the node.
-async fn redis_links(options: &mut TargetOptions) -> anyhow::Result<Vec<Link>> {
-    let url = options.environment.iter().find(|(key, _)| key == REDIS_URL);
-    let url = url.map(|(_, url)| url.clone()).context("REDIS_URL is not set")?;
-    let mut links = Vec::new();
-    for number in 1..=options.nodes {
-        let (upstream, around) = split_url(&url)?;
-        let proxy = Proxy::start(&upstream).await.context("a proxy")?;
-        let through = around.replace("{}", &proxy.address().to_string());
-        options.environment_of_each.push(vec![(REDIS_URL.to_owned(), through)]);
-        links.push(Link { name: format!("node {number} to redis"), proxy });
-    }
-    Ok(links)
-}
-
-/// `host:port` of a Redis URL, and the URL with `{}` in its place.
-fn split_url(url: &str) -> anyhow::Result<(String, String)> {
-    let rest = url
-        .strip_prefix("redis://")
-        .context("only redis:// can be led through a proxy, not TLS or a socket")?;
-    let (authority, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let (user, host) = match authority.rfind('@') {
-        Some(at) => authority.split_at(at + 1),
-        None => ("", authority),
-    };
-    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
-    Ok((host, format!("redis://{user}{{}}{path}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_led_elsewhere_and_keeps_the_rest() {
-        for (url, upstream, around) in [
-            ("redis://127.0.0.1:16379", "127.0.0.1:16379", "redis://{}"),
-            ("redis://me:p@ss@host:1/3", "host:1", "redis://me:p@ss@{}/3"),
-            ("redis://host", "host:6379", "redis://{}"),
-        ] {
-            assert_eq!(split_url(url).unwrap(), (upstream.to_owned(), around.to_owned()));
-        }
-        assert!(split_url("rediss://host:1").is_err());
-    }
 }
