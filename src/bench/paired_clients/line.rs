@@ -129,8 +129,9 @@ impl Line {
     /// The client, if it is connected now; an error where it will not be any more.
     pub(super) async fn connected(&self) -> Result<Option<Arc<RecordedClient>>, ClientError> {
         match self.newest() {
-            Some(client) if self.way.patience.is_some() && client.is_closed() => Ok(None),
-            _ => self.client().await.map(Some),
+            Some(client) if self.way.patience.is_none() || !client.is_closed() => Ok(Some(client)),
+            Some(_) => Ok(None),
+            None => self.client().await.map(Some),
         }
     }
 
