@@ -15,7 +15,7 @@ use super::reading::PageReader;
 use crate::client::{Address, ClientError};
 use crate::harness::content::ContentMaker;
 use crate::history::{Recorder, Seen};
-use crate::model::{ConvId, LIMITS, MessageType, UserName};
+use crate::model::{ConvId, LIMITS, UserName};
 
 /// One client of a pair.
 #[derive(Debug)]
@@ -30,7 +30,6 @@ pub(super) struct Chatter {
     pub(super) number: u64,
     pub(super) random: SmallRng,
     pub(super) maker: Arc<ContentMaker>,
-    pub(super) kind: MessageType,
     pub(super) late_ratio: f64,
     pub(super) in_flight: usize,
     read_limit: usize,
@@ -75,8 +74,6 @@ impl Chatter {
             )));
         }
         inbox.begin(DeliveryChecker::new(opened.conv, opened.head, peer));
-        let kind = MessageType::new("text")
-            .map_err(|error| BenchError::Usage(format!("a type must be {error}")))?;
         let seed = options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64);
         Ok(Self {
             line: Line::new(way, Arc::clone(&inbox), client, &opened),
@@ -88,7 +85,6 @@ impl Chatter {
             number: 0,
             random: SmallRng::seed_from_u64(seed),
             maker,
-            kind,
             late_ratio: options.late_ratio,
             in_flight: options.in_flight,
             read_limit: options.read_limit,

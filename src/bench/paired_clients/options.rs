@@ -9,6 +9,7 @@ use super::super::load_profile::{Arrivals, LoadProfile};
 use super::super::nemesis_plan::NemesisPlan;
 use super::super::pause::Pause;
 use crate::harness::content::ContentMaker;
+use crate::harness::own_cid;
 use crate::model::{Cid, INTEGER_MAX, LIMITS, UserName};
 
 /// How much a run does.
@@ -196,8 +197,7 @@ impl PairedClientsOptions {
 /// The cid of the `number`th message of a sender that found `head` messages in its conversation. The
 /// same run makes the same cids, and a second run against the same store makes others.
 pub(super) fn cid(seed: u64, head: u64, number: u64) -> Cid {
-    let text = cid_text(seed, head, number);
-    Cid::new(&text).unwrap_or_else(|_| unreachable!("hexadecimal digits and dots, at most 42"))
+    own_cid(&cid_text(seed, head, number))
 }
 
 fn cid_text(seed: u64, head: u64, number: u64) -> String {

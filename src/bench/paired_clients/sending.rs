@@ -14,9 +14,10 @@ use super::inbox::Inbox;
 use super::line::Line;
 use super::options::cid;
 use crate::client::{Answered, ClientError};
+use crate::harness::text_message;
 use crate::history::RecordedAnswer;
 use crate::model::Cid;
-use crate::protocol::{Command, ErrorCode, Reply, Send, SendReply};
+use crate::protocol::{Command, ErrorCode, Reply, SendReply};
 
 /// Times that something is asked for before it is given up.
 pub(super) const ATTEMPTS_MAX: u32 = 5;
@@ -135,8 +136,7 @@ impl Chatter {
         let now = now_ms();
         let late = self.late_ratio > 0.0 && self.random.random_bool(self.late_ratio);
         let ts = if late { now.saturating_sub(self.random.random_range(LATE_MS)) } else { now };
-        let kind = self.kind.clone();
-        let send = Send { conv: self.conv, cid: cid.clone(), kind, content, ts: Some(ts) };
+        let send = text_message(self.conv, cid.clone(), content, Some(ts));
         (cid, Command::Send(send))
     }
 
