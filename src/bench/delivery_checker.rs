@@ -80,6 +80,16 @@ impl DeliveryChecker {
         }
     }
 
+    /// The conversation.
+    pub fn conv(&self) -> ConvId {
+        self.conv
+    }
+
+    /// The highest number that was delivered.
+    pub fn seq_last(&self) -> Seq {
+        self.seq_last
+    }
+
     /// The peer is about to send `cid`.
     pub fn expect(&mut self, cid: Cid, sent: SentAt) {
         let (acknowledged, delivered, awaited, refused) = (None, None, true, false);

@@ -50,11 +50,11 @@ pub async fn run(
     }
     make_room_for(options.clients)?;
     let run = Run::begin("idle-connections", run_options, &["connect"]).await?;
-    let before = quiet_bytes(&run.targets, cancel).await?;
+    let before = quiet_bytes(run.targets(), cancel).await?;
     let connecting_since = Instant::now();
     let clients = connect_all(&run, options, cancel).await?;
     let connecting_s = connecting_since.elapsed().as_secs_f64();
-    let after = quiet_bytes(&run.targets, cancel).await?;
+    let after = quiet_bytes(run.targets(), cancel).await?;
 
     let connected = clients.iter().filter(|client| !client.is_closed()).count();
     let per_connection = after.saturating_sub(before) as f64 / connected.max(1) as f64;
@@ -89,7 +89,7 @@ async fn connect_all(
     cancel: &CancellationToken,
 ) -> Result<Vec<Client>, BenchError> {
     let progress = Progress::start("connecting", Some(options.clients as u64));
-    let addresses = run.targets.addresses();
+    let addresses = run.targets().addresses();
     run.record.start();
     let connecting = stream::iter(0..options.clients).map(|index| {
         let progress = &progress;

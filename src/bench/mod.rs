@@ -17,6 +17,7 @@ pub mod idle_connections;
 mod judged;
 mod load_meter;
 pub mod load_profile;
+pub mod nemesis_plan;
 pub mod newest_page;
 mod pacer;
 mod page_checker;

@@ -81,7 +81,7 @@ pub async fn run(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let run = Run::begin("newest-page", run_options, &names).await?;
     let filling_since = Instant::now();
-    let address = &run.targets.addresses()[0];
+    let address = &run.targets().addresses()[0];
     let filled = tokio::select! {
         filled = fill_all(address, options) => Some(filled?),
         () = cancel.cancelled() => None,

@@ -53,7 +53,12 @@ pub async fn make(
         let Some(stopped) = server.stop() else { continue };
         let since = |at: Instant| at.saturating_duration_since(begun).as_secs_f64();
         let label = format!("server stopped for {} ms", pause.length_ms);
-        marks.borrow_mut().push(Mark { at_s: since(stopped_at), until_s: None, label });
+        marks.borrow_mut().push(Mark {
+            at_s: since(stopped_at),
+            until_s: None,
+            label,
+            target: None,
+        });
         tokio::time::sleep(Duration::from_millis(pause.length_ms)).await;
         drop(stopped);
         if let Some(mark) = marks.borrow_mut().last_mut() {

@@ -18,6 +18,7 @@ use crate::checker::keep;
 use crate::harness::Host;
 use crate::harness::{Metrics, Stage};
 use crate::harness::{ResultFolder, TargetOptions, Targets, Versions, folder_name};
+use crate::nemesis::{Nemesis, World};
 
 /// Options that every workload has.
 #[derive(Debug, Clone)]
@@ -32,11 +33,19 @@ pub struct RunOptions {
     pub gates: Gates,
 }
 
+impl RunOptions {
+    /// What can be refused before anything is started: a gate on what is not measured, a place where nothing can be kept.
+    pub fn check(&self, latencies: &[&str]) -> Result<(), BenchError> {
+        self.gates.check_latencies(latencies)?;
+        Ok(ResultFolder::check(&self.out)?)
+    }
+}
+
 /// A run under way.
 #[derive(Debug)]
 pub struct Run {
-    /// The servers.
-    pub targets: Targets,
+    /// The servers and what else there is, with what will be done to it: mostly nothing.
+    pub nemesis: Nemesis,
     /// The measurements.
     pub record: Arc<RunRecord>,
     folder: ResultFolder,
@@ -104,15 +113,27 @@ impl Run {
         options: &RunOptions,
         latencies: &[&str],
     ) -> Result<Self, BenchError> {
-        options.gates.check_latencies(latencies)?;
-        ResultFolder::check(&options.out)?;
+        options.check(latencies)?;
         let targets = Targets::start(&options.targets).await?;
+        let nemesis = Nemesis::new(World::new(targets, Vec::new(), None), Vec::new());
+        Self::begin_with(workload, options, latencies, nemesis).await
+    }
+
+    /// As [`begin`](Self::begin), with servers that were started already.
+    pub async fn begin_with(
+        workload: &'static str,
+        options: &RunOptions,
+        latencies: &[&str],
+        nemesis: Nemesis,
+    ) -> Result<Self, BenchError> {
+        options.check(latencies)?;
+        let targets = nemesis.world().targets();
         let name = folder_name(workload, &targets.engine_label());
         let folder = ResultFolder::create(&options.out, &name)?;
         let mut notes = Vec::new();
         let before = targets.scrape(&mut notes).await;
         Ok(Self {
-            targets,
+            nemesis,
             record: Arc::new(RunRecord::new(latencies)),
             folder,
             before,
@@ -126,24 +147,38 @@ impl Run {
         })
     }
 
+    /// The servers.
+    pub fn targets(&self) -> &Targets {
+        self.nemesis.world().targets()
+    }
+
     /// From now on the servers' counters count.
     pub async fn measure(&mut self) {
         if self.before.is_some() {
-            self.before = self.targets.scrape(&mut self.notes).await;
+            self.before = self.nemesis.world().targets().scrape(&mut self.notes).await;
         }
     }
 
     /// Until now the servers' counters count; [`finish`](Self::finish) says so where nobody did.
     pub async fn measured(&mut self) {
-        if self.before.is_some() && self.after.is_none() {
-            self.after = self.targets.scrape(&mut self.notes).await;
+        if self.nemesis.world().was_restarted() {
+            // What the first lives of the servers counted went with them.
+            if self.before.take().is_some() {
+                let note = "no server counters: a server was started again, and its began anew";
+                self.notes.push(note.to_owned());
+            }
+        } else if self.before.is_some() && self.after.is_none() {
+            self.after = self.nemesis.world().targets().scrape(&mut self.notes).await;
         }
     }
 
     /// Reads the counters again, stops a server of our own, and keeps everything.
     pub async fn finish(mut self, findings: Findings) -> Result<Finished, BenchError> {
         self.measured().await;
-        let Self { mut targets, record, mut folder, before, after, mut notes, .. } = self;
+        let Self { nemesis, record, mut folder, before, after, mut notes, .. } = self;
+        // Links stay: servers may end by way of one.
+        let mut world = nemesis.into_world();
+        let targets = world.targets_mut();
         notes.extend(findings.notes);
         let engine = targets.engine_label();
         let servers = targets.infos().to_vec();

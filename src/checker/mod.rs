@@ -89,6 +89,7 @@ mod anomaly;
 mod chains;
 mod conversation;
 mod diverged;
+mod excerpts;
 pub mod export;
 mod facts;
 mod finals;
@@ -122,7 +123,7 @@ pub use kept::keep;
 use log::Log;
 use realtime::Realtime;
 use sent::{Elsewhere, SentIndex};
-pub use streamed::judge_file;
+pub use streamed::{judge_file, timeline_of_file};
 
 /// Judges a history: a pure function of it.
 pub fn judge(events: &[Event]) -> Verdict {

@@ -13,8 +13,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde::Deserialize;
 
+use super::excerpts::{Excerpts, is_said_of_run};
 use super::facts::{Counter, Facts};
 use super::sent::{Elsewhere, digest_of};
+use super::timeline::page;
 use super::verdict::{Counts, Verdict};
 use super::{Part, Whole, conversation, judge_conversation};
 use crate::history::{Act, Event, HistoryError, Seen, Sequence};
@@ -284,6 +286,32 @@ fn digests(path: &Path) -> HashSet<String> {
         .collect()
 }
 
+/// The page of [`timeline`](super::timeline::timeline) for a file that was judged so: only the lines that are shown are kept.
+///
+/// # Errors
+/// As of [`judge_file`].
+pub fn timeline_of_file(path: &Path, verdict: &Verdict) -> Result<Option<String>, HistoryError> {
+    if verdict.anomalies.is_empty() {
+        return Ok(None);
+    }
+    let mut excerpts = Excerpts::of(verdict);
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+    let (mut line, mut number) = (Vec::new(), 0);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
+        let damaged = |error: serde_json::Error| HistoryError::Damaged {
+            line: number,
+            problem: error.to_string(),
+        };
+        let head: Head<'_> = serde_json::from_slice(&line).map_err(damaged)?;
+        if is_said_of_run(&head.kind, &head.f) || excerpts.want(head.index, head.conv.as_deref()) {
+            excerpts.take(&serde_json::from_slice(&line).map_err(damaged)?);
+        }
+        line.clear();
+    }
+    Ok(Some(page(verdict, excerpts)))
+}
+
 /// The texts of some lines, as an excerpt shows them.
 fn texts(path: &Path, wanted: &BTreeSet<u64>) -> Result<HashMap<u64, String>, HistoryError> {
     let Some(&last) = wanted.last() else { return Ok(HashMap::new()) };
@@ -302,6 +330,7 @@ mod tests {
     use super::*;
     use crate::checker::judge;
     use crate::checker::tests::histories;
+    use crate::checker::timeline::timeline;
     use crate::history::write_event;
 
     fn file(events: &[Event]) -> tempfile::NamedTempFile {
@@ -317,6 +346,8 @@ mod tests {
             let (whole, streamed) = (judge(&events), judge_file(file(&events).path()).unwrap());
             invalid += usize::from(!whole.anomalies.is_empty());
             assert_eq!(streamed, whole);
+            let page = timeline_of_file(file(&events).path(), &streamed).unwrap();
+            assert_eq!(page, timeline(&events, &whole));
         }
         assert!(invalid > 10, "{invalid} broken ones");
     }

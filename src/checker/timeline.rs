@@ -1,14 +1,11 @@
 //! A page that shows each anomaly among the lines around it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::verdict::{Example, Verdict};
+use super::excerpts::{Excerpt, Excerpts, is_of_run};
+use super::verdict::Verdict;
 use crate::harness::html::escaped;
 use crate::history::{Act, Asked, Event, NemesisPhase, Seen};
-
-/// Lines of the same conversation that are shown before and after one that proves something.
-const AROUND: usize = 12;
 
 /// Characters of what a line says.
 const TEXT_MAX: usize = 240;
@@ -29,6 +26,13 @@ pub fn timeline(events: &[Event], verdict: &Verdict) -> Option<String> {
     if verdict.anomalies.is_empty() {
         return None;
     }
+    let mut excerpts = Excerpts::of(verdict);
+    events.iter().for_each(|event| excerpts.take(event));
+    Some(page(verdict, excerpts))
+}
+
+/// The page with what was picked for it.
+pub(super) fn page(verdict: &Verdict, excerpts: Excerpts<'_>) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
         <meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -37,8 +41,10 @@ pub fn timeline(events: &[Event], verdict: &Verdict) -> Option<String> {
         <p>Each case with the lines of its conversation around it; those that prove it are marked. Times run from the first line shown.</p>\n",
         verdict.outcome, verdict.outcome
     );
+    let mut excerpts = excerpts.finish().into_iter();
     for broken in &verdict.anomalies {
-        for (number, example) in (1..).zip(&broken.examples) {
+        for (number, excerpt) in (1..=broken.examples.len()).zip(&mut excerpts) {
+            let example = excerpt.example;
             // Writing to a String cannot fail.
             let _ = writeln!(html, "<section data-anomaly=\"{}\">", broken.name);
             let _ = writeln!(
@@ -50,29 +56,24 @@ pub fn timeline(events: &[Event], verdict: &Verdict) -> Option<String> {
             if !example.conv.is_empty() {
                 let _ = writeln!(html, "<p>in <code>{}</code></p>", escaped(&example.conv));
             }
-            table(&mut html, events, example);
+            table(&mut html, &excerpt);
             html.push_str("</section>\n");
         }
     }
     html.push_str("</html>\n");
-    Some(html)
+    html
 }
 
-fn table(html: &mut String, events: &[Event], example: &Example) {
-    let proof: BTreeSet<u64> = example.lines.iter().map(|line| line.index).collect();
-    let shown = around(events, &example.conv, &proof);
-    let Some(begun) = shown.first().and_then(|&at| events.get(at)) else { return };
+fn table(html: &mut String, excerpt: &Excerpt<'_>) {
+    let Some((_, begun)) = excerpt.shown.first() else { return };
     html.push_str(
         "<div class=\"wide\"><table>\n<tr><th>ms<th>line<th>user<th>session<th>node<th>what</tr>\n",
     );
-    let mut expected = None;
-    for &at in &shown {
-        let Some(event) = events.get(at) else { continue };
-        if expected.is_some_and(|expected| expected != at) {
+    for (is_apart, event) in &excerpt.shown {
+        if *is_apart {
             html.push_str("<tr class=\"apart\"><td colspan=\"6\">…</td></tr>\n");
         }
-        expected = next_of(events, &example.conv, at);
-        let class = match (proof.contains(&event.index), is_of_run(event)) {
+        let class = match (excerpt.proof.contains(&event.index), is_of_run(event)) {
             (true, _) => " class=\"proof\"",
             (_, true) => " class=\"run\"",
             _ => "",
@@ -91,38 +92,6 @@ fn table(html: &mut String, events: &[Event], example: &Example) {
         );
     }
     html.push_str("</table></div>\n");
-}
-
-/// Places of the lines to show: those that prove it, and those of its conversation or of the run near them.
-fn around(events: &[Event], conv: &str, proof: &BTreeSet<u64>) -> Vec<usize> {
-    let mut shown = BTreeSet::new();
-    for &index in proof {
-        let Ok(at) = usize::try_from(index) else { continue };
-        if at >= events.len() {
-            continue;
-        }
-        shown.insert(at);
-        let belongs = |at: &usize| events.get(*at).is_some_and(|event| is_shown(event, conv));
-        shown.extend((0..at).rev().filter(belongs).take(AROUND));
-        shown.extend((at + 1..events.len()).filter(belongs).take(AROUND));
-    }
-    shown.into_iter().collect()
-}
-
-/// The next line that would be shown if all were.
-fn next_of(events: &[Event], conv: &str, at: usize) -> Option<usize> {
-    (at + 1..events.len()).find(|&at| is_shown(&events[at], conv))
-}
-
-fn is_shown(event: &Event, conv: &str) -> bool {
-    is_of_run(event) || event.conv.as_deref() == Some(conv)
-}
-
-fn is_of_run(event: &Event) -> bool {
-    matches!(
-        event.act,
-        Act::Ok { seen: Seen::Nemesis { .. } | Seen::Unreachable { .. } | Seen::Counted { .. } }
-    )
 }
 
 /// What a line says, for people.

@@ -5,6 +5,7 @@ mod compare;
 mod engines;
 mod find_max;
 mod gate_args;
+mod nemesis;
 mod paired_clients;
 mod report;
 
@@ -161,7 +162,10 @@ async fn run_and_print(workload: Workload, cancel: &CancellationToken) -> anyhow
                 }
             }
         }
-        Err(error) => failed(error),
+        Err(error) => match error.downcast::<BenchError>() {
+            Ok(error) => failed(error),
+            Err(error) => Err(error),
+        },
     }
 }
 
@@ -187,15 +191,17 @@ fn failed(error: BenchError) -> anyhow::Result<Exit> {
 async fn run_workload(
     workload: Workload,
     cancel: &CancellationToken,
-) -> (bool, Result<Finished, BenchError>) {
+) -> (bool, anyhow::Result<Finished>) {
     match workload {
         Workload::PairedClients(args) => {
             let options = match args.work() {
                 Ok(options) => options,
-                Err(text) => return (args.common.format.is_json(), Err(BenchError::Usage(text))),
+                Err(text) => {
+                    return (args.common.format.is_json(), Err(BenchError::Usage(text).into()));
+                }
             };
-            let (json, common) = (args.common.format.is_json(), args.common.run_options(&[]));
-            (json, Box::pin(crate::bench::paired_clients::run(&common, &options, cancel)).await)
+            let json = args.common.format.is_json();
+            (json, Box::pin(args.run_once(&options, cancel)).await)
         }
         Workload::IdleConnections(args) => {
             let options = IdleConnectionsOptions {
@@ -204,7 +210,8 @@ async fn run_workload(
                 user_prefix: args.common.user_prefix(),
             };
             let (json, common) = (args.common.format.is_json(), args.common.run_options(&[]));
-            (json, Box::pin(idle_connections::run(&common, &options, cancel)).await)
+            let finished = Box::pin(idle_connections::run(&common, &options, cancel)).await;
+            (json, finished.map_err(Into::into))
         }
         Workload::NewestPage(args) => {
             let options = NewestPageOptions {
@@ -219,7 +226,8 @@ async fn run_workload(
             let environment = [("CHATCTL_LOCAL_SYNC", "never")];
             let (json, common) =
                 (args.common.format.is_json(), args.common.run_options(&environment));
-            (json, Box::pin(newest_page::run(&common, &options, cancel)).await)
+            let finished = Box::pin(newest_page::run(&common, &options, cancel)).await;
+            (json, finished.map_err(Into::into))
         }
     }
 }

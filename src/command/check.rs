@@ -2,22 +2,18 @@
 
 mod equivalence;
 mod export;
-mod services;
+mod replay;
+pub(super) mod services;
 mod validity;
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::black_box::until_ctrl_c;
-use super::format::FormatArgs;
-use crate::checker::judge_file;
 use crate::checker::verdict::{Outcome, Verdict};
 use crate::harness::HarnessError;
-use crate::history::HistoryError;
 
 /// Judge a chat server: was anything lost, doubled, reordered, altered, leaked or wrongly marked read?
 ///
@@ -36,23 +32,15 @@ enum What {
     /// Do the same on several engines, and compare every answer.
     Equivalence(equivalence::EquivalenceArgs),
     /// Judge a recorded history again.
-    Replay(ReplayArgs),
+    Replay(replay::ReplayArgs),
     /// Write a recorded history in the form of another checker, for a second opinion.
     Export(export::ExportArgs),
-}
-
-#[derive(Debug, Args)]
-struct ReplayArgs {
-    /// The history.jsonl of an earlier check
-    history: PathBuf,
-    #[command(flatten)]
-    format: FormatArgs,
 }
 
 /// Runs a check and prints its verdict. An error is a failure of the check itself.
 pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
     match args.what {
-        What::Replay(args) => replay(&args),
+        What::Replay(args) => replay::run(&args),
         What::Export(args) => export::run(args),
         What::Validity(args) => {
             until_ctrl_c(async |cancel| Box::pin(validity::run(*args, cancel)).await)
@@ -76,20 +64,6 @@ fn said(error: anyhow::Error) -> anyhow::Result<Exit> {
         Ok(error) => Err(anyhow::anyhow!("{error}")),
         Err(error) => Err(error),
     }
-}
-
-fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let path = &args.history;
-    let verdict = match judge_file(path) {
-        Ok(verdict) => verdict,
-        Err(error @ HistoryError::Damaged { .. }) => {
-            eprintln!("{}: {error}", path.display());
-            return Ok(Exit::Inconclusive);
-        }
-        Err(error) => anyhow::bail!("{}: {error}", path.display()),
-    };
-    print(&verdict, args.format.is_json()).context("writing to stdout")?;
-    Ok(exit_of(&verdict))
 }
 
 fn exit_of(verdict: &Verdict) -> Exit {

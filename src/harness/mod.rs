@@ -14,6 +14,7 @@ mod result_folder;
 mod server_process;
 mod stoppable;
 mod targets;
+mod text_message;
 mod versions;
 
 pub use admin::{Metrics, Stage};
@@ -25,4 +26,5 @@ pub use result_folder::{ResultFolder, folder_name};
 pub use server_process::ServerProcess;
 pub use stoppable::{Stoppable, Stopped};
 pub use targets::{ServerInfo, TargetOptions, Targets};
+pub use text_message::{own_cid, text_message};
 pub use versions::Versions;

@@ -63,6 +63,12 @@ impl ServerProcess {
         Self::start_program(&program, &["serve"], environment).await
     }
 
+    /// A script in its place.
+    #[cfg(test)]
+    pub async fn start_script(script: &str) -> Result<Self, HarnessError> {
+        Self::start_program(Path::new("/bin/sh"), &["-c", script], &[]).await
+    }
+
     /// Where this binary is.
     pub fn this_binary() -> Result<PathBuf, HarnessError> {
         std::env::current_exe().map_err(|error| HarnessError::Server {
@@ -312,7 +318,7 @@ mod tests {
     use super::*;
 
     async fn start(script: &str) -> Result<ServerProcess, HarnessError> {
-        ServerProcess::start_program(Path::new("/bin/sh"), &["-c", script], &[]).await
+        ServerProcess::start_script(script).await
     }
 
     #[tokio::test]

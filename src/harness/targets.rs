@@ -129,6 +129,13 @@ impl Targets {
         Ok(targets)
     }
 
+    /// Servers that nobody asks who they are.
+    #[cfg(test)]
+    pub fn of_own(own: Vec<ServerProcess>) -> Self {
+        let addresses = own.iter().map(|server| server.address().clone()).collect();
+        Self { addresses, admins: Vec::new(), infos: Vec::new(), label: None, own }
+    }
+
     /// Our own servers, to be stopped and to go on; none where they were given by address.
     pub fn stoppable(&self) -> Vec<Stoppable> {
         self.own.iter().filter_map(ServerProcess::stoppable).collect()

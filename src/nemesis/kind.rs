@@ -37,6 +37,11 @@ impl Kind {
         Self::Clock,
     ];
 
+    /// Whether it is done to a link.
+    pub fn is_of_link(self) -> bool {
+        matches!(self, Self::Cut | Self::Partition | Self::Latency)
+    }
+
     /// As users write it.
     pub fn name(self) -> &'static str {
         match self {

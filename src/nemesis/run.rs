@@ -37,6 +37,11 @@ impl Nemesis {
         &self.world
     }
 
+    /// The same, where nothing is being broken.
+    pub fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
     /// How many acts were begun so far.
     pub fn done(&self) -> u64 {
         self.done
@@ -109,5 +114,80 @@ impl Nemesis {
             phase: NemesisPhase::Healed,
         });
         ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::harness::{ServerProcess, Targets};
+    use crate::nemesis::What;
+
+    /// Writes down with which clock it is started, each time.
+    const SERVER: &str = r#"mkdir -p "$CHATCTL_DATA_DIR"
+        echo "clock $CHATCTL_CLOCK_OFFSET_MS" >> "$CHATCTL_DATA_DIR/starts"
+        trap 'exit 0' TERM
+        echo ready ws://127.0.0.1:78/v1/ws
+        while :; do sleep 0.02; done"#;
+
+    async fn world() -> World {
+        let server = ServerProcess::start_script(SERVER).await.unwrap();
+        World::new(Targets::of_own(vec![server]), Vec::new(), None)
+    }
+
+    fn starts(nemesis: &Nemesis) -> String {
+        let data = nemesis.world().targets().own()[0].data_folder();
+        std::fs::read_to_string(data.join("store/starts")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn after_a_panic_with_a_wrong_clock_every_server_has_its_own() {
+        let mut world = world().await;
+        world.begin(&What::Clock { node: 0, offset_ms: 5_000 }).await.unwrap();
+        let (now, hold) = (Duration::ZERO, Duration::from_secs(60));
+        let act = Act { at: now, hold, what: What::Pause { node: 0 } };
+        let mut nemesis = Nemesis::new(world, vec![act]);
+        assert_eq!(starts(&nemesis), "clock \nclock 5000\n");
+        let panics = |_| panic!("of the one who writes it down");
+        let error = nemesis.run(&panics, &CancellationToken::new()).await.unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+
+        let said = Mutex::new(Vec::new());
+        nemesis.heal(&|seen| said.lock().unwrap().push(seen)).await.unwrap();
+        assert_eq!(starts(&nemesis), "clock \nclock 5000\nclock \n");
+        let said = said.into_inner().unwrap();
+        assert!(matches!(said[..], [Seen::Nemesis { phase: NemesisPhase::Healed, .. }]));
+        // What is whole is left alone.
+        nemesis.heal(&|_| ()).await.unwrap();
+        assert_eq!(starts(&nemesis).lines().count(), 3);
+        assert_eq!(nemesis.into_world().targets_mut().stop().await, None);
+    }
+
+    #[tokio::test]
+    async fn an_act_that_was_dropped_in_the_middle_is_healed() {
+        let act = Act {
+            at: Duration::ZERO,
+            hold: Duration::from_secs(60),
+            what: What::Clock { node: 0, offset_ms: -700 },
+        };
+        let mut nemesis = Nemesis::new(world().await, vec![act]);
+        let (nobody, never) = (|_| (), CancellationToken::new());
+        // Until it is held: the server was started with the wrong clock.
+        let held = async |data: std::path::PathBuf| {
+            while std::fs::read_to_string(&data).unwrap().lines().count() < 2 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        let data = nemesis.world().targets().own()[0].data_folder().join("store/starts");
+        tokio::select! {
+            ended = nemesis.run(&nobody, &never) => panic!("{ended:?}"),
+            () = held(data) => {}
+        }
+        nemesis.heal(&nobody).await.unwrap();
+        assert_eq!(starts(&nemesis), "clock \nclock -700\nclock \n");
+        assert_eq!(nemesis.into_world().targets_mut().stop().await, None);
     }
 }

@@ -92,6 +92,29 @@ impl What {
     }
 }
 
+impl Shape {
+    /// Whether there is something to break for each of `kinds`; the error names the first for which there is nothing.
+    pub fn check(&self, kinds: &[Kind]) -> Result<(), String> {
+        for &kind in kinds {
+            let (has, wants) = match kind {
+                Kind::Kill | Kind::Pause | Kind::Clock => {
+                    (self.nodes, "a server that is started for the run (no --url)")
+                }
+                Kind::Cut | Kind::Partition | Kind::Latency => {
+                    (self.links, "a link through a proxy")
+                }
+                Kind::RestartEngine | Kind::PauseEngine => {
+                    (self.services, "a service that init-env runs natively")
+                }
+            };
+            if has == 0 {
+                return Err(format!("--nemesis {kind} needs {wants}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What will be done: one act in each `every` until `total` is over, each of a kind, a target, a time within its turn and a length
 /// that `seed` decides. The same arguments give the same acts. The error names a kind for which there is nothing to break.
 pub fn schedule(
@@ -101,21 +124,7 @@ pub fn schedule(
     seed: u64,
     shape: &Shape,
 ) -> Result<Vec<Act>, String> {
-    for &kind in kinds {
-        let (has, wants) = match kind {
-            Kind::Kill | Kind::Pause | Kind::Clock => {
-                (shape.nodes, "a server that the check starts itself (no --url)")
-            }
-            Kind::Cut | Kind::Partition | Kind::Latency => (shape.links, "a link through a proxy"),
-            Kind::RestartEngine | Kind::PauseEngine => (
-                shape.services,
-                "a service that init-env runs natively (give --engine or --distribution)",
-            ),
-        };
-        if has == 0 {
-            return Err(format!("--nemesis {kind} needs {wants}"));
-        }
-    }
+    shape.check(kinds)?;
     let mut random = SmallRng::seed_from_u64(seed ^ 0x006e_656d_6573_6973);
     let mut acts = Vec::new();
     let turns = total.as_millis() / every.as_millis().max(1);

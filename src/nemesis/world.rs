@@ -81,6 +81,11 @@ impl World {
         &self.targets
     }
 
+    /// Whether a server was started again, so that its counters began anew.
+    pub fn was_restarted(&self) -> bool {
+        self.restarted
+    }
+
     /// What the servers say that they have stored; `None` where they do not say, are somebody else's, or were started again.
     pub async fn stored_so_far(&self) -> Option<u64> {
         if self.restarted || self.targets.own().is_empty() {

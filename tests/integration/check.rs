@@ -114,6 +114,23 @@ async fn a_lost_message_in_a_history_is_invalid() {
     let again = check(&["replay", history.to_str().unwrap()]).await;
     assert_eq!(again.status.code(), Some(4), "{again:?}");
     assert!(String::from_utf8_lossy(&again.stdout).contains("rt-miss"), "{again:?}");
+    // The page stands beside it, as after the check itself, and elsewhere where it is told; over nothing.
+    let beside = history.with_file_name("timeline.html");
+    let page = std::fs::read_to_string(&beside).unwrap();
+    assert!(page.contains("data-anomaly=\"rt-miss\"") && page.contains("class=\"proof\""));
+    assert!(String::from_utf8_lossy(&again.stderr).contains(beside.to_str().unwrap()));
+    let elsewhere = out.path().join("page.html");
+    for (code, written) in [(4, true), (64, false)] {
+        let told = ["replay", history.to_str().unwrap(), "--out", elsewhere.to_str().unwrap()];
+        let told = check(&told).await;
+        assert_eq!(told.status.code(), Some(code), "{told:?}");
+        assert_eq!(String::from_utf8_lossy(&told.stdout).contains("rt-miss"), written);
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), page);
+    }
+    std::fs::write(&beside, "of somebody else").unwrap();
+    assert_eq!(check(&["replay", history.to_str().unwrap()]).await.status.code(), Some(4));
+    assert_eq!(std::fs::read_to_string(&beside).unwrap(), "of somebody else");
+    assert_eq!(std::fs::read_to_string(history.with_file_name("timeline-2.html")).unwrap(), page);
 }
 
 #[tokio::test]

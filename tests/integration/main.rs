@@ -9,6 +9,7 @@
 )]
 mod bad_input;
 mod bench_check;
+mod bench_nemesis;
 mod cassandra_engine;
 mod check;
 mod compare;

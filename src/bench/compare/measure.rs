@@ -118,6 +118,7 @@ impl Work {
             seed: 1,
             user_prefix: user_prefix.to_owned(),
             pauses: Vec::new(),
+            nemesis: None,
             check: false,
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
             delivery_wait_ms: 10_000,
@@ -147,13 +148,14 @@ pub async fn measure(server: &ServerOptions, work: &Work) -> Result<Measured, Be
     let never = CancellationToken::new();
     let unrecorded = Arc::new(RunRecord::new(&LATENCIES));
     let warmed =
-        Box::pin(drive(targets.addresses(), &warm_up, &unrecorded, &never, async {})).await?;
+        Box::pin(drive(targets.addresses(), &warm_up, &unrecorded, None, &never, async {})).await?;
 
     let mut notes = Vec::new();
     let record = Arc::new(RunRecord::new(&LATENCIES));
     let before = targets.scrape(&mut notes).await;
     let (times_before, cpu_before) = (CpuTimes::now(), process_cpu());
-    let driven = Box::pin(drive(targets.addresses(), &talk, &record, &never, async {})).await?;
+    let driven =
+        Box::pin(drive(targets.addresses(), &talk, &record, None, &never, async {})).await?;
     let (times_after, cpu_after) = (CpuTimes::now(), process_cpu());
     let after = targets.scrape(&mut notes).await;
 

@@ -17,12 +17,15 @@ pub(super) struct Books {
     pub(super) tally: Tally,
     /// Whether times from the real begin are kept beside those from the intended one: in a closed loop they are the same.
     keeps_service: bool,
+    /// Whether a page is timed from when it was first asked for, also where that had to be repeated.
+    keeps_waits: bool,
 }
 
 impl Books {
     /// Empty ones.
-    pub(super) fn new(pages: PageChecker, keeps_service: bool) -> Self {
-        Self { pages, recorder: Recorder::new(), tally: Tally::default(), keeps_service }
+    pub(super) fn new(pages: PageChecker, keeps_service: bool, keeps_waits: bool) -> Self {
+        let (recorder, tally) = (Recorder::new(), Tally::default());
+        Self { pages, recorder, tally, keeps_service, keeps_waits }
     }
 
     /// A client was connected in this time; it is told with the first samples of the run.
@@ -45,8 +48,9 @@ impl Books {
         read.errors.iter().for_each(|error| self.tally.error(error));
         match read.result {
             Ok(Some((page, asked_at, received_at))) => {
-                // Without a schedule a repetition is timed from itself.
-                let intended = if self.keeps_service { read.intended } else { asked_at };
+                // Without a schedule a repetition is timed from itself, unless the wait for it is what is measured.
+                let intended =
+                    if self.keeps_service || self.keeps_waits { read.intended } else { asked_at };
                 let sent = SentAt { intended, really: asked_at };
                 self.times(READ, READ_SERVICE, sent, received_at);
                 self.tally.reads += 1;

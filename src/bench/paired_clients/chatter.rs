@@ -9,18 +9,18 @@ use rand::rngs::SmallRng;
 use super::super::delivery_checker::DeliveryChecker;
 use super::super::error::BenchError;
 use super::inbox::Inbox;
+use super::line::{Line, Way};
 use super::options::PairedClientsOptions;
 use super::reading::PageReader;
-use crate::client::{Address, ClientError, ClientOptions};
+use crate::client::{Address, ClientError};
 use crate::harness::content::ContentMaker;
-use crate::history::{RecordedClient, Recorder};
-use crate::model::{ConvId, LIMITS, MessageType, UserName};
-use crate::protocol::{Open, To};
+use crate::history::{Recorder, Seen};
+use crate::model::{ConvId, LIMITS, UserName};
 
 /// One client of a pair.
 #[derive(Debug)]
 pub(super) struct Chatter {
-    pub(super) client: Arc<RecordedClient>,
+    pub(super) line: Arc<Line>,
     pub(super) user: UserName,
     pub(super) inbox: Arc<Inbox>,
     pub(super) conv: ConvId,
@@ -30,7 +30,6 @@ pub(super) struct Chatter {
     pub(super) number: u64,
     pub(super) random: SmallRng,
     pub(super) maker: Arc<ContentMaker>,
-    pub(super) kind: MessageType,
     pub(super) late_ratio: f64,
     pub(super) in_flight: usize,
     read_limit: usize,
@@ -39,9 +38,9 @@ pub(super) struct Chatter {
 }
 
 impl Chatter {
-    /// Connects client `index` to `address` and opens the chat with `peer`.
+    /// Connects client `index`, of whom neighbours are on different nodes, and opens the chat with `peer`.
     pub(super) async fn join(
-        address: &Address,
+        addresses: &[Address],
         index: usize,
         peer: UserName,
         options: &PairedClientsOptions,
@@ -51,21 +50,21 @@ impl Chatter {
         let begun = Instant::now();
         let user = options.user(index)?;
         let inbox = Arc::new(Inbox::default());
-        let receiving = Arc::clone(&inbox);
-        let client_options = ClientOptions {
+        let way = Way {
+            addresses: addresses.to_vec(),
+            home: index % addresses.len(),
+            user: user.clone(),
+            peer: peer.clone(),
             connect_timeout: Duration::from_millis(options.connect_timeout_ms),
-            client: Some("chatctl bench paired-clients".into()),
-            ..ClientOptions::default()
+            patience: options.patience(),
+            recorder: recorder.cloned(),
         };
-        let on_push = move |push| receiving.received(&push);
-        let client = RecordedClient::connect(recorder, address, &user, client_options, on_push)
+        let client = way
+            .connect(0, way.connect_timeout, &inbox)
             .await
             .map_err(BenchError::client(format!("connecting client {index}")))?;
-        let to = To::User(peer.clone());
-        // Its own messages are answered, so it need not be pushed them too.
-        let open = Open { to, limit: 0, resume: None, echo: false, push: true };
         let opened = client
-            .open(None, open)
+            .open(None, way.open(None))
             .await
             .map_err(BenchError::client(format!("opening the chat of {user} with {peer}")))?;
         if recorder.is_some() && opened.head.0 > 0 {
@@ -75,11 +74,9 @@ impl Chatter {
             )));
         }
         inbox.begin(DeliveryChecker::new(opened.conv, opened.head, peer));
-        let kind = MessageType::new("text")
-            .map_err(|error| BenchError::Usage(format!("a type must be {error}")))?;
         let seed = options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(index as u64);
         Ok(Self {
-            client: Arc::new(client),
+            line: Line::new(way, Arc::clone(&inbox), client, &opened),
             user,
             inbox,
             conv: opened.conv,
@@ -88,7 +85,6 @@ impl Chatter {
             number: 0,
             random: SmallRng::seed_from_u64(seed),
             maker,
-            kind,
             late_ratio: options.late_ratio,
             in_flight: options.in_flight,
             read_limit: options.read_limit,
@@ -101,32 +97,59 @@ impl Chatter {
         if self.inbox.was_reset() {
             return Some(format!("{}: the server lost data and began a new epoch", self.user));
         }
-        match self.client.is_closed() {
-            true => Some(format!("{}: {}", self.user, self.client.closed().await)),
-            false => None,
-        }
+        let why = self.line.over().await?;
+        Some(format!("{}: {why}", self.user))
     }
 
     /// What reads its newest page, also while it sends.
     pub(super) fn page_reader(&self) -> PageReader {
-        PageReader { client: Arc::clone(&self.client), conv: self.conv, limit: self.read_limit }
+        PageReader { line: Arc::clone(&self.line), conv: self.conv, limit: self.read_limit }
     }
 
     /// Waits until all that the server wrote before is here: a second copy of a delivery that nobody
     /// waits for, for example.
     pub(super) async fn drain(&self) -> Result<(), ClientError> {
-        self.client.ping().await
+        loop {
+            match self.line.client().await?.ping().await {
+                Err(error) if self.line.survives(&error) => {}
+                pinged => return pinged,
+            }
+        }
     }
 
-    /// Reads all that its conversation holds, for the record.
-    pub(super) async fn read_everything(&self) -> Result<bool, ClientError> {
-        self.client.read_everything(self.conv, LIMITS.read_limit_max).await
+    /// After everything was healed: comes to its first node anew, where it must be let in and its send must be answered. What becomes of it
+    /// is for the record.
+    pub(super) async fn is_served(&mut self) {
+        if let Err(error) = self.sends_from_home().await {
+            let (address, error) = (self.line.home().to_string(), error.to_string());
+            self.line.note(Seen::Unreachable { address, error });
+        }
+    }
+
+    async fn sends_from_home(&mut self) -> Result<(), ClientError> {
+        let client = self.line.come_home().await?;
+        let (_, send) = self.prepare();
+        // An answer that is an error is in the history.
+        let _ = client.send_again(&send).await;
+        client.close().await;
+        Ok(())
+    }
+
+    /// Reads all that its conversation holds, for the record; on its first node where connections may have been lost.
+    pub(super) async fn read_everything(&self) -> Result<(), ClientError> {
+        let limit = LIMITS.read_limit_max;
+        if self.line.patience().is_some() {
+            let client = self.line.come_home().await?;
+            client.read_everything(self.conv, limit).await?;
+            client.close().await;
+        } else if let Some(client) = self.line.newest() {
+            client.read_everything(self.conv, limit).await?;
+        }
+        Ok(())
     }
 
     /// Closes the connection.
     pub(super) async fn close(self) {
-        if let Some(client) = Arc::into_inner(self.client) {
-            client.close().await;
-        }
+        self.line.close().await;
     }
 }

@@ -66,18 +66,18 @@ pub struct Measured {
     pub read: u64,
 }
 
-/// Connects everybody, then lets all pairs talk at once. `measure` is run when the warm-up is over and nothing counts yet.
+/// Connects everybody, then lets all pairs talk at once; what they do is written down where there is a `recorder`. `measure` is run when the warm-up is over and nothing counts yet.
 pub async fn drive(
     addresses: &[Address],
     options: &PairedClientsOptions,
     record: &Arc<RunRecord>,
+    recorder: Option<&Arc<Recorder>>,
     cancel: &CancellationToken,
     measure: impl Future<Output = ()>,
 ) -> Result<Driven, BenchError> {
     options.validate()?;
     let begun = Instant::now();
-    let recorder = options.check.then(Recorder::new);
-    let chatters = connect(addresses, options, recorder.as_ref(), cancel).await?;
+    let chatters = connect(addresses, options, recorder, cancel).await?;
     let connecting = begun.elapsed();
 
     let total = match (&options.load, options.volume) {
@@ -161,7 +161,7 @@ pub async fn drive(
         dropped: load.dropped,
         cost,
         lag: load.lag,
-        finale: Finale::of(recorder, clients).await,
+        finale: Finale::of(recorder.cloned(), clients).await,
     })
 }
 
@@ -187,9 +187,8 @@ async fn connect(
     let joining = stream::iter(0..options.clients).map(|index| {
         let (maker, progress) = (Arc::clone(&maker), &progress);
         async move {
-            let address = &addresses[index % addresses.len()];
             let peer = options.user(index ^ 1)?;
-            let chatter = Chatter::join(address, index, peer, options, maker, recorder).await?;
+            let chatter = Chatter::join(addresses, index, peer, options, maker, recorder).await?;
             progress.add(1);
             Ok::<_, BenchError>(chatter)
         }

@@ -10,15 +10,17 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::super::load_profile::LoadProfile;
+use super::super::nemesis_plan::NemesisPlan;
 use super::super::recorder::RunRecord;
 use super::*;
 use crate::client::Address;
 use crate::model::{
     ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
 };
+use crate::nemesis::Kind;
 use crate::protocol::{
-    Command, EngineInfo, ErrorBody, ErrorCode, HelloReply, MsgPush, OpenReply, Push, ReadReply,
-    Reply, ReplyFrame, Send, SendReply, To, parse_command,
+    Command, EngineInfo, ErrorBody, ErrorCode, HelloReply, MsgPush, OpenReply, Push, ReadKind,
+    ReadReply, Reply, ReplyFrame, Send, SendReply, To, parse_command,
 };
 
 /// What the server does wrong, at every seventh message.
@@ -32,7 +34,12 @@ enum Fault {
     ForgetStored,
     RefuseOnce,
     CloseConnection,
+    /// The message is stored; then everybody in the conversation is cut off, before anybody hears of it.
+    CutOffAll,
 }
+
+/// What ends a connection that is told to send it.
+const CUT: &str = "cut";
 
 #[derive(Default)]
 struct Conversation {
@@ -68,7 +75,8 @@ async fn serve(stream: TcpStream, world: Arc<Mutex<World>>) {
     loop {
         tokio::select! {
             text = receiver.recv() => {
-                if sink.send(Frame::text(text.unwrap())).await.is_err() {
+                let text = text.unwrap();
+                if text == CUT || sink.send(Frame::text(text)).await.is_err() {
                     return;
                 }
             }
@@ -126,7 +134,12 @@ impl World {
                 if self.fault == Fault::ForgetStored {
                     items.retain(|message| message.seq.0 % 7 != 0);
                 }
-                items.sort_by_key(|message| std::cmp::Reverse(message.position()));
+                match read.kind {
+                    ReadKind::After { after_seq } => {
+                        items.retain(|message| message.seq > after_seq);
+                    }
+                    _ => items.sort_by_key(|message| std::cmp::Reverse(message.position())),
+                }
                 let next = (items.len() > read.limit).then(|| "cursor".to_owned());
                 items.truncate(read.limit);
                 Reply::Read(ReadReply { items, next })
@@ -139,6 +152,11 @@ impl World {
     fn send(&mut self, user: &UserName, send: Send) -> Option<Reply> {
         let fault = self.fault;
         let conversation = self.conversations.get_mut(&send.conv).unwrap();
+        let is_it = |message: &&Arc<Message>| message.from == *user && message.cid == send.cid;
+        if let Some(stored) = conversation.messages.iter().find(is_it) {
+            let (seq, ts, late) = (stored.seq, stored.ts, stored.late);
+            return Some(Reply::Send(SendReply { seq, ts, late, dup: true, at: stored.at }));
+        }
         let at = conversation.messages.len() as u64 + 1;
         let struck = at.is_multiple_of(7);
         if struck && fault == Fault::CloseConnection {
@@ -156,6 +174,12 @@ impl World {
         let message =
             Message { seq: Seq(at), from: user.clone(), cid, kind, content, ts, at, late };
         conversation.messages.push(Arc::new(message.clone()));
+        if struck && fault == Fault::CutOffAll {
+            for (_, session) in conversation.sessions.drain(..) {
+                let _ = session.send(CUT.to_owned());
+            }
+            return None;
+        }
         let mut pushed = message;
         if struck && fault == Fault::CorruptDelivery {
             pushed.content = pushed.content.to_uppercase();
@@ -196,6 +220,7 @@ fn options() -> PairedClientsOptions {
         seed: 3,
         user_prefix: "bench-test".into(),
         pauses: Vec::new(),
+        nemesis: None,
         check: false,
         connect_timeout_ms: 5_000,
         delivery_wait_ms: 200,
@@ -210,7 +235,7 @@ async fn run_with(fault: Fault, options: &PairedClientsOptions) -> (Driven, Arc<
     let address = start(fault).await;
     let record = Arc::new(RunRecord::new(&LATENCIES));
     let cancel = CancellationToken::new();
-    let driven = drive(&[address], options, &record, &cancel, async {}).await.unwrap();
+    let driven = drive(&[address], options, &record, None, &cancel, async {}).await.unwrap();
     (driven, record)
 }
 
@@ -335,4 +360,23 @@ async fn a_cut_connection_breaks_its_pair_and_is_no_loss() {
     assert_eq!(tally.broken_pairs, 2, "{tally:?}");
     assert!(!tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
     assert!(tally.broken[0].contains("closed the connection"), "{tally:?}");
+}
+
+#[tokio::test]
+async fn beside_a_nemesis_whoever_is_cut_off_comes_back_and_misses_nothing() {
+    let plan = NemesisPlan { kinds: vec![Kind::Cut], every_ms: 100, seed: 1 };
+    let profile = LoadProfile::constant(1_000.0, Duration::from_millis(400));
+    let open = Load::Open { profile, arrivals: Arrivals::Poisson };
+    for load in [Load::Closed, open] {
+        let volume = Volume::DurationMs(400);
+        let nemesis = Some(plan.clone());
+        let options = PairedClientsOptions { load, volume, nemesis, ..options() };
+        let (Driven { tally, .. }, record) = run_with(Fault::CutOffAll, &options).await;
+        assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+        assert_eq!((tally.begun, tally.correctness.delivered), (tally.sent, tally.sent));
+        // At each seventh message, both of the pair.
+        assert!(tally.sent > 20 && tally.reconnects >= 2 * (tally.sent / 7 - 2), "{tally:?}");
+        assert!(tally.retries > 0 && tally.errors["closed"] > 0, "{tally:?}");
+        assert_eq!(record.totals()[DELIVERY].1.len(), tally.sent);
+    }
 }

@@ -33,9 +33,21 @@ impl Finale {
         }
     }
 
+    /// After a nemesis has made everything whole: everybody comes anew, and must be let in and answered.
+    pub async fn is_served(&mut self, cancel: &CancellationToken) {
+        let _progress = Progress::start("coming anew", None);
+        let serving = stream::iter(&mut self.clients)
+            .for_each_concurrent(READERS, |client| client.is_served());
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            () = serving => {}
+        }
+    }
+
     /// Reads everything, closes all connections, and judges. Whoever cancels gets the verdict on what there is: `unknown`
-    /// where nothing is wrong.
-    pub async fn judge(self, cancel: &CancellationToken) -> Judged {
+    /// where nothing is wrong, as with `shortfalls`.
+    pub async fn judge(self, cancel: &CancellationToken, mut shortfalls: Vec<String>) -> Judged {
         let Self { recorder, clients } = self;
         let progress = Progress::start("reading everything", Some(clients.len() as u64));
         let reading = stream::iter(&clients).for_each_concurrent(READERS, |client| {
@@ -52,7 +64,6 @@ impl Finale {
             () = reading => {}
         }
         close(clients).await;
-        let mut shortfalls = Vec::new();
         if cancel.is_cancelled() {
             shortfalls.push("stopped with Ctrl-C".to_owned());
         }

@@ -13,6 +13,7 @@ mod drive;
 mod fake_server;
 mod finale;
 mod inbox;
+mod line;
 mod open_loop;
 mod options;
 mod pair;
@@ -23,8 +24,10 @@ mod tally;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +39,13 @@ pub use tally::Tally;
 use super::error::BenchError;
 use super::file_limit::make_room_for;
 use super::load_profile::Arrivals;
+use super::nemesis_plan::ActMarks;
 use super::pause;
+use super::report::Mark;
 use super::run::{Findings, Finished, Run, RunOptions};
+use crate::client::Address;
+use crate::history::{Recorder, Seen};
+use crate::nemesis::{Nemesis, World};
 
 /// The latencies of a message, in the order of the record. *write*: from handing a message to
 /// the connection to its durable reply. *delivery*: from there to the peer's socket. *read*: from
@@ -59,41 +67,141 @@ pub async fn run(
     options: &PairedClientsOptions,
     cancel: &CancellationToken,
 ) -> Result<Finished, BenchError> {
-    options.validate()?;
-    make_room_for(options.clients)?;
-    let mut run = Run::begin("paired-clients", run_options, &LATENCIES).await?;
-    let (addresses, record) = (run.targets.addresses().to_vec(), run.record.clone());
-    let (servers, marks) = (run.targets.stoppable(), RefCell::new(Vec::new()));
-    let (begin, begun) = oneshot::channel();
-    let measure = async {
-        run.measure().await;
-        // Nobody listens where there is nothing to pause any more.
-        let _ = begin.send(Instant::now());
+    check(run_options, options)?;
+    let run = Run::begin("paired-clients", run_options, &LATENCIES).await?;
+    let addresses = run.targets().addresses().to_vec();
+    Box::pin(talk(run, &addresses, options, cancel)).await
+}
+
+/// As [`run`], where things can be broken: in `world`, to which clients go by `addresses`.
+pub async fn run_in(
+    mut world: World,
+    addresses: &[Address],
+    run_options: &RunOptions,
+    options: &PairedClientsOptions,
+    cancel: &CancellationToken,
+) -> Result<Finished, BenchError> {
+    let acts = match (&options.nemesis, options.length()) {
+        (Some(plan), Some(length)) => plan.acts(length, &world.shape()),
+        _ => Ok(Vec::new()),
     };
-    let pausing = async {
-        if let Ok(begun) = begun.await {
-            pause::make(&options.pauses, &servers, begun, &marks).await;
+    let acts = match check(run_options, options).and(acts) {
+        Ok(acts) => acts,
+        Err(error) => {
+            world.targets_mut().stop().await;
+            return Err(error);
         }
-        std::future::pending().await
     };
-    let mut driven = tokio::select! {
-        driven = Box::pin(drive(&addresses, options, &record, cancel, measure)) => driven?,
-        () = pausing => unreachable!("it waits for the run to end"),
+    let nemesis = Nemesis::new(world, acts);
+    let run = Run::begin_with("paired-clients", run_options, &LATENCIES, nemesis).await?;
+    Box::pin(talk(run, addresses, options, cancel)).await
+}
+
+/// What can be refused before anything is started.
+pub fn check(run_options: &RunOptions, options: &PairedClientsOptions) -> Result<(), BenchError> {
+    options.validate()?;
+    run_options.check(&LATENCIES)?;
+    make_room_for(options.clients)
+}
+
+/// What was done to the servers in the middle of what counts.
+#[derive(Debug, Default)]
+struct Done {
+    marks: Vec<Mark>,
+    acts: u64,
+    /// Why a nemesis could not go on, or not make everything whole.
+    failures: Vec<String>,
+}
+
+async fn talk(
+    mut run: Run,
+    addresses: &[Address],
+    options: &PairedClientsOptions,
+    cancel: &CancellationToken,
+) -> Result<Finished, BenchError> {
+    let record = run.record.clone();
+    let recorder = options.check.then(Recorder::new);
+    let (ask, asked) = oneshot::channel();
+    let (answer, answered) = oneshot::channel();
+    let over = CancellationToken::new();
+    let measure = async {
+        // Nobody answers where nobody is there any more.
+        let _ = ask.send(());
+        let _ = answered.await;
     };
+    let driving = async {
+        let driving =
+            Box::pin(drive(addresses, options, &record, recorder.as_ref(), cancel, measure));
+        // Whatever becomes of it, what is broken is made whole.
+        let driven = AssertUnwindSafe(driving).catch_unwind().await;
+        over.cancel();
+        driven
+    };
+    let beside = async {
+        match asked.await {
+            Ok(()) => {
+                run.measure().await;
+                let _ = answer.send(());
+                disturb(&mut run, options, recorder.as_deref(), &over).await
+            }
+            Err(_) => Done::default(),
+        }
+    };
+    let (driven, done) = tokio::join!(driving, beside);
+    let mut driven = driven.unwrap_or_else(|panic| resume_unwind(panic))?;
     let finale = driven.finale.take();
     let mut findings = findings(driven, options, cancel.is_cancelled());
-    findings.marks = marks.into_inner();
-    let missed = options.pauses.len() - findings.marks.len();
+    let missed = options.pauses.len().saturating_sub(done.marks.len());
     if missed > 0 {
         findings.complete = false;
         findings.notes.push(format!("{missed} pauses were not made: the run was over before"));
     }
-    if let Some(finale) = finale {
+    if options.nemesis.is_some() {
+        findings.counts.insert("nemesis_acts".to_owned(), done.acts);
+    }
+    findings.complete &= done.failures.is_empty();
+    findings.notes.extend(done.failures.iter().cloned());
+    findings.marks = done.marks;
+    if let Some(mut finale) = finale {
         // What the last reads cost is no part of the run.
         run.measured().await;
-        findings.judged = Some(finale.judge(cancel).await);
+        if options.nemesis.is_some() {
+            finale.is_served(cancel).await;
+        }
+        findings.judged = Some(finale.judge(cancel, done.failures).await);
     }
     run.finish(findings).await
+}
+
+/// Makes pauses or lets the nemesis act until the pairs are done, and makes everything whole again.
+async fn disturb(
+    run: &mut Run,
+    options: &PairedClientsOptions,
+    recorder: Option<&Recorder>,
+    over: &CancellationToken,
+) -> Done {
+    let begun = Instant::now();
+    if options.nemesis.is_none() {
+        let (servers, marks) = (run.targets().stoppable(), RefCell::new(Vec::new()));
+        tokio::select! {
+            () = over.cancelled() => {}
+            () = pause::make(&options.pauses, &servers, begun, &marks) => {}
+        }
+        return Done { marks: marks.into_inner(), ..Done::default() };
+    }
+    let acts = ActMarks::new(begun);
+    let note = |seen: Seen| {
+        acts.take(&seen);
+        if let Some(recorder) = recorder {
+            recorder.note(seen);
+        }
+    };
+    let acted = run.nemesis.run(&note, over).await;
+    // Also where the run was stopped.
+    let healed = run.nemesis.heal(&note).await;
+    let failures = [acted, healed].into_iter().filter_map(Result::err);
+    let failures = failures.map(|error| error.to_string()).collect();
+    Done { acts: run.nemesis.done(), failures, marks: acts.into_marks() }
 }
 
 fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Findings {
@@ -123,10 +231,16 @@ fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Fi
         ("reads_failed", tally.reads_failed),
         ("broken_pairs", tally.broken_pairs),
     ];
+    if options.nemesis.is_some() {
+        counts.push(("reconnects", tally.reconnects));
+    }
     let mut figures = vec![
         ("generator_cpu_share", cost.cpu_share),
         ("generator_timer_lag_p99_us", cost.timer_lag_p99.as_secs_f64() * 1e6),
     ];
+    if tally.reconnects > 0 {
+        figures.push(("away_longest_ms", tally.away_longest.as_secs_f64() * 1e3));
+    }
     if options.fill_to > 0 {
         figures.push(("stored_before", options.fill_to as f64));
     }

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use super::super::error::BenchError;
 use super::super::load_profile::{Arrivals, LoadProfile};
+use super::super::nemesis_plan::NemesisPlan;
 use super::super::pause::Pause;
 use crate::harness::content::ContentMaker;
+use crate::harness::own_cid;
 use crate::model::{Cid, INTEGER_MAX, LIMITS, UserName};
 
 /// How much a run does.
@@ -67,6 +69,10 @@ pub struct PairedClientsOptions {
     /// Stops of the servers in the middle of what counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<Pause>,
+    /// What is broken in the middle of what counts. Lost connections are made again then, and what was unanswered is asked for again
+    /// until it is answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nemesis: Option<NemesisPlan>,
     /// Whether what clients do and see is recorded and judged.
     pub check: bool,
     /// How long one client may take to connect, ms.
@@ -74,6 +80,9 @@ pub struct PairedClientsOptions {
     /// After the last acknowledgement of a chunk, what is not delivered within this is lost, ms.
     pub delivery_wait_ms: u64,
 }
+
+/// How long a client goes on trying beside a nemesis: longer than any act and what comes after it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Most characters of `--user-prefix`; the rest of a name is the client's number.
 const USER_PREFIX_MAX: usize = 40;
@@ -93,6 +102,13 @@ impl PairedClientsOptions {
         }
         if matches!(self.volume, Volume::DurationMs(0)) {
             return refuse("--duration 0: give at least 1 ms".into());
+        }
+        if let Some(plan) = &self.nemesis {
+            let Some(length) = self.length() else {
+                let text = "--nemesis goes by the clock: give --duration or --rate, not --messages";
+                return refuse(text.into());
+            };
+            plan.check(length).map_err(BenchError::Usage)?;
         }
         if self.connecting == 0 {
             return refuse("--connecting 0: give at least 1".into());
@@ -151,9 +167,24 @@ impl PairedClientsOptions {
         }
     }
 
-    /// Longest delivery wait.
+    /// How long what counts lasts, where that is known before.
+    pub fn length(&self) -> Option<Duration> {
+        match (&self.load, self.volume) {
+            (Load::Open { profile, .. }, _) => Some(profile.duration()),
+            (Load::Closed, Volume::DurationMs(ms)) => Some(Duration::from_millis(ms)),
+            (Load::Closed, Volume::MessagesPerClient(_)) => None,
+        }
+    }
+
+    /// How long whoever lost the connection tries to go on; `None`: not at all.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.nemesis.as_ref().map(|_| PATIENCE)
+    }
+
+    /// Longest delivery wait: beside a nemesis, as long as whoever waits tries to come back.
     pub fn delivery_wait(&self) -> Duration {
-        Duration::from_millis(self.delivery_wait_ms)
+        let wait = Duration::from_millis(self.delivery_wait_ms);
+        self.patience().map_or(wait, |patience| patience.max(wait))
     }
 
     fn size_bytes_min(&self) -> usize {
@@ -166,8 +197,7 @@ impl PairedClientsOptions {
 /// The cid of the `number`th message of a sender that found `head` messages in its conversation. The
 /// same run makes the same cids, and a second run against the same store makes others.
 pub(super) fn cid(seed: u64, head: u64, number: u64) -> Cid {
-    let text = cid_text(seed, head, number);
-    Cid::new(&text).unwrap_or_else(|_| unreachable!("hexadecimal digits and dots, at most 42"))
+    own_cid(&cid_text(seed, head, number))
 }
 
 fn cid_text(seed: u64, head: u64, number: u64) -> String {
@@ -196,6 +226,7 @@ mod tests {
             seed: 1,
             user_prefix: "b".into(),
             pauses: Vec::new(),
+            nemesis: None,
             check: false,
             connect_timeout_ms: 1_000,
             delivery_wait_ms: 1_000,

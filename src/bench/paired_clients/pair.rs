@@ -75,7 +75,11 @@ impl Pair {
     ) -> Self {
         let is_open = matches!(options.load, Load::Open { .. });
         Self {
-            books: Books::new(PageChecker::new(one.conv, options.read_limit), is_open),
+            books: Books::new(
+                PageChecker::new(one.conv, options.read_limit),
+                is_open,
+                options.nemesis.is_some(),
+            ),
             one,
             other,
             chunk: options.chunk,
@@ -97,11 +101,14 @@ impl Pair {
         record: &RunRecord,
         cancel: &CancellationToken,
     ) -> Parted {
+        let lines = [&self.one, &self.other].map(|chatter| Arc::clone(&chatter.line));
         let stopped = tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
+            _ = async { tokio::join!(lines[0].keep(), lines[1].keep()) } => Ok(()),
             result = self.talk(phase, record) => result,
         };
+        lines.iter().for_each(|line| line.tell(&mut self.books.tally));
         self.take_delivery_times();
         let counts_at = phase.measured_from().unwrap_or_else(Instant::now);
         for joined in [self.one.joined, self.other.joined] {

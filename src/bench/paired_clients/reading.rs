@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::sending::{ATTEMPTS_MAX, RETRY_WAIT};
+use super::line::Line;
+use super::sending::{ATTEMPTS_MAX, retry_wait};
 use crate::client::{Answered, ClientError};
-use crate::history::{Asked, ReadAsked, ReadKind, RecordedClient, read_of};
+use crate::history::{Asked, ReadAsked, ReadKind, read_of};
 use crate::model::{ConvId, INTEGER_MAX};
 use crate::protocol::{Command, ReadReply, Reply};
 
 /// Asks for the newest page of one conversation.
 #[derive(Debug, Clone)]
 pub(super) struct PageReader {
-    pub(super) client: Arc<RecordedClient>,
+    pub(super) line: Arc<Line>,
     pub(super) conv: ConvId,
     /// Messages on the page.
     pub(super) limit: usize,
@@ -45,33 +46,44 @@ impl PageReader {
         errors: &mut Vec<ClientError>,
     ) -> Result<Option<(ReadReply, Instant, Instant)>, ClientError> {
         let kind = ReadKind::Range { from: 0, to: INTEGER_MAX, descending: true };
-        for attempt in 1..=ATTEMPTS_MAX {
+        let begun = Instant::now();
+        for attempt in 1.. {
+            let client = self.line.client().await?;
             let asked = ReadAsked {
                 kind: kind.clone(),
                 limit: self.limit,
                 page: 0,
-                chain: self.client.new_chain(),
+                chain: client.new_chain(),
                 is_final: false,
             };
             let command = Command::Read(read_of(self.conv, &asked, None));
             let asked_at = Instant::now();
-            let reading = self.client.call(Some(self.conv), || Asked::Read(asked), &command);
+            let reading = client.call(Some(self.conv), || Asked::Read(asked), &command);
             let error = match reading.await {
                 Ok(Answered { reply: Reply::Read(page), received_at }) => {
                     return Ok(Some((page, asked_at, received_at)));
                 }
-                Ok(Answered { reply, .. }) => self.client.wrong_reply("read", &reply),
+                Ok(Answered { reply, .. }) => client.wrong_reply("read", &reply),
                 Err(error) => error,
             };
-            if matches!(error, ClientError::Closed { .. } | ClientError::Protocol { .. }) {
+            let is_lost = self.line.survives(&error);
+            let is_over =
+                matches!(error, ClientError::Closed { .. } | ClientError::Protocol { .. });
+            if is_over && !is_lost {
                 return Err(error);
             }
-            let is_retryable = error.is_retryable();
+            let has_time = match self.line.patience() {
+                Some(patience) => begun.elapsed() < patience,
+                None => attempt < ATTEMPTS_MAX,
+            };
+            let again = has_time && (is_lost || error.is_retryable());
             errors.push(error);
-            if !is_retryable {
+            if !again {
                 break;
             }
-            tokio::time::sleep(RETRY_WAIT * (1 << (attempt - 1))).await;
+            if !is_lost {
+                tokio::time::sleep(retry_wait(attempt)).await;
+            }
         }
         Ok(None)
     }

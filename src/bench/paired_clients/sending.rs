@@ -11,17 +11,22 @@ use super::super::delivery_checker::{DeliveryChecker, SentAt};
 use super::books::Books;
 use super::chatter::Chatter;
 use super::inbox::Inbox;
+use super::line::Line;
 use super::options::cid;
 use crate::client::{Answered, ClientError};
-use crate::history::{RecordedAnswer, RecordedClient};
+use crate::harness::text_message;
+use crate::history::RecordedAnswer;
 use crate::model::Cid;
-use crate::protocol::{Command, Reply, Send, SendReply};
+use crate::protocol::{Command, ErrorCode, Reply, SendReply};
 
 /// Times that something is asked for before it is given up.
 pub(super) const ATTEMPTS_MAX: u32 = 5;
 
-/// First wait before a repetition where the server names none; doubles each time.
-pub(super) const RETRY_WAIT: Duration = Duration::from_millis(50);
+/// First wait before a repetition where the server names none; doubles each time, up to a point.
+const RETRY_WAIT: Duration = Duration::from_millis(50);
+
+/// How often it doubles at most.
+const RETRY_DOUBLINGS_MAX: u32 = 4;
 
 /// How much older than now the `ts` of a late message is, ms.
 const LATE_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
@@ -40,7 +45,7 @@ pub(super) struct Outgoing {
 /// One attempt: it was sent, or is to be sent after a wait.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    client: Arc<RecordedClient>,
+    line: Arc<Line>,
     outgoing: Outgoing,
     answer: Option<RecordedAnswer>,
     wait: Duration,
@@ -95,27 +100,43 @@ impl Chatter {
             cids.iter().zip(&sent).for_each(|(cid, sent)| checker.expect(cid.clone(), *sent));
         });
         books.tally.begun += sent.len() as u64;
-        let answers = self.client.submit_sends(&commands).await?;
+        // While it is not connected each waits for itself, so that the other side of the pair does not wait, too.
+        let mut answers = None;
+        let mut lost = false;
+        if let Some(client) = self.line.connected().await? {
+            match client.submit_sends(&commands).await {
+                Ok(submitted) => answers = Some(submitted),
+                Err(error) if self.line.survives(&error) => lost = true,
+                Err(error) => return Err(error),
+            }
+        }
+        let mut answers = answers.into_iter().flatten();
         let outgoing = cids.into_iter().zip(commands).zip(sent);
-        let attempts = outgoing.zip(answers).map(|(((cid, command), sent), answer)| Attempt {
-            client: Arc::clone(&self.client),
-            outgoing: Outgoing { cid, command, sent, attempts: 1, uncertain: false },
-            answer: Some(answer),
+        let attempts = outgoing.map(|((cid, command), sent)| Attempt {
+            line: Arc::clone(&self.line),
+            // What went down with its connection may have been stored.
+            outgoing: Outgoing {
+                cid,
+                command,
+                sent,
+                attempts: 1 + u32::from(lost),
+                uncertain: lost,
+            },
+            answer: answers.next(),
             wait: Duration::ZERO,
         });
         Ok(attempts.collect())
     }
 
     /// The next message.
-    fn prepare(&mut self) -> (Cid, Command) {
+    pub(super) fn prepare(&mut self) -> (Cid, Command) {
         let cid = cid(self.seed, self.head, self.number);
         let content = self.maker.make(self.conv, &self.user, &cid, self.number);
         self.number += 1;
         let now = now_ms();
         let late = self.late_ratio > 0.0 && self.random.random_bool(self.late_ratio);
         let ts = if late { now.saturating_sub(self.random.random_range(LATE_MS)) } else { now };
-        let kind = self.kind.clone();
-        let send = Send { conv: self.conv, cid: cid.clone(), kind, content, ts: Some(ts) };
+        let send = text_message(self.conv, cid.clone(), content, Some(ts));
         (cid, Command::Send(send))
     }
 
@@ -132,23 +153,26 @@ impl Chatter {
                 self.stored(outgoing, &reply, peer, books);
                 return Ok(None);
             }
-            Ok(Answered { reply, .. }) => self.client.wrong_reply("send", &reply),
+            Ok(Answered { reply, .. }) => self.line.wrong_reply("send", &reply),
             Err(error) => error,
         };
         books.tally.error(&error);
         outgoing.uncertain |= !error.is_definite();
-        if error.is_retryable() && outgoing.attempts < ATTEMPTS_MAX {
+        let is_lost = self.line.survives(&error);
+        if self.may_try_again(&outgoing) && (is_lost || self.is_retryable(&error)) {
             let wait = match &error {
+                // Whoever waits for the next connection has waited enough.
+                _ if is_lost => Some(Duration::ZERO),
                 ClientError::Refused(error) => error.retry_after_ms.map(Duration::from_millis),
                 _ => None,
             };
-            let wait = wait.unwrap_or(RETRY_WAIT * (1 << (outgoing.attempts - 1)));
+            let wait = wait.unwrap_or_else(|| retry_wait(outgoing.attempts));
             outgoing.attempts += 1;
             books.tally.retries += 1;
-            let client = Arc::clone(&self.client);
-            return Ok(Some(Attempt { client, outgoing, answer: None, wait }));
+            let line = Arc::clone(&self.line);
+            return Ok(Some(Attempt { line, outgoing, answer: None, wait }));
         }
-        if !matches!(error, ClientError::Refused(_) | ClientError::Timeout { .. }) {
+        if !is_lost && !matches!(error, ClientError::Refused(_) | ClientError::Timeout { .. }) {
             return Err(error);
         }
         books.tally.given_up += 1;
@@ -157,6 +181,21 @@ impl Chatter {
             self.inbox.with(DeliveryChecker::own_uncertain);
         }
         Ok(None)
+    }
+
+    /// Whether there is time for one attempt more: beside a nemesis, as long as everything takes to be whole again.
+    fn may_try_again(&self, outgoing: &Outgoing) -> bool {
+        match self.line.patience() {
+            Some(patience) => outgoing.sent.really.elapsed() < patience,
+            None => outgoing.attempts < ATTEMPTS_MAX,
+        }
+    }
+
+    /// Whether the same may be sent again. To a server whose clock is wrong for a while, a right time lies in the future for as long.
+    fn is_retryable(&self, error: &ClientError) -> bool {
+        let is_ahead = |code| code == ErrorCode::TsInFuture;
+        let clock = matches!(error, ClientError::Refused(error) if is_ahead(error.code));
+        error.is_retryable() || clock && self.line.patience().is_some()
     }
 
     fn stored(&self, outgoing: Outgoing, reply: &SendReply, peer: &Inbox, books: &mut Books) {
@@ -173,15 +212,23 @@ impl Chatter {
 
 /// Waits for an answer within the answer timeout; where none is under way, waits and sends again.
 pub(super) async fn attempt(attempt: Attempt) -> Attempted {
-    let Attempt { client, outgoing, answer, wait } = attempt;
+    let Attempt { line, outgoing, answer, wait } = attempt;
     let result = match answer {
         Some(answer) => answer.end().await,
         None => {
             tokio::time::sleep(wait).await;
-            client.send_again(&outgoing.command).await
+            match line.client().await {
+                Ok(client) => client.send_again(&outgoing.command).await,
+                Err(error) => Err(error),
+            }
         }
     };
     (outgoing, result)
+}
+
+/// The wait after this attempt, counted from 1, where the server names none.
+pub(super) fn retry_wait(attempt: u32) -> Duration {
+    RETRY_WAIT * (1 << attempt.saturating_sub(1).min(RETRY_DOUBLINGS_MAX))
 }
 
 /// The wall clock, ms since 1970 UTC.

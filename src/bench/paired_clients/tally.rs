@@ -1,6 +1,7 @@
 //! What a pair did, and the sum over all pairs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::correctness::Correctness;
 use crate::client::ClientError;
@@ -27,7 +28,11 @@ pub struct Tally {
     pub reads: u64,
     /// Pages that could not be read.
     pub reads_failed: u64,
-    /// Errors by code, each answer counted.
+    /// Connections that were lost and made again.
+    pub reconnects: u64,
+    /// The longest time from one to the next.
+    pub away_longest: Duration,
+    /// Errors by code, each answer and each try to connect again counted.
     pub errors: BTreeMap<String, u64>,
     /// Pairs that could not go on.
     pub broken_pairs: u64,
@@ -61,6 +66,8 @@ impl Tally {
         self.given_up += other.given_up;
         self.reads += other.reads;
         self.reads_failed += other.reads_failed;
+        self.reconnects += other.reconnects;
+        self.away_longest = self.away_longest.max(other.away_longest);
         for (code, count) in other.errors {
             *self.errors.entry(code).or_insert(0) += count;
         }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A moment or a stretch of a run that is drawn into everything that runs over time.
+/// A moment or a stretch of a run that is drawn into everything that runs over time: a pause, an act of a nemesis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// When it began, s since the first interval of the latencies.
@@ -13,4 +13,7 @@ pub struct Mark {
     pub until_s: Option<f64>,
     /// What it was, in a few words.
     pub label: String,
+    /// Whom it was done to, where it was an act of a nemesis: a node, a link, a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }

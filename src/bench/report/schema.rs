@@ -98,7 +98,7 @@ mod tests {
     fn reports_are_as_the_schema_says_and_others_are_not() {
         let schema: Value = serde_json::from_str(&schema().unwrap()).unwrap();
         let mut report = report(&record());
-        let mark = |until_s| Mark { at_s: 1.0, until_s, label: "a fault".to_owned() };
+        let mark = |until_s| Mark { at_s: 1.0, until_s, label: "a fault".to_owned(), target: None };
         let plain = serde_json::to_value(&report).unwrap();
         report.marks = vec![mark(None), mark(Some(2.0))];
         let marked = serde_json::to_value(&report).unwrap();

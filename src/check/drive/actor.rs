@@ -14,8 +14,9 @@ use super::session::{Pending, Session, plain_open};
 use crate::client::{Address, ClientError};
 use crate::clock::unix_ms;
 use crate::harness::content::ContentMaker;
+use crate::harness::{own_cid, text_message};
 use crate::history::{ReadKind, Recorder};
-use crate::model::{Cid, ConvId, Epoch, INTEGER_MAX, LIMITS, MessageType, Seq};
+use crate::model::{Cid, ConvId, Epoch, INTEGER_MAX, LIMITS, Seq};
 use crate::protocol::{self, ErrorCode, Reply, Resume};
 
 /// Bytes of a content: its header, and some that vary.
@@ -265,18 +266,12 @@ impl Actor {
         let is_twin = twin.is_some();
         let fresh =
             format!("a{}-{}-{}", self.number, self.sent, self.random.random_range(0..1_000_000));
-        let Some(cid) = twin.or_else(|| Cid::new(&fresh).ok()) else {
-            unreachable!("letters, digits and dashes")
-        };
+        let cid = twin.unwrap_or_else(|| own_cid(&fresh));
         self.last = Some((venue, cid.clone(), is_twin));
         let content = self.content(conv, &cid, self.sent);
-        let Ok(kind) = MessageType::new("text") else { unreachable!("a constant") };
         let ts = self.some_ts(venue);
-        let sent = Sent {
-            venue,
-            send: protocol::Send { conv, cid, kind, content, ts },
-            is_settled: false,
-        };
+        let send = text_message(conv, cid, content, ts);
+        let sent = Sent { venue, send, is_settled: false };
         // One too far ahead is refused; its cid is used again only for the same content.
         if ts.is_none_or(|ts| ts <= unix_ms() + LIMITS.future_skew_ms_max / 2) {
             self.me().remember(sent.clone());

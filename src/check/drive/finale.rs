@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::actor::{Stage, connect};
 use super::session::{Session, plain_open};
 use crate::client::ClientError;
+use crate::harness::{own_cid, text_message};
 use crate::history::{FINAL_PAGES_MAX, ReadKind, Seen};
-use crate::model::{Cid, ConvId, MessageType, Seq};
-use crate::protocol;
+use crate::model::{ConvId, Seq};
 
 /// How long nothing may have moved before it is quiet: far longer than a hint or a commit takes.
 const QUIET: Duration = Duration::from_millis(250);
@@ -72,12 +72,9 @@ async fn is_served(stage: &Stage, user: usize, node: usize) -> Result<(), Client
         let open = plain_open(venue.to(name), 10);
         let Some(open) = session.open(venue.conv.get().copied(), open).await else { continue };
         for number in 0..LIVENESS_SENDS {
-            let cid = Cid::new(&format!("live-{node}-{number}"));
-            let (Ok(cid), Ok(kind)) = (cid, MessageType::new("text")) else {
-                unreachable!("letters, digits and dashes")
-            };
+            let cid = own_cid(&format!("live-{node}-{number}"));
             let content = stage.contents.make(open.conv, name, &cid, number);
-            let send = protocol::Send { conv: open.conv, cid, kind, content, ts: None };
+            let send = text_message(open.conv, cid, content, None);
             // What became of it is in the history.
             let _ = session.begin_send(&send).await.end().await;
         }

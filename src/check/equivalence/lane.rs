@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 
 use super::step::{Step, Turn};
 use crate::client::{Address, Client, ClientError, ClientOptions, PushHandler, ReceivedPush};
-use crate::model::{
-    Cid, ConvId, Epoch, INTEGER_MAX, InvalidName, MessageType, Order, Place, Seq, UserName,
-};
+use crate::harness::{own_cid, text_message};
+use crate::model::{ConvId, Epoch, INTEGER_MAX, InvalidName, Order, Place, Seq, UserName};
 use crate::protocol::{Ack, Command, List, Open, Push, Read, ReadKind, Reply, Resume, Send, To};
 
 /// Pages of one read at most; one that has more would never end.
@@ -127,10 +126,7 @@ impl Lane {
     fn send(&self, by: usize, cid: usize, ts: u64, variation: u64) -> Send {
         // Of many lengths, and nobody's name in it.
         let content = format!("{by}/{cid}/{variation}/{}", "x".repeat(cid * 37 % 400));
-        let (Ok(cid), Ok(kind)) = (Cid::new(&format!("c{cid}")), MessageType::new("text")) else {
-            unreachable!("letters and digits")
-        };
-        Send { conv: self.conv, cid, kind, content, ts: Some(ts) }
+        text_message(self.conv, own_cid(&format!("c{cid}")), content, Some(ts))
     }
 
     /// A number of the conversation, by its share of the head.

@@ -50,6 +50,25 @@ impl EnginesArgs {
         !self.engines.is_empty()
     }
 
+    /// The one choice for a run that is no comparison; `None` where none was asked for. The error names the flag.
+    pub(super) fn only(&self, nodes: usize) -> Result<Option<EngineChoice>, String> {
+        match (&self.engines[..], &self.distribution[..], self.rounds) {
+            ([], ..) => Ok(None),
+            (&[messages], &[bus], 1) => {
+                let choice = EngineChoice { messages, bus, nodes };
+                choice.check()?;
+                match choice.is_too_many_nodes() {
+                    true => Err(format!(
+                        "--nodes {nodes}: {messages} with {bus} as its bus runs on one node only"
+                    )),
+                    false => Ok(Some(choice)),
+                }
+            }
+            _ => Err("--engines: a run with --nemesis has one engine and one bus (--distribution), and is run once (--rounds 1)"
+                .to_owned()),
+        }
+    }
+
     /// Runs everybody and prints the table, or what is in `engines.json`.
     pub(super) async fn run(
         self,

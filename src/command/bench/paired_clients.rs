@@ -6,18 +6,22 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::EnginesArgs;
+use super::nemesis::{NemesisArgs, Place};
 use super::{CommonArgs, failed, find_max, millis};
-use crate::bench::BenchError;
 use crate::bench::find_max::FindMaxOptions;
 use crate::bench::gate::Gate;
 use crate::bench::load_profile::{Arrivals, LoadProfile};
-use crate::bench::paired_clients::{Load, PairedClientsOptions, Volume};
+use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
 use crate::bench::pause::Pause;
+use crate::bench::{BenchError, Finished};
 use crate::command::Exit;
 use crate::harness::duration::parse as duration;
 
 /// How long an open loop lasts where nobody says so.
 const OPEN_DURATION: Duration = Duration::from_secs(20);
+
+/// The same beside a nemesis, and of a closed loop too: it needs time.
+const NEMESIS_DURATION: Duration = Duration::from_secs(60);
 
 /// How long it may warm up.
 const OPEN_WARMUP: Duration = Duration::from_secs(10);
@@ -82,13 +86,15 @@ pub(super) struct PairedClientsArgs {
     /// Share of messages that are sent with an older time, 0 to 1
     #[arg(long, default_value_t = 0.05)]
     late_ratio: f64,
-    /// Decides contents, cids and which messages are late
+    /// Decides contents, cids and which messages are late, and what a nemesis does
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Stop a server that the bench started in the middle of the run and let it go on, like 8s+1s: after 8 s of what counts, for
     /// 1 s. Repeat for several; of several servers by turns
     #[arg(long, value_name = "WHEN+HOW_LONG", conflicts_with_all = ["url", "find_max", "engines"])]
     pause: Vec<Pause>,
+    #[command(flatten)]
+    nemesis: NemesisArgs,
     /// Record what clients do and see, read everything in the end, and give the verdict of `check validity` too
     #[arg(long)]
     check: bool,
@@ -118,7 +124,29 @@ impl From<ArrivalsArg> for Arrivals {
 impl PairedClientsArgs {
     /// Whether one run is not enough.
     pub(super) fn is_several_runs(&self) -> bool {
-        self.engines.is_asked() || self.find_max.is_some()
+        self.find_max.is_some() || self.engines.is_asked() && !self.nemesis.is_asked()
+    }
+
+    /// One run.
+    pub(super) async fn run_once(
+        self,
+        options: &PairedClientsOptions,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<Finished> {
+        let run = self.common.run_options(&[]);
+        if !self.nemesis.is_asked() {
+            return Ok(Box::pin(paired_clients::run(&run, options, cancel)).await?);
+        }
+        paired_clients::check(&run, options)?;
+        let Place { world, addresses } =
+            Box::pin(self.nemesis.place(&self.engines, run.targets.clone())).await?;
+        let running = paired_clients::run_in(world, &addresses, &run, options, cancel);
+        Ok(Box::pin(running).await?)
+    }
+
+    /// How long what counts lasts, where the user or a nemesis says so.
+    fn length(&self) -> Option<Duration> {
+        self.duration.or(self.nemesis.is_asked().then_some(NEMESIS_DURATION))
     }
 
     /// A table of engines, or the search for the highest rate.
@@ -154,7 +182,7 @@ impl PairedClientsArgs {
         Ok(PairedClientsOptions {
             clients: self.clients,
             load,
-            volume: match self.duration {
+            volume: match self.length() {
                 Some(duration) => Volume::DurationMs(millis(duration)),
                 None => Volume::MessagesPerClient(self.messages),
             },
@@ -169,6 +197,7 @@ impl PairedClientsArgs {
             seed: self.seed,
             user_prefix: self.common.user_prefix(),
             pauses: self.pause.clone(),
+            nemesis: self.nemesis.plan(self.seed),
             check: self.check,
             connect_timeout_ms: millis(self.common.connect_timeout),
             delivery_wait_ms: millis(self.delivery_wait),
@@ -177,7 +206,7 @@ impl PairedClientsArgs {
 
     fn load(&self) -> Result<Load, String> {
         let Some(profile) = self.rate.clone() else { return Ok(Load::Closed) };
-        let profile = profile.within(self.duration.unwrap_or(OPEN_DURATION));
+        let profile = profile.within(self.length().unwrap_or(OPEN_DURATION));
         let profile = profile.map_err(|error| format!("--rate: {error}; raise --duration"))?;
         let arrivals = self.arrivals.into();
         Ok(Load::Open { profile, arrivals })

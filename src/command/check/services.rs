@@ -1,4 +1,4 @@
-//! The services of a check: the desk's, or some for it alone.
+//! The services of a run: the desk's, or some for it alone.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::services::{Environment, Nodes, ServiceKind};
 
 /// Brings up what is `needed`: in `folder` where one is given, else as `init-env` does where no variable says where they are. Their addresses
 /// go into `sources`. What we run ourselves, if any.
-pub(super) async fn start_services(
+pub(in crate::command) async fn start_services(
     folder: Option<&Path>,
     needed: &[ServiceKind],
     nodes: Nodes,

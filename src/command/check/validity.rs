@@ -110,8 +110,7 @@ impl ValidityArgs {
     }
 
     fn breaks_links(&self) -> bool {
-        let links = [Kind::Cut, Kind::Partition, Kind::Latency];
-        self.nemesis.iter().any(|kind| links.contains(kind))
+        self.nemesis.iter().any(|kind| kind.is_of_link())
     }
 }
 

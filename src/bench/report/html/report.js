@@ -127,7 +127,8 @@
           ctx.fillStyle = colour("mark-band");
           ctx.fillRect(from, top, to - from, height);
           ctx.fillStyle = colour("mark");
-          const wide = ctx.measureText(mark.label).width + 4 * ratio;
+          const text = mark.target == null ? mark.label : `${mark.label}, ${mark.target}`;
+          const wide = ctx.measureText(text).width + 4 * ratio;
           // A label that would not fit at the right ends at the edge.
           const at = Math.max(0, Math.min(from, left + width - wide));
           let row = rowEnds.findIndex((end) => end < at);
@@ -135,7 +136,7 @@
           rowEnds[row] = at + wide + 8 * ratio;
           const bottom = top - (2 + row * MARK_ROW) * ratio;
           ctx.fillRect(from, bottom, ratio, top + height - bottom);
-          labels.push({ text: mark.label, at, bottom, wide });
+          labels.push({ text, at, bottom, wide });
         }
         // Over the lines of other marks, not under them.
         for (const { text, at, bottom, wide } of labels) {

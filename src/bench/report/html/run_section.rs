@@ -227,10 +227,11 @@ fn over_time(
         };
         let row = |mark: &super::super::Mark| {
             let (at, until) = (seconds("at_s", Some(mark.at_s)), seconds("until_s", mark.until_s));
-            vec![Cell::text(&mark.label), at, until]
+            let target = mark.target.as_deref().map_or(Cell::Absent, Cell::text);
+            vec![Cell::text(&mark.label), target, at, until]
         };
         let rows: Vec<_> = run.report().marks.iter().map(row).collect();
-        html.push_str(&table("marks", "Marks", &["what", "at s", "until s"], &rows));
+        html.push_str(&table("marks", "Marks", &["what", "on", "at s", "until s"], &rows));
     }
     html
 }

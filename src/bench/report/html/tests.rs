@@ -53,7 +53,8 @@ fn nothing_in_a_report_breaks_out_of_its_place() {
             }
             report.servers[0].url = evil.to_owned();
             report.servers[0].durability = evil.to_owned();
-            report.marks.push(Mark { at_s: 0.5, until_s: None, label: evil.to_owned() });
+            let (label, target) = (evil.to_owned(), Some(evil.to_owned()));
+            report.marks.push(Mark { at_s: 0.5, until_s: None, label, target });
             report.config = serde_json::json!({ evil: evil });
             report.errors.insert(evil.to_owned(), 1);
             report.figures.insert(format!("stage_{evil}_mean_us"), 1.0);
