@@ -97,7 +97,7 @@ pub async fn drive(
     while let (Some(one), Some(other)) = (chatters.next(), chatters.next()) {
         let pair = Pair::new(one, other, options, progress.counter(), dues.next());
         let (phase, record, cancel) = (Arc::clone(&phase), Arc::clone(record), cancel.clone());
-        pairs.spawn(async move { pair.run(&phase, &record, &cancel).await });
+        pairs.spawn(async move { Box::pin(pair.run(&phase, &record, &cancel)).await });
     }
     let mut load = OpenLoad { dispatcher, scheduled: 0, dropped: 0, lag: None };
     let mut warming_since = filling_since;

@@ -169,13 +169,14 @@ impl Line {
             let next = match comes_back(&error) {
                 true => {
                     self.come_back(patience).await.map_err(|last| match self.inbox.was_reset() {
-                        true => last.to_string(),
+                        true => reason_of(&last),
                         false => {
-                            format!("{error}; not let in for {} s: {last}", patience.as_secs())
+                            let (lost, last) = (reason_of(&error), reason_of(&last));
+                            format!("{lost}; not let in for {} s: {last}", patience.as_secs())
                         }
                     })
                 }
-                false => Err(error.to_string()),
+                false => Err(reason_of(&error)),
             };
             self.state.send_replace(match next {
                 Ok(client) => State::Up(Arc::new(client)),
@@ -281,6 +282,14 @@ impl Line {
 
     fn losses(&self) -> MutexGuard<'_, Losses> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What to say of it where the address is said already.
+fn reason_of(error: &ClientError) -> String {
+    match error {
+        ClientError::Closed { reason, .. } => reason.clone(),
+        other => other.to_string(),
     }
 }
 
