@@ -439,14 +439,14 @@ impl State {
 }
 
 fn push_msg(session: &SessionHandle, conv: ConvId, message: &Message, frame: Frame) {
-    for frame in before_push(&session.id, conv, message, frame) {
+    for frame in before_push((&session.id, &session.user), conv, message, frame) {
         session.outbox.push(frame);
     }
 }
 
 /// The seam of the deliberate faults, which would be repaired anywhere before: here it does nothing.
 #[cfg(not(feature = "faults"))]
-fn before_push(_: &SessionId, _: ConvId, _: &Message, frame: Frame) -> [Frame; 1] {
+fn before_push(_: (&SessionId, &UserName), _: ConvId, _: &Message, frame: Frame) -> [Frame; 1] {
     [frame]
 }
 

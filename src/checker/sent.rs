@@ -1,6 +1,6 @@
 //! What was sent: by whom, under which cid, with which contents.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::conversation::{Conversation, Operation};
@@ -50,6 +50,7 @@ pub enum Origin {
 /// The sends of one conversation.
 #[derive(Debug, Default)]
 pub struct SentIndex<'a> {
+    conv: &'a str,
     by_key: HashMap<Key<'a>, Sent<'a>>,
 }
 
@@ -74,7 +75,7 @@ impl<'a> SentIndex<'a> {
                 content.alive_from = content.alive_from.min(operation.begun_at());
             }
         }
-        Self { by_key }
+        Self { conv: conversation.name, by_key }
     }
 
     /// What was sent under a name.
@@ -93,7 +94,7 @@ impl<'a> SentIndex<'a> {
                 Origin::Failed(*begun, *ended)
             }
             (Some(_), _) => Origin::Nowhere,
-            (None, _) if elsewhere.knows(&item.digest) => Origin::Elsewhere,
+            (None, _) if elsewhere.knows(&item.digest, self.conv) => Origin::Elsewhere,
             (None, Some(sent)) => {
                 let first = sent.contents.iter().map(|content| content.alive_from).min();
                 Origin::Altered(first.unwrap_or(u64::MAX))
@@ -129,32 +130,42 @@ impl<'a> SentIndex<'a> {
     }
 }
 
-/// The digests of what was sent in any conversation, gathered when first needed: only a broken history asks.
+/// Where each digest was sent; `None`: in several conversations.
+pub type Digests = HashMap<String, Option<String>>;
+
+/// The digests of what was sent in other conversations, gathered when first needed: only a broken history asks.
 pub struct Elsewhere<'a> {
-    gather: Box<dyn Fn() -> HashSet<String> + Send + Sync + 'a>,
-    digests: OnceLock<HashSet<String>>,
+    gather: Box<dyn Fn() -> Digests + Send + Sync + 'a>,
+    digests: OnceLock<Digests>,
 }
 
 impl<'a> Elsewhere<'a> {
     /// What `gather` finds.
-    pub fn new(gather: impl Fn() -> HashSet<String> + Send + Sync + 'a) -> Self {
+    pub fn new(gather: impl Fn() -> Digests + Send + Sync + 'a) -> Self {
         Self { gather: Box::new(gather), digests: OnceLock::new() }
     }
 
     /// Of a history at hand.
     pub fn of(events: &'a [Event]) -> Self {
-        Self::new(|| events.iter().filter_map(digest_of).map(str::to_owned).collect())
+        Self::new(|| {
+            let mut digests = Digests::new();
+            events.iter().for_each(|event| note_digest(&mut digests, event));
+            digests
+        })
     }
 
-    fn knows(&self, digest: &str) -> bool {
-        self.digests.get_or_init(&self.gather).contains(digest)
+    fn knows(&self, digest: &str, here: &str) -> bool {
+        let digests = self.digests.get_or_init(&self.gather);
+        digests.get(digest).is_some_and(|conv| conv.as_deref() != Some(here))
     }
 }
 
-/// The digest of what a line begins to send.
-pub fn digest_of(event: &Event) -> Option<&str> {
-    match &event.act {
-        Act::Invoke { asked: Asked::Send { digest, .. } } => Some(digest),
-        _ => None,
+/// Notes what a line begins to send.
+pub fn note_digest(digests: &mut Digests, event: &Event) {
+    let Act::Invoke { asked: Asked::Send { digest, .. } } = &event.act else { return };
+    match digests.get_mut(digest) {
+        Some(conv) if *conv != event.conv => *conv = None,
+        Some(_) => {}
+        None => drop(digests.insert(digest.clone(), event.conv.clone())),
     }
 }

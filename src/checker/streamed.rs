@@ -4,7 +4,7 @@
 //! again, judged and forgotten. What is in memory is two numbers per line and the conversations at hand.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::excerpts::{Excerpts, is_said_of_run};
 use super::facts::{Counter, Facts};
-use super::sent::{Elsewhere, digest_of};
+use super::sent::{Digests, Elsewhere, note_digest};
 use super::timeline::page;
 use super::verdict::{Counts, Verdict};
 use super::{Part, Whole, conversation, judge_conversation};
@@ -276,14 +276,15 @@ fn line_at(file: &File, offset: u64) -> Result<u64, HistoryError> {
 }
 
 /// The digests of everything that was sent. A file that cannot be read any more has none: what was asked about is then called a phantom.
-fn digests(path: &Path) -> HashSet<String> {
-    let Ok(file) = File::open(path) else { return HashSet::new() };
+fn digests(path: &Path) -> Digests {
+    let mut digests = Digests::new();
+    let Ok(file) = File::open(path) else { return digests };
     let lines = BufReader::with_capacity(BUFFER_BYTES, file).lines().map_while(Result::ok);
     let sends = lines.filter(|line| line.contains("\"digest\""));
     sends
         .filter_map(|line| serde_json::from_str::<Event>(&line).ok())
-        .filter_map(|event| digest_of(&event).map(str::to_owned))
-        .collect()
+        .for_each(|event| note_digest(&mut digests, &event));
+    digests
 }
 
 /// The page of [`timeline`](super::timeline::timeline) for a file that was judged so: only the lines that are shown are kept.

@@ -49,7 +49,9 @@ pub(super) async fn to_services(
         if let Some(brokers) = &kafka {
             listeners.extend(led.through_kafka(server, brokers).await?);
         }
-        options.environment_of_each.push(led.environment);
+        let each = &mut options.environment_of_each;
+        each.resize_with(each.len().max(server), Vec::new);
+        each[server - 1].extend(led.environment);
         links.extend(led.links);
     }
     if !listeners.is_empty() {

@@ -366,7 +366,7 @@ pub static FAULT: Variable = variable(
     None,
     Kind::Text {
         name: "FAULT",
-        allowed: "a name in the table of src/faults/fault.rs, burn-cpu:<µs>, or crash-<point>:<n>",
+        allowed: "a name in the table of src/faults/table.rs, burn-cpu:<µs>, or crash-<point>:<n>",
     },
     "The promise to break, or the CPU time to waste on each message",
 );

@@ -122,7 +122,8 @@ fn end_after(wait: Duration) {
     });
 }
 
-fn end() {
+/// Ends this process at once.
+pub(super) fn end() {
     let _ = kill_process(getpid(), Signal::KILL);
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::Fault;
 use super::crash::{CrashPoint, crash_instead_of};
 use super::pages::astray;
+use super::stale::{SENDER_LAG, lags};
 use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
 use crate::model::{ConvId, Message};
 
@@ -81,6 +82,9 @@ impl Distribution for FaultyDistribution {
         let count = self.occasions.fetch_add(1, Ordering::Relaxed) + 1;
         if self.fault == Some(Fault::HideCause) {
             return self.publish_late(hint, LAG);
+        }
+        if self.fault == Some(Fault::LagSender) && lags(&hint.message.from) {
+            return self.publish_late(hint, SENDER_LAG);
         }
         match (self.fault, another) {
             _ if !count.is_multiple_of(self.every) => {}

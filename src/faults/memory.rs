@@ -1,13 +1,14 @@
 //! What a faulty engine shares between its calls: what to break, how often, and what passed by.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::{Fault, OWN_CID};
-use crate::model::{Cid, ConvId, Epoch, Message, Seq, UserName};
+use crate::model::{AckSet, Cid, ConvId, Epoch, Message, Seq, UserName};
 use crate::persistence::{Append, AppendOutcome, EngineError, Persistence, Stored};
 
 /// The honest engine, and what is needed to break its promises.
@@ -17,6 +18,8 @@ pub struct Shared {
     every: u64,
     occasions: AtomicU64,
     names: AtomicU64,
+    /// When something was sent last.
+    pub last_sent: Mutex<Option<Instant>>,
     memory: Mutex<HashMap<ConvId, ConvMemory>>,
 }
 
@@ -33,8 +36,20 @@ pub struct ConvMemory {
     /// Names that were sent.
     pub known: HashSet<(UserName, Cid)>,
     pub in_flight: usize,
-    /// Answered and not stored yet.
-    pub owed: Option<(Append, Stored)>,
+    /// Answered and not stored yet, the newest last.
+    pub owed: Vec<(Append, Stored)>,
+    /// Answered, and never to be stored.
+    pub overwritten: HashMap<(UserName, Cid), (String, Stored)>,
+    /// Numbers that are gone.
+    pub vanished: BTreeSet<Seq>,
+    /// Numbers whose time is the highest of their moment.
+    pub equal: BTreeSet<Seq>,
+    /// Who sent, by their first messages.
+    pub senders: Vec<UserName>,
+    /// How far an index went, and since when.
+    pub indexed: Option<(Seq, Instant)>,
+    /// What is answered in place of what a user acknowledged.
+    pub acked: HashMap<UserName, AckSet>,
     /// Sends that wait for the next of their sender.
     pub held: HashMap<UserName, Held>,
 }
@@ -48,7 +63,8 @@ pub struct Held {
 impl Shared {
     pub fn new(engine: Arc<dyn Persistence>, fault: Option<Fault>, every: u64) -> Self {
         let (occasions, names) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { engine, fault, every: every.max(1), occasions, names, memory: Mutex::default() }
+        let (last_sent, memory) = (Mutex::default(), Mutex::default());
+        Self { engine, fault, every: every.max(1), occasions, names, last_sent, memory }
     }
 
     pub fn has(&self, fault: Fault) -> bool {
@@ -57,7 +73,22 @@ impl Shared {
 
     /// Counts an occasion; whether this is one to act at.
     pub fn acts(&self) -> bool {
-        (self.occasions.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.every)
+        (self.occasion() + 1).is_multiple_of(self.every)
+    }
+
+    /// The number in the place of "every so-many-th".
+    pub fn every(&self) -> u64 {
+        self.every
+    }
+
+    /// How many occasions there were; counts one more.
+    pub fn occasion(&self) -> u64 {
+        self.occasions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many occasions there were.
+    pub fn occasions(&self) -> u64 {
+        self.occasions.load(Ordering::Relaxed)
     }
 
     /// Whether this number is one to act at: the same ones in every reply. Never the last of a page of
@@ -69,6 +100,11 @@ impl Shared {
     /// The memory of a conversation, under its lock.
     pub fn with<T>(&self, conv: ConvId, work: impl FnOnce(&mut ConvMemory) -> T) -> T {
         work(self.lock().entry(conv).or_default())
+    }
+
+    /// The same for every conversation.
+    pub fn with_each(&self, work: impl FnMut(&mut ConvMemory)) {
+        self.lock().values_mut().for_each(work);
     }
 
     /// The newest message of another conversation.
@@ -89,9 +125,15 @@ impl Shared {
     pub fn note(&self, conv: ConvId, stored: &Stored) {
         let message = &stored.message;
         self.with(conv, |memory| {
+            if !stored.dup && !message.late && message.ts == memory.highest_ts {
+                memory.equal.insert(message.seq);
+            }
             memory.highest_ts = memory.highest_ts.max(message.ts);
             if message.late && !stored.dup {
                 memory.late.push(Arc::clone(message));
+            }
+            if !memory.senders.contains(&message.from) {
+                memory.senders.push(message.from.clone());
             }
             if memory.newest.as_ref().is_none_or(|(newest, _)| newest.seq < message.seq) {
                 memory.newest = Some((Arc::clone(message), stored.epoch.clone()));

@@ -3,14 +3,10 @@
 use std::sync::Arc;
 
 use super::memory::Shared;
-use super::{Fault, OWN_CID};
-use crate::model::{ConvId, Message, Seq};
-use crate::persistence::{OpenQuery, OpenView, Opened};
+use super::{Fault, OWN_CID, losses, stale};
+use crate::model::{ConvId, Message, Seq, UserName};
 
-/// How many messages a stale read leaves out: its reader's own are likely among them.
-const STALE: usize = 3;
-
-type Items = Vec<Arc<Message>>;
+pub type Items = Vec<Arc<Message>>;
 
 /// The message as every page shows it; `None` where none does.
 pub fn shown(shared: &Shared, conv: ConvId, message: &Arc<Message>) -> Option<Arc<Message>> {
@@ -21,14 +17,34 @@ pub fn shown(shared: &Shared, conv: ConvId, message: &Arc<Message>) -> Option<Ar
         Some(Arc::new(message))
     };
     match shared.fault {
-        Some(Fault::DropAcked) if picked => None,
-        Some(Fault::Hole) if message.cid.as_str().starts_with(OWN_CID) => None,
-        Some(Fault::CorruptContent) if picked => changed(&|message| message.content.push('~')),
+        Some(Fault::DropAcked | Fault::ForkMissing) if picked => None,
+        Some(
+            Fault::TrimOldest | Fault::DropBatchHalf | Fault::LoseTail | Fault::LoseConversation,
+        ) if losses::is_gone(shared, conv, message.seq) => None,
+        Some(Fault::Hole | Fault::BurnNumber) if message.cid.as_str().starts_with(OWN_CID) => None,
+        Some(Fault::CorruptContent | Fault::ForkContent) if picked => {
+            changed(&|message| message.content.push('~'))
+        }
+        Some(Fault::ShiftTs) if picked => {
+            changed(&|message| message.ts = message.ts.saturating_sub(1))
+        }
+        Some(Fault::WrongSender) if picked => {
+            let is_other = |user: &&UserName| **user != message.from;
+            match shared.with(conv, |memory| memory.senders.iter().find(is_other).cloned()) {
+                Some(other) => changed(&move |message| message.from = other.clone()),
+                None => Some(Arc::clone(message)),
+            }
+        }
+        Some(Fault::EqualIsLate)
+            if shared.with(conv, |memory| memory.equal.contains(&message.seq)) =>
+        {
+            changed(&|message| message.late = true)
+        }
         Some(Fault::MisflagLate) if picked => changed(&|message| message.late = !message.late),
         Some(Fault::ReuseSeq) if picked && message.seq.0 > 1 => {
             changed(&|message| message.seq = Seq(message.seq.0 - 1))
         }
-        Some(Fault::DoubleRetry) => {
+        Some(Fault::DoubleRetry | Fault::ForgetCid) => {
             let alias = shared.with(conv, |memory| memory.aliases.get(&message.cid).cloned());
             match alias {
                 Some(cid) => changed(&move |message| message.cid = cid.clone()),
@@ -56,12 +72,12 @@ pub fn show_all(shared: &Shared, conv: ConvId, items: &mut Items) {
 /// Breaks one page of history; `reaches_newest`: it holds the newest there is.
 pub fn spoil_page(shared: &Shared, conv: ConvId, items: &mut Items, reaches_newest: bool) {
     show_all(shared, conv, items);
+    if reaches_newest {
+        stale::leave_out_newest(shared, conv, items);
+    }
     match shared.fault {
         Some(Fault::Disagree) => swap_neighbours(shared, items),
-        Some(Fault::StaleRead) if reaches_newest && shared.acts() => hide_newest(items, STALE),
-        Some(Fault::HeadBack) if reaches_newest && shared.acts() => hide_newest(items, 1),
-        // Two, so that one of them is mostly somebody else's.
-        Some(Fault::HideCause) if reaches_newest && shared.acts() => hide_newest(items, 2),
+        Some(Fault::ForkOrder) => swap_picked(shared, items),
         Some(Fault::SkipPageItem) if items.len() >= 3 && shared.acts() => {
             items.remove(items.len() / 2);
         }
@@ -96,59 +112,14 @@ fn swap_neighbours(shared: &Shared, items: &mut Items) {
     }
 }
 
-fn hide_newest(items: &mut Items, count: usize) {
-    for _ in 0..count {
-        let newest = items.iter().enumerate().max_by_key(|(_, message)| message.seq);
-        if let Some((at, _)) = newest {
-            items.remove(at);
+/// The same ones in every page that holds both.
+fn swap_picked(shared: &Shared, items: &mut Items) {
+    for at in 1..items.len() {
+        let (one, other) = (items[at - 1].seq, items[at].seq);
+        if other == one.next() && shared.picks(one) {
+            Arc::make_mut(&mut items[at - 1]).seq = other;
+            Arc::make_mut(&mut items[at]).seq = one;
+            items.swap(at - 1, at);
         }
-    }
-}
-
-/// Breaks the answer to an `open`.
-pub fn spoil_open(shared: &Shared, query: &OpenQuery, opened: &mut Opened) {
-    let conv = query.conv;
-    match &mut opened.view {
-        OpenView::Recovered(items) => {
-            show_all(shared, conv, items);
-            if shared.has(Fault::PartialResume) && !items.is_empty() && shared.acts() {
-                items.remove(0);
-            }
-        }
-        OpenView::Page { items, late, .. } => {
-            show_all(shared, conv, items);
-            show_all(shared, conv, late);
-            if shared.has(Fault::HideGap) && opened.unread.before > 0 && shared.acts() {
-                opened.unread.before = 0;
-            }
-            if shared.has(Fault::ForgetLate) {
-                let before = late.len();
-                forget_late(shared, late);
-                let forgotten = before - late.len();
-                opened.unread.late = opened.unread.late.saturating_sub(forgotten);
-            }
-            if shared.has(Fault::LateZombie) {
-                let risen = shared.with(conv, |memory| {
-                    let is_zombie = |message: &&Arc<Message>| {
-                        message.from != query.user
-                            && opened.acked.contains(message.seq)
-                            && !items.iter().any(|item| item.seq == message.seq)
-                    };
-                    memory.late.iter().rev().find(is_zombie).cloned()
-                });
-                if let Some(risen) = risen.filter(|_| shared.acts()) {
-                    late.push(risen);
-                    late.sort_by_key(|message| message.seq);
-                    opened.unread.late += 1;
-                }
-            }
-        }
-    }
-}
-
-/// The same ones in every reply: a late message that shows up elsewhere is not forgotten.
-pub fn forget_late(shared: &Shared, late: &mut Items) {
-    if shared.has(Fault::ForgetLate) {
-        late.retain(|message| message.seq.0 % 2 == 1);
     }
 }

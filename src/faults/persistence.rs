@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::crash::{CrashPoint, crash_at, crash_while};
 use super::memory::Shared;
-use super::{Fault, pages, sends};
-use crate::model::{ConvId, Durability, Epoch, Order, Seq, UserName};
+use super::{Fault, acks, opens, pages, sends};
+use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, Order, Seq, UserName};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
     OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
@@ -16,6 +16,8 @@ use crate::persistence::{
 
 /// What a room that fills itself asks for at a time.
 const REPAIR_LIMIT: usize = 200;
+/// What a range is rounded to, ms.
+const BUCKET_MS: u64 = 10_000;
 
 /// An engine around an honest one; without a fault it is as honest.
 pub struct FaultyPersistence {
@@ -72,7 +74,7 @@ impl Persistence for FaultyPersistence {
 
     async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError> {
         let mut opened = self.shared.engine.open(query.clone()).await?;
-        pages::spoil_open(&self.shared, &query, &mut opened);
+        opens::spoil_open(&self.shared, &query, &mut opened);
         Ok(opened)
     }
 
@@ -90,10 +92,27 @@ impl Persistence for FaultyPersistence {
                 Order::Desc => (ts, seq.next()),
             });
         }
+        if shared.has(Fault::SkipEqualTs)
+            && let Some((ts, _)) = query.start
+        {
+            let last = if order == Order::Asc { Seq(INTEGER_MAX) } else { Seq::ZERO };
+            query.start = Some((ts, last));
+        }
+        if shared.has(Fault::WidenRange) && query.to < INTEGER_MAX {
+            query.from -= query.from % BUCKET_MS;
+            query.to += BUCKET_MS - 1 - query.to % BUCKET_MS;
+        }
         let to_now = query.to >= crate::clock::unix_ms();
         let mut page = shared.engine.range(query).await?;
         let reaches_newest = to_now && if order == Order::Desc { is_first } else { !page.more };
         pages::spoil_page(shared, conv, &mut page.items, reaches_newest);
+        // Where there is more, the cursor would lead elsewhere.
+        if shared.has(Fault::SortBySeq) && !page.more && shared.acts() {
+            page.items.sort_by_key(|message| message.seq);
+            if order == Order::Desc {
+                page.items.reverse();
+            }
+        }
         Ok(page)
     }
 
@@ -109,7 +128,8 @@ impl Persistence for FaultyPersistence {
         if limit == REPAIR_LIMIT && pages::blocks_a_room(shared, conv, &page.items) {
             return Ok(following);
         }
-        let reaches_newest = !page.more;
+        // A room is not misled: it would ask again and again.
+        let reaches_newest = !page.more && (limit != REPAIR_LIMIT || !shared.has(Fault::LagSender));
         pages::spoil_page(shared, conv, &mut page.items, reaches_newest);
         Ok(following)
     }
@@ -122,29 +142,12 @@ impl Persistence for FaultyPersistence {
         limit: usize,
     ) -> Result<LatePage, EngineError> {
         let mut page = self.shared.engine.unread_late(conv, user, after, limit).await?;
-        pages::show_all(&self.shared, conv, &mut page.items);
-        pages::forget_late(&self.shared, &mut page.items);
+        opens::spoil_late(&self.shared, conv, &mut page);
         Ok(page)
     }
 
     async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError> {
-        let shared = &self.shared;
-        if !shared.has(Fault::ForgetAck) || !shared.acts() {
-            return shared.engine.ack(request).await;
-        }
-        let AckRequest { conv, user, up_to, ranges } = request.clone();
-        // Nothing is merged, and the answer says that it was.
-        let nothing = AckRequest { conv, user, up_to: Seq::ZERO, ranges: Vec::new() };
-        let newest = shared.engine.summary(conv, &request.user).await?.newest;
-        let head = newest.map_or(Seq::ZERO, |newest| newest.seq);
-        match shared.engine.ack(nothing).await? {
-            AckOutcome::Merged { acked, unread } => match acked.merged(up_to, &ranges, head, 1_000)
-            {
-                Ok(acked) => Ok(AckOutcome::Merged { acked, unread }),
-                Err(_) => shared.engine.ack(request).await,
-            },
-            refused => Ok(refused),
-        }
+        acks::ack(&self.shared, request).await
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

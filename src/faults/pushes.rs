@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::{Fault, OWN_CID};
 use crate::chat::Frame;
-use crate::model::{ConvId, Message, SessionId};
+use crate::model::{ConvId, Message, SessionId, UserName};
 
 /// The one of this process: rooms are made deep inside the chat, which knows nothing of faults.
 static PUSHES: OnceLock<Pushes> = OnceLock::new();
@@ -16,15 +16,15 @@ pub fn install(fault: Fault) {
     let _ = PUSHES.set(Pushes::new(fault, fault.every()));
 }
 
-/// What is queued for a session in place of one push.
+/// What is queued for a session of `user` in place of one push.
 pub fn before_push(
-    session: &SessionId,
+    (session, user): (&SessionId, &UserName),
     conv: ConvId,
     message: &Message,
     frame: Frame,
 ) -> Vec<Frame> {
     match PUSHES.get() {
-        Some(pushes) => pushes.before(session, conv, message, frame),
+        Some(pushes) => pushes.before((session, user), conv, message, frame),
         None => vec![frame],
     }
 }
@@ -39,7 +39,8 @@ pub(super) struct Pushes {
 #[derive(Default)]
 struct Stream {
     occasions: u64,
-    held: Option<Frame>,
+    held: Vec<Frame>,
+    last: Option<Frame>,
 }
 
 impl Pushes {
@@ -49,30 +50,44 @@ impl Pushes {
 
     pub(super) fn before(
         &self,
-        session: &SessionId,
+        (session, user): (&SessionId, &UserName),
         conv: ConvId,
         message: &Message,
         frame: Frame,
     ) -> Vec<Frame> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = streams.entry((session.clone(), conv)).or_default();
-        stream.occasions += 1;
-        let acts = stream.occasions.is_multiple_of(self.every);
+        let is_meant = match self.fault {
+            Fault::MissOwn => message.from == *user,
+            Fault::MissLate => message.late,
+            _ => true,
+        };
+        stream.occasions += u64::from(is_meant);
+        let acts = is_meant && stream.occasions.is_multiple_of(self.every);
         match self.fault {
             // The number was given to nothing: nothing is pushed.
-            Fault::Hole if message.cid.as_str().starts_with(OWN_CID) => Vec::new(),
+            Fault::Hole | Fault::BurnNumber if message.cid.as_str().starts_with(OWN_CID) => {
+                Vec::new()
+            }
             // It has the number of another now.
             Fault::ReuseSeq if message.seq.0 % self.every == self.every / 4 => Vec::new(),
-            Fault::MissPush if acts => Vec::new(),
+            Fault::MissPush | Fault::MissOwn | Fault::MissLate if acts => Vec::new(),
             Fault::DoublePush if acts => vec![frame.clone(), frame],
-            Fault::SwapPushes => match stream.held.take() {
-                Some(held) => vec![frame, held],
-                None if acts => {
-                    stream.held = Some(frame);
-                    Vec::new()
-                }
-                None => vec![frame],
-            },
+            Fault::RepeatPush => {
+                let last = stream.last.replace(frame.clone()).filter(|_| acts);
+                std::iter::once(frame).chain(last).collect()
+            }
+            Fault::SwapPushes if acts && stream.held.is_empty() => {
+                stream.held.push(frame);
+                Vec::new()
+            }
+            Fault::HoldLatePush if message.late => {
+                stream.held.push(frame);
+                Vec::new()
+            }
+            Fault::SwapPushes | Fault::HoldLatePush => {
+                std::iter::once(frame).chain(stream.held.drain(..)).collect()
+            }
             _ => vec![frame],
         }
     }

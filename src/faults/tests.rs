@@ -35,12 +35,16 @@ fn place(name: &str) -> Arc<Place> {
 #[case(Fault::MissPush, &[1, 2, 4, 5])]
 #[case(Fault::DoublePush, &[1, 2, 3, 3, 4, 5, 6, 6])]
 #[case(Fault::SwapPushes, &[1, 2, 4, 3, 5])]
+#[case(Fault::RepeatPush, &[1, 2, 3, 2, 4, 5, 6, 5])]
+#[case(Fault::MissOwn, &[1, 2, 4, 5])]
+#[case(Fault::MissLate, &[1, 2, 3, 4, 5, 6])]
 #[case(Fault::Invent, &[1, 2, 3, 4, 5, 6])]
 fn pushes_are_missed_doubled_and_swapped(#[case] fault: Fault, #[case] expected: &[u64]) {
     let pushes = Pushes::new(fault, 3);
     let (session, conv) = (SessionId::generate(), place("c").conv_id());
+    let to = (&session, &UserName::new("ann").unwrap());
     let frames: Vec<_> = (1..=6)
-        .flat_map(|seq| pushes.before(&session, conv, &message(seq, "c"), seq.to_string().into()))
+        .flat_map(|seq| pushes.before(to, conv, &message(seq, "c"), seq.to_string().into()))
         .map(|frame| frame.parse::<u64>().unwrap())
         .collect();
     assert_eq!(frames, expected);

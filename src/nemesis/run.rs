@@ -37,11 +37,6 @@ impl Nemesis {
         &self.world
     }
 
-    /// The same, where nothing is being broken.
-    pub fn world_mut(&mut self) -> &mut World {
-        &mut self.world
-    }
-
     /// How many acts were begun so far.
     pub fn done(&self) -> u64 {
         self.done

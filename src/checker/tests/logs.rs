@@ -43,6 +43,13 @@ fn phantom() {
         s.wrote(&three);
         s.ends(&[one, two, three]);
     });
+    // Bob never wrote it: it is ann's of this conversation, not one of another.
+    trips(Phantom, |s| {
+        let [one, two] = two(s);
+        let third = s.sends("ann", "c3", 30);
+        s.unknown(third);
+        s.ends(&[one, two, m(3, "c3", "bob")]);
+    });
     is_fine(|s| {
         let [one, two] = two(s);
         let third = s.sends("ann", "c3", 30);

@@ -67,6 +67,9 @@ pub(super) struct ValidityArgs {
     /// is put under TMPDIR
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
     server_env: Vec<(String, String)>,
+    /// The same for one of several started servers, which are counted from 1, like 2:CHATCTL_LOG=debug; repeat for several
+    #[arg(long, value_name = "N:KEY=VALUE", value_parser = of_node, conflicts_with = "url")]
+    node_env: Vec<(usize, (String, String))>,
     /// Sessions at a time; some users have two
     #[arg(long, default_value_t = 8)]
     clients: usize,
@@ -193,6 +196,13 @@ async fn set(args: &ValidityArgs) -> anyhow::Result<Set> {
         connect_timeout: CONNECT_TIMEOUT,
         ..TargetOptions::default()
     };
+    options.environment_of_each.resize_with(args.nodes, Vec::new);
+    for (number, variable) in &args.node_env {
+        let of_node = options.environment_of_each.get_mut(number - 1).ok_or_else(|| {
+            HarnessError::Usage(format!("--node-env names node {number} of {}", args.nodes))
+        })?;
+        of_node.push(variable.clone());
+    }
     let (mut services, mut links) = (None, Vec::new());
     if let Some(messages) = args.engine {
         let bus = args.distribution.unwrap_or(Engine::Local);
@@ -226,4 +236,26 @@ async fn engines(
     let (folder, nodes) = (args.services_dir.as_deref(), args.service_nodes);
     let own = start_services(folder, &needed, nodes, &mut sources).await?;
     Ok((choice.environment(&sources)?, own))
+}
+
+/// `2:KEY=VALUE`.
+fn of_node(text: &str) -> Result<(usize, (String, String)), String> {
+    let (number, variable) = text.split_once(':').unwrap_or(("", ""));
+    match number.parse() {
+        Ok(number) if number > 0 => Ok((number, key_value(variable)?)),
+        _ => Err("write it as N:KEY=VALUE, with the number of a server from 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_one_node_names_it() {
+        assert_eq!(of_node("2:A=b:c").unwrap(), (2, ("A".to_owned(), "b:c".to_owned())));
+        for wrong in ["A=b", "0:A=b", "x:A=b", "2:A", "2:=b", ""] {
+            assert!(of_node(wrong).is_err(), "{wrong}");
+        }
+    }
 }

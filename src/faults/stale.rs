@@ -1,0 +1,75 @@
+//! Fresh reads of an older moment.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Fault;
+use super::memory::Shared;
+use super::pages::Items;
+use crate::clock::unix_ms;
+use crate::model::{ConvId, Message, Seq, UserName};
+
+/// How many messages a stale read leaves out: its reader's own are likely among them.
+const STALE: usize = 3;
+/// How long an index stays as it is: shorter than anybody is quiet before the last reads.
+const INDEXED: Duration = Duration::from_millis(100);
+/// How long what some senders wrote is on its way, and its hints too.
+pub const SENDER_LAG: Duration = Duration::from_millis(100);
+
+/// Breaks a page that holds the newest there is.
+pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
+    match shared.fault {
+        Some(Fault::StaleRead) if shared.acts() => hide_newest(items, STALE),
+        Some(Fault::HeadBack) if shared.acts() => hide_newest(items, 1),
+        // Two, so that one of them is mostly somebody else's.
+        Some(Fault::HideCause) if shared.acts() => hide_newest(items, 2),
+        Some(Fault::SlowIndex) => {
+            let indexed = indexed_up_to(shared, conv, items);
+            items.retain(|message| message.seq <= indexed);
+        }
+        Some(Fault::LagLate) if shared.acts() => hide_newest_where(items, |message| message.late),
+        Some(Fault::LagSender) => {
+            let now = unix_ms();
+            let is_young =
+                |message: &Message| Duration::from_millis(now - message.at.min(now)) < SENDER_LAG;
+            hide_newest_where(items, |message| lags(&message.from) && is_young(message));
+        }
+        _ => {}
+    }
+}
+
+/// Every other sender's messages are in a part of the store that comes late.
+pub fn lags(sender: &UserName) -> bool {
+    sender.as_str().bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
+}
+
+/// How far the index goes; one that is too old is brought up to date.
+fn indexed_up_to(shared: &Shared, conv: ConvId, items: &Items) -> Seq {
+    let newest = items.iter().map(|message| message.seq).max().unwrap_or(Seq::ZERO);
+    shared.with(conv, |memory| match memory.indexed {
+        Some((indexed, since)) if since.elapsed() < INDEXED => indexed,
+        _ => {
+            memory.indexed = Some((newest, Instant::now()));
+            newest
+        }
+    })
+}
+
+fn hide_newest(items: &mut Items, count: usize) {
+    for _ in 0..count {
+        if let Some(at) = newest(items) {
+            items.remove(at);
+        }
+    }
+}
+
+fn hide_newest_where(items: &mut Items, is_hidden: impl Fn(&Message) -> bool) {
+    while let Some(at) = newest(items).filter(|&at| is_hidden(&items[at])) {
+        items.remove(at);
+    }
+}
+
+fn newest(items: &[Arc<Message>]) -> Option<usize> {
+    let newest = items.iter().enumerate().max_by_key(|(_, message)| message.seq);
+    newest.map(|(at, _)| at)
+}
