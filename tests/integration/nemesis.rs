@@ -6,8 +6,8 @@ use std::process::Output;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::services::SharedServices;
-use crate::support::{BINARY, PATIENCE, chatctl, only_entry, scale};
+use crate::support::services::{FolderServices, SharedServices};
+use crate::support::{PATIENCE, chatctl, only_entry, scale};
 
 /// How long clients work; `make soak` lets them work longer.
 fn seconds() -> String {
@@ -68,34 +68,11 @@ async fn one_server_is_valid_whatever_is_done_to_it_and_a_seed_does_the_same() {
     assert_eq!(done[0], done[1]);
 }
 
-/// Services of one test, by the command; stopped when dropped.
-struct Services(tempfile::TempDir);
-
-impl Services {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn folder(&self) -> &str {
-        self.0.path().to_str().unwrap()
-    }
-}
-
-impl Drop for Services {
-    fn drop(&mut self) {
-        let down = std::process::Command::new(BINARY)
-            .args(["init-env", "--mode", "native", "--down", "--services", "redis,kafka,cassandra"])
-            .args(["--dir", self.folder()])
-            .output();
-        assert!(down.is_ok_and(|down| down.status.success()) || std::thread::panicking());
-    }
-}
-
 /// Three servers on services of their own, which are broken too.
 async fn three_servers_are_valid(engines: [&str; 2], kinds: &str, seed: &str) {
     // Where they cannot be had, CI fails, and a desk is told so.
     let Some(_) = SharedServices::find().await else { return };
-    let (out, services, seconds) = (tempfile::tempdir().unwrap(), Services::new(), seconds());
+    let (out, services, seconds) = (tempfile::tempdir().unwrap(), FolderServices::new(), seconds());
     let arguments = [
         ["--engine", engines[0], "--distribution", engines[1], "--nodes", "3"],
         ["--services-dir", services.folder(), "--nemesis", kinds, "--every", "3s"],
