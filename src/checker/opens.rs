@@ -109,8 +109,13 @@ fn judge_bridge(judged: &Judged<'_, '_>, opening: &Opening<'_, '_>, findings: &m
     }
     let span = seen.head.0.saturating_sub(from.0);
     let distinct = opening.shown.iter().filter(|&&seq| seq > from.0 && seq <= seen.head.0).count();
-    if (distinct as u64) < span || *from > seen.head {
-        let missing = (from.0 + 1..=seen.head.0).find(|seq| !opening.shown.contains(seq));
+    // What is lost is told by that name.
+    let is_missing = |seq: &u64| !opening.shown.contains(seq) && !judged.lost.contains(seq);
+    let missing = match (distinct as u64) < span {
+        true => (from.0 + 1..=seen.head.0).find(is_missing),
+        false => None,
+    };
+    if missing.is_some() || *from > seen.head {
         findings.add(Anomaly::SilentGap, name, &opening.lines, || {
             format!(
                 "a resume of {} from seq {from} to {} is said to be recovered and misses seq {}",

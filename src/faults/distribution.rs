@@ -10,14 +10,12 @@ use async_trait::async_trait;
 use super::Fault;
 use super::crash::{CrashPoint, crash_instead_of};
 use super::pages::astray;
-use super::stale::{SENDER_LAG, lags};
+use super::stale::{LAG, lags};
 use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
 use crate::model::{ConvId, Message};
 
 /// Long after rooms have given up waiting for it.
 const DELAY: Duration = Duration::from_millis(200);
-/// Long enough that somebody reads meanwhile.
-const LAG: Duration = Duration::from_millis(100);
 
 /// A bus around an honest one. A late or doubled hint must not be visible: rooms repair it.
 pub struct FaultyDistribution {
@@ -80,11 +78,14 @@ impl Distribution for FaultyDistribution {
         }
         let another = self.of_another(hint.conv, &hint.message);
         let count = self.occasions.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.fault == Some(Fault::HideCause) {
+        let lags = match self.fault {
+            Some(Fault::HideCause) => true,
+            Some(Fault::LagSender) => lags(&hint.message.from),
+            _ => false,
+        };
+        // Long enough that somebody reads meanwhile.
+        if lags {
             return self.publish_late(hint, LAG);
-        }
-        if self.fault == Some(Fault::LagSender) && lags(&hint.message.from) {
-            return self.publish_late(hint, SENDER_LAG);
         }
         match (self.fault, another) {
             _ if !count.is_multiple_of(self.every) => {}

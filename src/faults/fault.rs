@@ -31,7 +31,7 @@ pub enum Fault {
     StaleRead,
     SlowIndex,
     HeadBack,
-    LagLate,
+    LagClock,
     HideCause,
     LagSender,
     Hole,

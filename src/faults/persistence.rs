@@ -38,7 +38,11 @@ impl Persistence for FaultyPersistence {
     }
 
     fn durability(&self) -> Durability {
-        self.shared.engine.durability()
+        match self.shared.fault {
+            // Of a store that stays, a check would compare what it holds with what this shows, and all of these would be `diverged`.
+            Some(_) => Durability::NONE,
+            None => self.shared.engine.durability(),
+        }
     }
 
     fn epoch(&self) -> Epoch {
@@ -155,7 +159,13 @@ impl Persistence for FaultyPersistence {
     }
 
     async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError> {
-        self.shared.engine.summary(conv, user).await
+        let mut summary = self.shared.engine.summary(conv, user).await?;
+        if let Some(newest) = &mut summary.newest
+            && let Some(shown) = pages::shown(&self.shared, conv, newest)
+        {
+            *newest = shown;
+        }
+        Ok(summary)
     }
 
     async fn close(&self) {

@@ -13,8 +13,8 @@ use crate::model::{ConvId, Message, Seq, UserName};
 const STALE: usize = 3;
 /// How long an index stays as it is: shorter than anybody is quiet before the last reads.
 const INDEXED: Duration = Duration::from_millis(100);
-/// How long what some senders wrote is on its way, and its hints too.
-pub const SENDER_LAG: Duration = Duration::from_millis(100);
+/// How long what lags is on its way, hints too.
+pub const LAG: Duration = Duration::from_millis(100);
 
 /// Breaks a page that holds the newest there is.
 pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
@@ -27,11 +27,13 @@ pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
             let indexed = indexed_up_to(shared, conv, items);
             items.retain(|message| message.seq <= indexed);
         }
-        Some(Fault::LagLate) if shared.acts() => hide_newest_where(items, |message| message.late),
+        Some(Fault::LagClock) if shared.acts() => {
+            let is_behind = |message: &Message| message.ts < message.at && is_young(message);
+            if let Some(at) = newest(items).filter(|&at| is_behind(&items[at])) {
+                items.remove(at);
+            }
+        }
         Some(Fault::LagSender) => {
-            let now = unix_ms();
-            let is_young =
-                |message: &Message| Duration::from_millis(now - message.at.min(now)) < SENDER_LAG;
             hide_newest_where(items, |message| lags(&message.from) && is_young(message));
         }
         _ => {}
@@ -41,6 +43,10 @@ pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
 /// Every other sender's messages are in a part of the store that comes late.
 pub fn lags(sender: &UserName) -> bool {
     sender.as_str().bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
+}
+
+fn is_young(message: &Message) -> bool {
+    Duration::from_millis(unix_ms().saturating_sub(message.at)) < LAG
 }
 
 /// How far the index goes; one that is too old is brought up to date.

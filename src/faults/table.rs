@@ -33,7 +33,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Fault::DropAcked, "drop-acked", 20, &["lost"]),
     // A conversation keeps only so many of its newest messages, a number in the place of `every`.
     row(Fault::TrimOldest, "trim-oldest", 30, &["lost"]),
-    // Of sends that wait together, a later one is answered and pushed, and not stored with the rest. Also: `hole`.
+    // Of sends that wait together, one of the later ones is answered and pushed, and in no page.
     row(Fault::DropBatchHalf, "drop-batch-half", 5, &["lost"]),
     // A message that nobody sent is stored behind a sent one.
     row(Fault::Invent, "invent", 20, &["phantom"]),
@@ -72,8 +72,8 @@ pub(super) const TABLE: &[Row] = &[
     row(Fault::SlowIndex, "slow-index", 1, &["ryw"]),
     // A fresh read leaves out the newest message, mostly one that was pushed. Also: `ryw`, `causal`.
     row(Fault::HeadBack, "head-back", 2, &["nonmonotonic"]),
-    // A fresh read leaves out the late messages at its newest end. Also: `ryw`, `causal`.
-    row(Fault::LagLate, "lag-late", 1, &["nonmonotonic"]),
+    // A fresh read leaves out the newest message where its sender's clock is behind the server's. Also: `ryw`, `causal`.
+    row(Fault::LagClock, "lag-clock", 1, &["nonmonotonic"]),
     // The same while pushes come late, so that its reader has not seen it. Also: `ryw`, `nonmonotonic`.
     row(Fault::HideCause, "hide-cause", 1, &["causal"]),
     // What some senders wrote last comes late, in reads and as pushes. Also: `ryw`, `nonmonotonic`.

@@ -50,6 +50,22 @@ fn pushes_are_missed_doubled_and_swapped(#[case] fault: Fault, #[case] expected:
     assert_eq!(frames, expected);
 }
 
+#[test]
+fn late_pushes_wait_for_one_that_is_on_time() {
+    let pushes = Pushes::new(Fault::HoldLatePush, 1);
+    let (session, conv) = (SessionId::generate(), place("c").conv_id());
+    let to = (&session, &UserName::new("ann").unwrap());
+    let frames: Vec<_> = (1..=6)
+        .flat_map(|seq| {
+            let late = seq % 3 != 0;
+            let message = Message { late, ..(*message(seq, "c")).clone() };
+            pushes.before(to, conv, &message, seq.to_string().into())
+        })
+        .map(|frame| frame.parse::<u64>().unwrap())
+        .collect();
+    assert_eq!(frames, [3, 1, 2, 6, 4, 5]);
+}
+
 #[derive(Default)]
 struct Heard(Mutex<Vec<(ConvId, u64, String)>>);
 

@@ -56,6 +56,13 @@ fn silent_gap() {
         s.ack("bob", 1, 3);
         s.ends(&i);
     });
+    // What is gone for good is told once.
+    trips(Lost, |s| {
+        let mut i = told(s);
+        s.open_with("bob", Some(2), true, resumed(&i[3..]));
+        i.remove(2);
+        s.ends(&i);
+    });
     is_fine(|s| {
         let i = told(s);
         s.open_with("bob", Some(2), true, resumed(&i[2..]));

@@ -157,6 +157,31 @@ impl Drop for OwnServices {
     }
 }
 
+/// Services that a command of one test starts in a folder; stopped when dropped.
+pub struct FolderServices(tempfile::TempDir);
+
+impl FolderServices {
+    /// None yet.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// What the command is told.
+    pub fn folder(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+impl Drop for FolderServices {
+    fn drop(&mut self) {
+        let down = std::process::Command::new(BINARY)
+            .args(["init-env", "--mode", "native", "--down", "--services", "redis,kafka,cassandra"])
+            .args(["--dir", self.folder()])
+            .output();
+        assert!(down.is_ok_and(|down| down.status.success()) || std::thread::panicking());
+    }
+}
+
 /// Partitions of a topic of our own.
 const PARTITIONS: &str = "4";
 
