@@ -11,12 +11,15 @@ help: ## Show the targets.
 # Services of the tests: apart from those of `init-env` at this desk.
 TEST_SERVICES := $(abspath $(or $(CARGO_TARGET_DIR),target))/test-services
 
+# The program as the tests built it: `cargo run` would build it once more, without what only tests need of tokio.
+BUILT := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/chatctl
+
 test: export RUST_BACKTRACE ?= 0
 test: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
 test: tools ## Build, then run every test, with real services; the last line says what was left out.
 	@rm -f $(TEST_SERVICES).left-out
 	@status=0; $(CARGO) test $(PROFILE) || status=$$?; \
-	$(CARGO) run $(PROFILE) --quiet -- init-env --mode native --down --services redis,valkey,kafka,cassandra --dir $(TEST_SERVICES); \
+	$(BUILT) init-env --mode native --down --services redis,valkey,kafka,cassandra --dir $(TEST_SERVICES); \
 	if [ -s $(TEST_SERVICES).left-out ]; then \
 	  echo "LEFT OUT: $$(wc -l < $(TEST_SERVICES).left-out) tests, for want of what they need: $$(cut -d: -f2- $(TEST_SERVICES).left-out | sort -u | tr '\n' ';' | cut -c1-300)"; \
 	fi; exit $$status
@@ -40,6 +43,7 @@ bench: tools ## The main job: 50 paired clients against a fresh server.
 
 soak: tools ## The long forms of the tests that CI runs short (more than an hour).
 	CHATCTL_TEST_KILLS=50 CHATCTL_TEST_PAUSE_S=60 CHATCTL_SCHEDULES=20000 CHATCTL_TEST_IMAGES=30000 $(CARGO) test $(PROFILE) -- --nocapture
+	CHATCTL_TEST_SEEDS=100000 $(CARGO) test $(PROFILE) --lib simulation::every -- --nocapture
 	$(CARGO) test $(PROFILE) --lib -- --ignored --nocapture schedules_notice_effects
 	CHATCTL_TEST_KILLS=20 CHATCTL_TEST_PAUSE_S=60 $(CARGO) test $(PROFILE) --lib -- --ignored --nocapture one_of_three_nodes
 	CHATCTL_TEST_NEMESIS_S=300 CHATCTL_TEST_OPERATIONS=100000 $(CARGO) test $(PROFILE) --test integration -- nemesis::three nemesis::one equivalence --nocapture --test-threads 1

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Frame, Outbox, encode};
 use crate::model::{ConvId, LIMITS, Place, Seq, SessionId, UserName};
@@ -157,7 +159,9 @@ impl Directory {
 
     /// All sessions of this node.
     pub fn all(&self) -> Vec<Arc<SessionHandle>> {
-        lock(&self.by_user).values().flatten().cloned().collect()
+        let mut all: Vec<_> = lock(&self.by_user).values().flatten().cloned().collect();
+        all.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        all
     }
 
     /// From now on the session hears of messages in a channel that it has not open.

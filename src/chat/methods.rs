@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::directory::SessionHandle;
-use super::refusals::{RETRY_AFTER_MS, draining, engine_error, timed_out};
+use super::refusals::{RETRY_AFTER_MS, draining, engine_error, other_life, timed_out};
 use super::room::{Live, Need, Room};
 use super::subscription::Subscription;
 use super::{ChatService, encode, listing, reading};
@@ -77,17 +77,17 @@ impl Greeted {
                 Err(error) => self.answer(id, Err(error)),
             },
             Command::Ack(ack) => match self.opened(ack.conv) {
-                Ok(_) => {
+                Ok(open) => {
                     let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
-                    self.spawn(id, permit, None, acknowledge(service, handle, ack));
+                    self.spawn(id, permit, Some(open), None, acknowledge(service, handle, ack));
                 }
                 Err(error) => self.answer(id, Err(error)),
             },
             Command::Read(read) => match self.opened(read.conv) {
-                Ok(_) => {
+                Ok(open) => {
                     let page = self.page_permit().await;
                     let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
-                    self.spawn(id, permit, page, async move {
+                    self.spawn(id, permit, Some(open), page, async move {
                         reading::read(&*service.persistence, &user, read).await
                     });
                 }
@@ -96,7 +96,7 @@ impl Greeted {
             Command::List(list) => {
                 let page = self.page_permit().await;
                 let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
-                self.spawn(id, permit, page, async move {
+                self.spawn(id, permit, None, page, async move {
                     listing::list(&service, &handle, list).await
                 });
             }
@@ -147,19 +147,23 @@ impl Greeted {
         Ok(Reply::Leave(Empty {}))
     }
 
-    /// Runs a command beside the others; it takes effect even if the session ends.
+    /// Runs a command beside the others, in a conversation or none; it takes effect even if the session ends.
     fn spawn(
         &self,
         id: u64,
         permit: OwnedSemaphorePermit,
+        open: Option<OpenConv>,
         page: Option<OwnedSemaphorePermit>,
         work: impl Future<Output = Outcome> + std::marker::Send + 'static,
     ) {
-        let handle = Arc::clone(&self.handle);
+        let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
         self.service.spawn(async move {
             let outcome =
                 tokio::time::timeout(ENGINE_TIME, work).await.unwrap_or_else(|_| Err(timed_out()));
-            handle.outbox.push(encode::reply(id, outcome));
+            match open {
+                Some(open) => service.answer_in_life(&open.subscription, id, outcome),
+                None => drop(handle.outbox.push(encode::reply(id, outcome))),
+            }
             drop((permit, page));
         });
     }
@@ -303,14 +307,15 @@ impl Greeted {
                     )
                 }),
             });
-            let outcome = outcome.map(|stored| {
+            let outcome = outcome.and_then(|stored| {
                 Stage::Stored.record(taken.elapsed());
                 let reply = send_reply(&stored);
+                let is_known = subscription.lives_in(&stored.epoch);
                 service.publish_stored(conv, place, stored);
-                Reply::Send(reply)
+                if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
             });
             if let Some(permit) = unanswered {
-                handle.outbox.push(encode::reply(id, outcome));
+                service.answer_in_life(&subscription, id, outcome);
                 drop(permit);
             }
         });
@@ -318,6 +323,19 @@ impl Greeted {
 }
 
 impl ChatService {
+    /// Answers a command in a conversation, if the store still has the life in which it was opened. The numbers of an answer are of
+    /// that life, and the client, who learns of another by a `reset` or by opening again, would take them for its own.
+    fn answer_in_life(&self, subscription: &Subscription, id: u64, outcome: Outcome) {
+        let outbox = &subscription.session.outbox;
+        let is_of_life = outcome.is_ok();
+        let frame = encode::reply(id, outcome);
+        // The engine is in another life before anybody is told so: what is queued while it is not stands before the news.
+        let same_life = || !is_of_life || subscription.lives_in(&self.persistence.epoch());
+        if !outbox.push_if(frame, same_life) {
+            outbox.push(encode::reply(id, Err(other_life())));
+        }
+    }
+
     /// Persisted, so publish. A duplicate is published again: its first hint may never have gone out.
     fn publish_stored(&self, conv: ConvId, place: Arc<Place>, stored: Stored) {
         let Stored { message, epoch, became, .. } = stored;

@@ -2,6 +2,7 @@
 
 mod directory;
 mod encode;
+mod flaw;
 mod gaps;
 mod listing;
 mod methods;
@@ -12,6 +13,8 @@ mod room;
 mod rooms;
 mod service;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod subscription;
 
 pub use outbox::{Frame, Outbox, Taken};

@@ -68,7 +68,20 @@ impl Outbox {
 
     /// Queues a frame; `false` when the outbox is closed, or is now because this was too much.
     pub fn push(&self, frame: Frame) -> bool {
-        let mut queue = self.queue();
+        self.push_to(self.queue(), frame)
+    }
+
+    /// Queues a frame only if `is_true` while nobody else can queue one; `false` when it is not. Of a closed outbox nobody asks.
+    pub fn push_if(&self, frame: Frame, is_true: impl FnOnce() -> bool) -> bool {
+        let queue = self.queue();
+        let may = queue.closed.is_some() || is_true();
+        if may {
+            self.push_to(queue, frame);
+        }
+        may
+    }
+
+    fn push_to(&self, mut queue: MutexGuard<'_, Queue>, frame: Frame) -> bool {
         if queue.closed.is_some() {
             return false;
         }

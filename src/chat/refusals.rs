@@ -25,6 +25,14 @@ pub(super) fn timed_out() -> ErrorBody {
     )
 }
 
+/// The store came back with less than it had, after the conversation was opened: nobody can tell whether it is still done.
+pub(super) fn other_life() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Timeout,
+        "the message store has another epoch; open again and repeat it, a send with the same cid",
+    )
+}
+
 /// An engine's error as clients see it. The details are for operators: they go to the log.
 pub(super) fn engine_error(error: EngineError) -> ErrorBody {
     let (code, message) = match &error {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::SessionHandle;
+use super::flaw::{self, Flaw};
 use super::subscription::Subscription;
 use super::{Frame, encode};
 #[cfg(feature = "faults")]
@@ -35,6 +36,8 @@ struct State {
     ahead: BTreeMap<Seq, Arc<Message>>,
     /// The highest number heard of, held or not.
     highest_heard: Seq,
+    /// The life of the store that hints belong to which came before the stream was known.
+    early: Option<Epoch>,
     /// Hints may have been missed: the engine must be asked whether there is more.
     in_doubt: bool,
     filling: bool,
@@ -161,14 +164,14 @@ impl Room {
             return Live::Yes;
         };
         let is_whole = !*overflow && base.is_some_and(|base| base <= head);
-        if !is_whole {
+        if !is_whole && !flaw::has(Flaw::GoesLiveBehind) {
             *base = Some(stream_head);
             held.clear();
             *overflow = false;
             return Live::ReadAgain;
         }
         let held = std::mem::take(held);
-        subscription.shows(head);
+        subscription.shows(epoch, head);
         let outbox = &subscription.session.outbox;
         outbox.push(reply);
         for message in held.iter().filter(|message| message.seq > head) {
@@ -228,13 +231,13 @@ impl Room {
     /// Takes a hint.
     pub fn take(&self, epoch: &Epoch, message: Arc<Message>) -> Need {
         let mut state = self.state();
-        let head = match &state.stream {
-            // Another life of the store is never delivered; the next read of the engine settles it.
-            Some(stream) if stream.epoch != *epoch => return Need::Nothing,
-            Some(stream) if message.seq <= stream.head => return Need::Nothing,
-            Some(stream) => Some(stream.head),
-            None => None,
-        };
+        if !state.is_of_life(epoch) {
+            return Need::Nothing;
+        }
+        let head = state.stream.as_ref().map(|stream| stream.head);
+        if head.is_some_and(|head| message.seq <= head) {
+            return Need::Nothing;
+        }
         state.highest_heard = state.highest_heard.max(message.seq);
         if state.ahead.len() < AHEAD_MAX || head.is_some_and(|head| message.seq == head.next()) {
             state.ahead.insert(message.seq, message);
@@ -246,7 +249,7 @@ impl Room {
     /// Takes the news that messages were stored up to `head`, without the messages.
     pub fn heard(&self, epoch: &Epoch, head: Seq) -> Need {
         let mut state = self.state();
-        if state.stream.as_ref().is_some_and(|stream| stream.epoch != *epoch) {
+        if !state.is_of_life(epoch) {
             return Need::Nothing;
         }
         state.highest_heard = state.highest_heard.max(head);
@@ -352,7 +355,33 @@ impl Room {
 }
 
 impl State {
+    /// Whether a hint is of the life that is streamed here. Another one is never delivered; the next read of the engine settles it.
+    /// Before there is a stream, hints of the life that was heard of last are kept.
+    fn is_of_life(&mut self, epoch: &Epoch) -> bool {
+        if flaw::has(Flaw::MixesEpochs) {
+            return true;
+        }
+        if let Some(stream) = &self.stream {
+            return stream.epoch == *epoch;
+        }
+        let earlier = self.early.replace(epoch.clone());
+        if earlier.is_some_and(|earlier| earlier != *epoch) {
+            self.forget_hints();
+            // Those may have been of the life that the stream will be of.
+            self.in_doubt = true;
+        }
+        true
+    }
+
+    fn forget_hints(&mut self) {
+        self.ahead.clear();
+        self.highest_heard = Seq::ZERO;
+    }
+
     fn begin(&mut self, epoch: Epoch, head: Seq) {
+        if self.early.take().is_some_and(|early| early != epoch) {
+            self.forget_hints();
+        }
         self.stream = Some(Stream { epoch, head });
         for member in &mut self.members {
             if let Position::Joining { base, .. } = &mut member.position {
@@ -383,8 +412,7 @@ impl State {
             member.subscription.session.outbox.push(frame.clone());
             false
         });
-        self.ahead.clear();
-        self.highest_heard = Seq::ZERO;
+        self.forget_hints();
         self.stream = None;
     }
 
@@ -392,7 +420,7 @@ impl State {
     fn advance(&mut self, conv: ConvId) {
         let Some(stream) = &mut self.stream else { return };
         while let Some(entry) = self.ahead.first_entry() {
-            if *entry.key() > stream.head.next() {
+            if *entry.key() > stream.head.next() && !flaw::has(Flaw::SkipsAhead) {
                 break;
             }
             let message = entry.remove();
@@ -412,6 +440,9 @@ impl State {
                     }
                     Position::Live(_) => {}
                     Position::Joining { held, overflow, .. } => {
+                        if flaw::has(Flaw::HoldsNothing) {
+                            continue;
+                        }
                         if held.len() < JOINING_MAX {
                             held.push(Arc::clone(&message));
                         } else {
@@ -430,7 +461,8 @@ impl State {
 
     fn need_fill(&mut self) -> Need {
         let doubts = self.in_doubt && self.stream.is_some();
-        if (doubts || self.is_missing()) && !self.filling {
+        let needs = (doubts || self.is_missing()) && !flaw::has(Flaw::FillsNothing);
+        if needs && !self.filling {
             self.filling = true;
             return Need::Fill;
         }

@@ -198,6 +198,29 @@ fn another_epoch_is_never_delivered_and_a_reset_closes_the_stream() {
 }
 
 #[test]
+fn hints_of_another_life_that_came_before_the_stream_are_not_delivered() {
+    let other = Epoch::new("other").unwrap();
+    let opened = |take: &dyn Fn(&Room)| {
+        let (room, subscription) = (room(), subscriber("ann", true));
+        room.join(Arc::clone(&subscription));
+        take(&room);
+        open(&room, &subscription, 1, 1);
+        (pushed(&subscription), room.need())
+    };
+    let late = opened(&|room| {
+        room.take(&other, message(2, "bob"));
+        room.heard(&other, Seq(9));
+    });
+    assert_eq!(late, (vec![], Need::Nothing));
+    // What was forgotten for it may be missing.
+    let mixed = opened(&|room| {
+        room.take(&epoch(), message(2, "bob"));
+        room.take(&other, message(2, "cay"));
+    });
+    assert_eq!(mixed, (vec![], Need::Fill));
+}
+
+#[test]
 fn a_failed_reopen_leaves_the_earlier_stream_whole() {
     let room = room();
     let earlier = subscriber("ann", true);

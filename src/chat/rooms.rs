@@ -1,6 +1,6 @@
 //! The conversations that are open on this node.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +27,7 @@ pub struct Rooms {
 /// What is open of one user.
 #[derive(Debug, Default)]
 struct Direct {
-    convs: HashSet<ConvId>,
+    convs: BTreeSet<ConvId>,
     /// Of the newest change of presence that was told here.
     version: u64,
 }

@@ -241,6 +241,8 @@ impl ChatService {
         };
         let mut rooms = self.rooms.all();
         rooms.retain(|(conv, _)| is_concerned(*conv));
+        // Always in the same order, so that a simulated run can be repeated.
+        rooms.sort_unstable_by_key(|(conv, _)| *conv);
         futures_util::stream::iter(rooms).for_each_concurrent(CHECKS_MAX, check).await;
     }
 
@@ -343,7 +345,9 @@ async fn follow_epochs(service: Arc<ChatService>, mut renewals: watch::Receiver<
     while let Some(Ok(())) = service.stop.run_until_cancelled(renewals.changed()).await {
         let epoch = service.persistence.epoch();
         tracing::warn!(%epoch, "the message engine is in another epoch: streams are reset");
-        for (conv, room) in service.rooms.all() {
+        let mut rooms = service.rooms.all();
+        rooms.sort_unstable_by_key(|(conv, _)| *conv);
+        for (conv, room) in rooms {
             room.reset(&epoch);
             service.rooms.sweep(conv);
         }

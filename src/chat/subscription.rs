@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::directory::SessionHandle;
-use crate::model::{Cid, Message, MessageType, Seq};
+use crate::model::{Cid, Epoch, Message, MessageType, Seq};
 
 /// Own messages that may be on their way to a subscriber that does not want them back. Sends in
 /// flight are few; only those that timed out stay until they show up.
@@ -22,6 +22,8 @@ pub struct Subscription {
     pub push: bool,
     /// Sends of this very session whose push is to be left out; `None` when it wants them (`echo`).
     own_sends: Option<Arc<Mutex<OwnSends>>>,
+    /// The life of the store in which it was opened; none before that is answered.
+    life: OnceLock<Epoch>,
     closed: AtomicBool,
 }
 
@@ -67,7 +69,7 @@ impl Subscription {
     ) -> Self {
         let own_sends = (!echo)
             .then(|| earlier.and_then(|earlier| earlier.own_sends.clone()).unwrap_or_default());
-        Self { session, push, own_sends, closed: AtomicBool::new(false) }
+        Self { session, push, own_sends, life: OnceLock::new(), closed: AtomicBool::new(false) }
     }
 
     /// The stream was replaced under the subscriber: the session must open again.
@@ -116,8 +118,15 @@ impl Subscription {
         }
     }
 
+    /// Whether it was opened in this life of the store: numbers of another one mean nothing here.
+    pub fn lives_in(&self, epoch: &Epoch) -> bool {
+        self.life.get() == Some(epoch)
+    }
+
     /// An `open` showed everything up to `head`.
-    pub fn shows(&self, head: Seq) {
+    pub fn shows(&self, epoch: &Epoch, head: Seq) {
+        // An `open` is answered once.
+        let _ = self.life.set(epoch.clone());
         if let Some(mut own) = self.own_sends() {
             own.shown = head;
             own.waiting.retain(|_, send| send.stored.is_none_or(|seq| seq > head));

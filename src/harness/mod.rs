@@ -11,6 +11,8 @@ pub mod html;
 mod http;
 mod push;
 mod result_folder;
+#[cfg(test)]
+pub(crate) mod seeds;
 mod server_process;
 mod stoppable;
 mod targets;

@@ -14,6 +14,8 @@ mod recorder;
 mod rules;
 mod seen;
 mod session_log;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub use client::{
     FINAL_PAGES_MAX, RecordedAnswer, RecordedClient, asked_of_open, asked_of_send, read_of,

@@ -17,7 +17,7 @@ pub(super) mod late;
 pub(super) mod list;
 pub(super) mod load;
 mod local;
-pub(super) mod model;
+pub(crate) mod model;
 pub(super) mod open;
 pub(super) mod paging;
 pub(super) mod player;

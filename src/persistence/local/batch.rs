@@ -9,7 +9,6 @@ use super::recent::Recents;
 use super::request::{AckDecision, Answer};
 use super::table_log::{stored_acks, stored_message};
 use super::tables::{Batch, TableError, Tables, View};
-use crate::clock;
 use crate::model::{AckSet, ConvId, Epoch, LIMITS, Message, Place, Seq, UserName};
 use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, Stored};
 
@@ -19,6 +18,7 @@ pub struct BatchBuilder<'a> {
     recents: &'a Recents,
     epoch: &'a Epoch,
     storage_full: Option<String>,
+    unix_us: &'a dyn Fn() -> u64,
     view: Box<dyn View + 'a>,
     batch: Batch,
     notes: Notes,
@@ -29,18 +29,20 @@ pub struct BatchBuilder<'a> {
 }
 
 impl<'a> BatchBuilder<'a> {
-    /// Starts a batch; with `storage_full` nothing new is taken.
+    /// Starts a batch; with `storage_full` nothing new is taken. `unix_us` is the wall clock.
     pub fn new(
         tables: &'a dyn Tables,
         recents: &'a Recents,
         epoch: &'a Epoch,
         storage_full: Option<String>,
+        unix_us: &'a dyn Fn() -> u64,
     ) -> Self {
         Self {
             tables,
             recents,
             epoch,
             storage_full,
+            unix_us,
             view: tables.view(),
             batch: Batch::default(),
             notes: Notes::default(),
@@ -91,7 +93,7 @@ impl<'a> BatchBuilder<'a> {
                 AppendOutcome::Conflict
             });
         }
-        let at = clock::unix_ms();
+        let at = (self.unix_us)() / 1_000;
         if ts.is_some_and(|ts| ts > at.saturating_add(future_skew_ms_max)) {
             return Ok(AppendOutcome::TsInFuture);
         }
@@ -153,7 +155,7 @@ impl<'a> BatchBuilder<'a> {
             return Ok(false);
         }
         // Within one batch the order is that of the requests: the count breaks the tie of the clock.
-        let order = clock::unix_us().saturating_mul(1_000) + (self.mine.len() as u64).min(999);
+        let order = (self.unix_us)().saturating_mul(1_000) + (self.mine.len() as u64).min(999);
         self.batch.insert(Table::Mine, keys::mine(user, order, conv), encode_place(place));
         self.batch.insert(Table::IsMine, key.clone(), Vec::new());
         self.mine.insert(key);

@@ -3,15 +3,15 @@
 //! It takes the first request, drains what is waiting (no timer), makes one batch, one sync, and
 //! then answers all. All writes pass here, so what a batch decides by cannot change under it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::SyncPolicy;
 use super::batch::{BatchBuilder, Decided};
+use super::queue::{Queue, Source, queue};
 use super::recent::Recents;
 use super::request::{Answer, Request};
 use super::space::SpaceGuard;
@@ -23,41 +23,6 @@ use crate::persistence::EngineError;
 const BATCH_REQUESTS_MAX: usize = 1_024;
 /// Content bytes that one batch takes before it stops taking more.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Requests that may wait; above: `overloaded`.
-const QUEUE_REQUESTS_MAX: usize = 16_384;
-/// Content bytes that may wait; above: `overloaded`.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
-
-/// The way to the committer's thread: bounded, never blocking.
-pub struct Queue {
-    sender: Mutex<Sender<Request>>,
-    waiting: Arc<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    requests: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Queue {
-    /// Queues a request. The order of calls is the order of effects.
-    pub fn send(&self, request: Request) -> Result<(), EngineError> {
-        let bytes = request.bytes();
-        // Under the lock, so that the bound is exact and the order is that of the calls.
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.waiting.requests.load(Ordering::Relaxed) >= QUEUE_REQUESTS_MAX
-            || self.waiting.bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
-        {
-            return Err(EngineError::Overloaded("the commit queue is full".to_owned()));
-        }
-        self.waiting.requests.fetch_add(1, Ordering::Relaxed);
-        self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-        sender
-            .send(request)
-            .map_err(|_| EngineError::Unavailable("the embedded engine has stopped".to_owned()))
-    }
-}
 
 /// What the thread works with.
 pub struct Committer {
@@ -78,19 +43,18 @@ pub struct Committer {
 impl Committer {
     /// Starts the thread; it ends after [`Request::Close`], on a failed write, or when the queue is gone.
     pub fn start(self) -> std::io::Result<Queue> {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let waiting = Arc::new(Waiting::default());
-        let queue = Queue { sender: Mutex::new(sender), waiting: Arc::clone(&waiting) };
+        let (queue, mut inbox) = queue();
         std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || self.run(&receiver, &waiting))?;
+            .spawn(move || self.run(&mut inbox))?;
         Ok(queue)
     }
 
-    fn run(mut self, receiver: &Receiver<Request>, waiting: &Waiting) {
+    /// What the thread does.
+    pub fn run(mut self, source: &mut impl Source) {
         let mut unsynced_since: Option<Instant> = None;
         loop {
-            let first = match self.next(receiver, unsynced_since) {
+            let first = match self.next(source, unsynced_since) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
                     unsynced_since = None;
@@ -101,12 +65,12 @@ impl Committer {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let requests = drain(first, receiver, waiting);
+            let requests = drain(first, source);
             let mut close = None;
-            match self.commit(requests, &mut close) {
+            match self.commit(requests, &mut close, &|| source.unix_us()) {
                 Ok(wrote) => {
                     if wrote && unsynced_since.is_none() {
-                        unsynced_since = Some(Instant::now());
+                        unsynced_since = Some(source.now());
                     }
                 }
                 Err(error) => return self.fail(error),
@@ -125,14 +89,12 @@ impl Committer {
 
     fn next(
         &self,
-        receiver: &Receiver<Request>,
+        source: &mut impl Source,
         unsynced_since: Option<Instant>,
     ) -> Result<Request, RecvTimeoutError> {
         match (self.sync, unsynced_since) {
-            (SyncPolicy::Interval(interval), Some(since)) => {
-                receiver.recv_timeout((since + interval).saturating_duration_since(Instant::now()))
-            }
-            _ => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            (SyncPolicy::Interval(interval), Some(since)) => source.next(Some(since + interval)),
+            _ => source.next(None),
         }
     }
 
@@ -141,10 +103,11 @@ impl Committer {
         &mut self,
         requests: Vec<Request>,
         close: &mut Option<Answer<()>>,
+        unix_us: &dyn Fn() -> u64,
     ) -> Result<bool, TableError> {
         let storage_full = self.space.as_ref().and_then(SpaceGuard::shortage);
         let mut builder =
-            BatchBuilder::new(&*self.tables, &self.recents, &self.epoch, storage_full);
+            BatchBuilder::new(&*self.tables, &self.recents, &self.epoch, storage_full, unix_us);
         let mut decided = Vec::with_capacity(requests.len());
         for request in requests {
             decided.push(match request {
@@ -199,15 +162,14 @@ impl Committer {
     }
 }
 
-fn drain(first: Request, receiver: &Receiver<Request>, waiting: &Waiting) -> Vec<Request> {
+fn drain(first: Request, source: &mut impl Source) -> Vec<Request> {
     let mut requests = vec![first];
     let mut bytes = requests[0].bytes();
     while requests.len() < BATCH_REQUESTS_MAX && bytes < BATCH_BYTES_MAX {
-        let Ok(request) = receiver.try_recv() else { break };
+        let Some(request) = source.waiting() else { break };
         bytes += request.bytes();
         requests.push(request);
     }
-    waiting.requests.fetch_sub(requests.len(), Ordering::Relaxed);
-    waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    source.took(requests.len(), bytes);
     requests
 }

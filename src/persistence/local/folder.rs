@@ -39,16 +39,36 @@ pub enum FolderError {
 }
 
 /// What stands in the marker file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Marker {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Marker {
     format: u32,
     epoch: Epoch,
     /// Which boot of the machine wrote last: what the kernel held is gone after another.
     boot: String,
     /// The last life ended with everything on disk.
-    clean: bool,
+    pub clean: bool,
     /// The last life forced every batch to the disk.
     always_synced: bool,
+}
+
+impl Marker {
+    /// That of a life that begins, and whether its epoch is a new one: messages that were acknowledged may be missing.
+    pub fn of_next_life(last: Option<Self>, sync: SyncPolicy, boot: String) -> (Self, bool) {
+        let (epoch, renewed) = match last {
+            None => (Epoch::generate(), false),
+            Some(last) if last.clean || last.always_synced || last.boot == boot => {
+                (last.epoch, false)
+            }
+            Some(_) => (Epoch::generate(), true),
+        };
+        let always_synced = matches!(sync, SyncPolicy::Always);
+        (Self { format: FORMAT, epoch, boot, clean: false, always_synced }, renewed)
+    }
+
+    /// The life of the store.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
 }
 
 /// A data folder that is ours until this is dropped.
@@ -72,19 +92,11 @@ impl DataFolder {
             return Err(FolderError::Foreign { path: path.to_owned() });
         }
         let lock = lock(path)?;
-        let boot = boot_id();
-        let always_synced = matches!(sync, SyncPolicy::Always);
-        let (epoch, renewed) = match existing {
-            None => (Epoch::generate(), false),
-            Some(last) if last.clean || last.always_synced || last.boot == boot => {
-                (last.epoch, false)
-            }
-            Some(_) => (Epoch::generate(), true),
-        };
-        let marker = Marker { format: FORMAT, epoch, boot, clean: false, always_synced };
+        let is_new = existing.is_none();
+        let (marker, renewed) = Marker::of_next_life(existing, sync, boot_id());
         let folder = Self { path: path.to_owned(), marker, renewed, _lock: lock };
-        // Not before the store is cut to its new head: a crash in between must renew again.
-        if !renewed {
+        // Whose the folder is must be known before there is anything else in it.
+        if is_new {
             folder.write_marker().map_err(failed)?;
         }
         Ok(folder)
@@ -92,7 +104,7 @@ impl DataFolder {
 
     /// The life of the store.
     pub fn epoch(&self) -> &Epoch {
-        &self.marker.epoch
+        self.marker.epoch()
     }
 
     /// Where the tables are.
@@ -105,8 +117,9 @@ impl DataFolder {
         self.path.join(format!("journal-before-{}", self.marker.epoch))
     }
 
-    /// Declares a renewed epoch valid: the store has been brought in line with it.
-    pub fn confirm_epoch(&self) -> io::Result<()> {
+    /// The new life begins. Not before the store is in line with what the marker says: after a crash in between, what the last
+    /// life said of itself must still be true.
+    pub fn confirm(&self) -> io::Result<()> {
         self.write_marker()
     }
 

@@ -11,8 +11,11 @@ mod disk;
 mod folder;
 mod journal;
 mod keys;
+mod queue;
 mod recent;
 mod request;
+#[cfg(test)]
+mod simulation;
 mod space;
 mod table_log;
 mod tables;
@@ -30,12 +33,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::codec::{decode_acks, decode_place, encode_acks};
-use self::committer::{Committer, Queue};
+use self::committer::Committer;
 use self::disk::DiskTables;
 use self::folder::DataFolder;
 pub use self::folder::FolderError;
 use self::journal::Unsynced;
 use self::keys::Table;
+use self::queue::Queue;
 use self::recent::Recents;
 use self::request::{Answer, Request};
 use self::space::SpaceGuard;
@@ -124,13 +128,10 @@ pub fn open(
             let kept = folder.kept_journal_path();
             let unsynced = if folder.renewed { Unsynced::Tail(&kept) } else { Unsynced::LastBatch };
             let tables = DiskTables::open(&folder.store_path(), sync, cache_bytes, unsynced)?;
-            if folder.renewed {
-                cut_acks(&tables)?;
-                folder.confirm_epoch().map_err(|source| FolderError::Io {
-                    path: settings.data_dir.clone(),
-                    source,
-                })?;
-            }
+            bring_in_line(&tables, folder.renewed)?;
+            folder
+                .confirm()
+                .map_err(|source| FolderError::Io { path: settings.data_dir.clone(), source })?;
             (Arc::new(tables), Some(folder))
         }
     };
@@ -166,9 +167,18 @@ pub fn open(
     Ok((Arc::new(engine), fatal_receiver))
 }
 
+/// Makes a store that was just opened what its next life takes it for. What the last one wrote and a kill kept it from forcing to
+/// the disk is here, and will be read and answered as stored: it must not be lost to a power cut any more.
+fn bring_in_line(tables: &dyn Tables, renewed: bool) -> Result<(), TableError> {
+    if renewed {
+        cut_acks(tables)?;
+    }
+    tables.sync()
+}
+
 /// A new epoch keeps what survived: acknowledgements must not reach above it, or they would swallow
 /// messages that come later under the same numbers.
-fn cut_acks(tables: &DiskTables) -> Result<(), TableError> {
+fn cut_acks(tables: &dyn Tables) -> Result<(), TableError> {
     let mut batch = Batch::default();
     let view = tables.view();
     let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
@@ -182,10 +192,8 @@ fn cut_acks(tables: &DiskTables) -> Result<(), TableError> {
         }
         Ok(true)
     })?;
-    if !batch.is_empty() {
-        tables.commit(batch)?;
-    }
-    tables.sync()
+    drop(view);
+    if batch.is_empty() { Ok(()) } else { tables.commit(batch) }
 }
 
 impl LocalPersistence {
@@ -211,21 +219,7 @@ impl LocalPersistence {
             Err(Miss::Elsewhere) => {}
         }
         let (tables, recents) = (Arc::clone(&self.tables), Arc::clone(&self.recents));
-        self.blocking(move || {
-            let users: Vec<&UserName> = users.iter().collect();
-            match recents.load(&*tables, conv, &users, |recent| read(recent))? {
-                Ok(value) => return Ok(value),
-                Err(Miss::Failed(error)) => return Err(error),
-                Err(Miss::Elsewhere) => {}
-            }
-            let view = recents.view(&*tables, conv, &users)?;
-            match read(&TableLog::new(&*view, conv)?) {
-                Ok(value) => Ok(value),
-                Err(Miss::Failed(error)) => Err(error),
-                Err(Miss::Elsewhere) => unreachable!("the tables hold everything"),
-            }
-        })
-        .await
+        self.blocking(move || read_tables(&*tables, &recents, conv, &users, read)).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -245,6 +239,28 @@ impl LocalPersistence {
     async fn is_joined(&self, conv: ConvId, user: &UserName) -> Result<bool, EngineError> {
         let asked = user.clone();
         self.read(conv, vec![user.clone()], move |log| Ok(log.acked(&asked)?.is_some())).await
+    }
+}
+
+/// Answers from the tables, unless it is in memory by then. May read the disk.
+fn read_tables<T>(
+    tables: &dyn Tables,
+    recents: &Recents,
+    conv: ConvId,
+    users: &[UserName],
+    read: impl Fn(&LocalLog<'_>) -> Result<T, Miss>,
+) -> Result<T, TableError> {
+    let users: Vec<&UserName> = users.iter().collect();
+    match recents.load(tables, conv, &users, |recent| read(recent))? {
+        Ok(value) => return Ok(value),
+        Err(Miss::Failed(error)) => return Err(error),
+        Err(Miss::Elsewhere) => {}
+    }
+    let view = recents.view(tables, conv, &users)?;
+    match read(&TableLog::new(&*view, conv)?) {
+        Ok(value) => Ok(value),
+        Err(Miss::Failed(error)) => Err(error),
+        Err(Miss::Elsewhere) => unreachable!("the tables hold everything"),
     }
 }
 

@@ -245,26 +245,3 @@ pub fn leave_out<T>(reason: &str) -> Option<T> {
     println!("LEFT OUT {test}: {reason}");
     None
 }
-
-/// Services of one test, by the command: nobody else is hurt when they are broken. Stopped when dropped.
-pub struct FolderServices(tempfile::TempDir);
-
-impl FolderServices {
-    pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    pub fn folder(&self) -> &str {
-        self.0.path().to_str().unwrap()
-    }
-}
-
-impl Drop for FolderServices {
-    fn drop(&mut self) {
-        let down = std::process::Command::new(BINARY)
-            .args(["init-env", "--mode", "native", "--down", "--services", "redis,kafka,cassandra"])
-            .args(["--dir", self.folder()])
-            .output();
-        assert!(down.is_ok_and(|down| down.status.success()) || std::thread::panicking());
-    }
-}
