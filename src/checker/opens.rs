@@ -137,9 +137,13 @@ fn judge_page(
     let (seen, name) = (opening.seen, judged.conversation.name);
     let Asked::Open { limit, .. } = opening.operation.asked else { return };
     let oldest = seen.items.iter().map(|item| (item.ts, item.seq.0)).min();
+    // What is lost is told by that name.
+    let is_lost = |seq: &&u64| **seq <= seen.head.0 && !opening.shown.contains(seq);
+    let lost = || judged.lost.iter().filter(is_lost).count();
     if seen.complete
         && (seen.items.len() as u64) < seen.head.0
         && opening.shown.len() == seen.items.len()
+        && ((seen.items.len() + lost()) as u64) < seen.head.0
     {
         findings.add(Anomaly::SilentGap, name, &opening.lines, || {
             format!(

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::stale::index_time;
 use super::{Fault, OWN_CID};
 use crate::model::{AckSet, Cid, ConvId, Epoch, Message, Seq, UserName};
 use crate::persistence::{Append, AppendOutcome, EngineError, Persistence, Stored};
@@ -46,8 +47,8 @@ pub struct ConvMemory {
     pub equal: BTreeSet<Seq>,
     /// Who sent, by their first messages.
     pub senders: Vec<UserName>,
-    /// How far an index went, and since when.
-    pub indexed: Option<(Seq, Instant)>,
+    /// How far an index goes, and since when.
+    pub indexed: Option<(Seq, u64)>,
     /// What is answered in place of what a user acknowledged.
     pub acked: HashMap<UserName, AckSet>,
     /// Sends that wait for the next of their sender.
@@ -124,7 +125,12 @@ impl Shared {
     /// Notes what was stored.
     pub fn note(&self, conv: ConvId, stored: &Stored) {
         let message = &stored.message;
+        let now = index_time();
         self.with(conv, |memory| {
+            if memory.indexed.is_none_or(|(_, since)| since < now) {
+                let newest = memory.newest.as_ref().map_or(Seq::ZERO, |(newest, _)| newest.seq);
+                memory.indexed = Some((newest, now));
+            }
             if !stored.dup && !message.late && message.ts == memory.highest_ts {
                 memory.equal.insert(message.seq);
             }

@@ -1,18 +1,18 @@
 //! Fresh reads of an older moment.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Fault;
 use super::memory::Shared;
 use super::pages::Items;
 use crate::clock::unix_ms;
-use crate::model::{ConvId, Message, Seq, UserName};
+use crate::model::{ConvId, Message, UserName};
 
 /// How many messages a stale read leaves out: its reader's own are likely among them.
 const STALE: usize = 3;
-/// How long an index stays as it is: shorter than anybody is quiet before the last reads.
-const INDEXED: Duration = Duration::from_millis(100);
+/// How long an index stays as it is, ms: shorter than anybody is quiet before the last reads.
+const INDEX_MS: u64 = 200;
 /// How long what lags is on its way, hints too.
 pub const LAG: Duration = Duration::from_millis(100);
 
@@ -24,8 +24,11 @@ pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
         // Two, so that one of them is mostly somebody else's.
         Some(Fault::HideCause) if shared.acts() => hide_newest(items, 2),
         Some(Fault::SlowIndex) => {
-            let indexed = indexed_up_to(shared, conv, items);
-            items.retain(|message| message.seq <= indexed);
+            let now = index_time();
+            let indexed = shared.with(conv, |memory| memory.indexed);
+            if let Some((indexed, _)) = indexed.filter(|(_, since)| *since == now) {
+                items.retain(|message| message.seq <= indexed);
+            }
         }
         Some(Fault::LagClock) if shared.acts() => {
             let is_behind = |message: &Message| message.ts < message.at && is_young(message);
@@ -49,16 +52,9 @@ fn is_young(message: &Message) -> bool {
     Duration::from_millis(unix_ms().saturating_sub(message.at)) < LAG
 }
 
-/// How far the index goes; one that is too old is brought up to date.
-fn indexed_up_to(shared: &Shared, conv: ConvId, items: &Items) -> Seq {
-    let newest = items.iter().map(|message| message.seq).max().unwrap_or(Seq::ZERO);
-    shared.with(conv, |memory| match memory.indexed {
-        Some((indexed, since)) if since.elapsed() < INDEXED => indexed,
-        _ => {
-            memory.indexed = Some((newest, Instant::now()));
-            newest
-        }
-    })
+/// When the index was brought up to date, as a count of such times.
+pub fn index_time() -> u64 {
+    unix_ms() / INDEX_MS
 }
 
 fn hide_newest(items: &mut Items, count: usize) {

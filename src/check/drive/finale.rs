@@ -56,12 +56,17 @@ pub async fn everybody_is_served(stage: &Arc<Stage>) {
         let (stage, user) = (Arc::clone(stage), node % stage.cast.users.len());
         serving.spawn(async move {
             if let Err(error) = is_served(&stage, user, node).await {
-                let address = stage.addresses[node].to_string();
-                stage.recorder.note(Seen::Unreachable { address, error: error.to_string() });
+                note_unreachable(&stage, node, &error);
             }
         });
     }
     while serving.join_next().await.is_some() {}
+}
+
+/// Nothing is broken any more, and a node does not let somebody in.
+fn note_unreachable(stage: &Stage, node: usize, error: &ClientError) {
+    let address = stage.addresses[node].to_string();
+    stage.recorder.note(Seen::Unreachable { address, error: error.to_string() });
 }
 
 async fn is_served(stage: &Stage, user: usize, node: usize) -> Result<(), ClientError> {
@@ -85,7 +90,7 @@ async fn is_served(stage: &Stage, user: usize, node: usize) -> Result<(), Client
     Ok(())
 }
 
-/// Every user opens each of its conversations on every node, reads what is late, and then all of it.
+/// Every user opens each of its conversations on every node, reads what is late, and then all of it. Whoever is not let in is noted.
 pub async fn read_everything(stage: &Arc<Stage>) -> Result<(), ClientError> {
     let mut reading = tokio::task::JoinSet::new();
     for node in 0..stage.addresses.len() {
@@ -103,7 +108,8 @@ pub async fn read_everything(stage: &Arc<Stage>) -> Result<(), ClientError> {
 }
 
 async fn read_all_of(stage: Arc<Stage>, user: usize, node: usize) -> Result<(), ClientError> {
-    let session = connect(&stage, user, node).await?;
+    let connected = connect(&stage, user, node).await;
+    let session = connected.inspect_err(|error| note_unreachable(&stage, node, error))?;
     for &venue in &stage.cast.users[user].venues {
         let venue = &stage.cast.venues[venue];
         let to = venue.to(&stage.cast.users[user].name);

@@ -24,6 +24,13 @@ fn newest_two(i: &[Item]) -> OpenSeen {
     }
 }
 
+/// As a page shows them: the late one is the oldest.
+fn by_time(i: &[Item]) -> Vec<Item> {
+    let mut items = i.to_vec();
+    items.sort_by_key(|item| (item.ts, item.seq));
+    items
+}
+
 fn resumed(i: &[Item]) -> OpenSeen {
     let (late, unread_before, gap, recovered) = (None, None, None, Some(true));
     OpenSeen {
@@ -61,6 +68,12 @@ fn silent_gap() {
         let mut i = told(s);
         s.open_with("bob", Some(2), true, resumed(&i[3..]));
         i.remove(2);
+        s.ends(&i);
+    });
+    trips(Lost, |s| {
+        let mut i = told(s);
+        i.remove(2);
+        s.open("bob", OpenSeen { unread: 4, complete: true, ..opened(5, "bob", &by_time(&i)) });
         s.ends(&i);
     });
     is_fine(|s| {

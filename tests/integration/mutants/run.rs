@@ -81,14 +81,19 @@ impl Run {
         own: Option<&FolderServices>,
     ) -> Command {
         let mut command = Command::new(BINARY);
+        // What is said to this series is not said to its servers, nor is anything else.
+        for (key, _) in std::env::vars_os() {
+            if key.to_string_lossy().starts_with("CHATCTL_") {
+                command.env_remove(key);
+            }
+        }
         command
             .args(["check", "validity", "--clients", CLIENTS])
             .args(self.engines.arguments)
             .args(["--seed", &self.seed.to_string(), "--out"])
             .arg(out)
             // The servers that it starts inherit this. Nothing is kept on a slow disk, but where a server is killed it comes back.
-            .env("CHATCTL_LOCAL_SYNC", if self.has_nemesis() { "interval" } else { "memory" })
-            .env_remove("CHATCTL_FAULT");
+            .env("CHATCTL_LOCAL_SYNC", if self.has_nemesis() { "interval" } else { "memory" });
         match own {
             Some(own) => {
                 for (key, _) in variables {
