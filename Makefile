@@ -41,12 +41,16 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50
 
-soak: tools ## The long forms of the tests that CI runs short (more than an hour).
+soak: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
+soak: tools ## The long forms of the tests that CI runs short (hours); with CHATCTL_SERIES_DIR the series of mutants go on where they were stopped.
 	CHATCTL_TEST_KILLS=50 CHATCTL_TEST_PAUSE_S=60 CHATCTL_SCHEDULES=20000 CHATCTL_TEST_IMAGES=30000 $(CARGO) test $(PROFILE) -- --nocapture
 	CHATCTL_TEST_SEEDS=100000 $(CARGO) test $(PROFILE) --lib simulation::every -- --nocapture
 	$(CARGO) test $(PROFILE) --lib -- --ignored --nocapture schedules_notice_effects
 	CHATCTL_TEST_KILLS=20 CHATCTL_TEST_PAUSE_S=60 $(CARGO) test $(PROFILE) --lib -- --ignored --nocapture one_of_three_nodes
 	CHATCTL_TEST_NEMESIS_S=300 CHATCTL_TEST_OPERATIONS=100000 $(CARGO) test $(PROFILE) --test integration -- nemesis::three nemesis::one equivalence --nocapture --test-threads 1
+	CHATCTL_MUTANT_RUNS=20 CHATCTL_CLEAN_RUNS=200 CHATCTL_SERIES_PARALLEL=3 $(CARGO) test $(PROFILE) --features faults --test integration -- mutants::every --nocapture
+	CHATCTL_MUTANT_RUNS=5 CHATCTL_CLEAN_RUNS=60 CHATCTL_MUTANT_ENGINES=redis-redis CHATCTL_SERIES_PARALLEL=2 $(CARGO) test $(PROFILE) --features faults --test integration -- mutants::every --nocapture
+	CHATCTL_MUTANT_RUNS=5 CHATCTL_CLEAN_RUNS=20 CHATCTL_MUTANT_ENGINES=cassandra-redis,redis-kafka CHATCTL_SERIES_PARALLEL=2 $(CARGO) test $(PROFILE) --features faults --test integration -- mutants::every --nocapture
 	CHATCTL_TEST_DELIVERIES=1000000 CHATCTL_TEST_VALIDITY_MESSAGES=5000 CHATCTL_TEST_SESSIONS=1000 CHATCTL_TEST_PAIRS=500 CHATCTL_TEST_OPENS=10000 $(CARGO) test $(PROFILE) --test integration kafka -- --nocapture --test-threads 1
 
 tools:

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::net::lookup_host;
 
 use crate::client::Address;
@@ -27,16 +27,23 @@ struct Led {
 
 /// Puts a proxy between each server that will be started and each node of each service that its variables name, and tells the server
 /// to go by it. Brokers name each other to whoever asks, so each is given a listener for each server that says that it is where the
-/// proxy is; that takes brokers of our own, which are started again.
+/// proxy is; that takes brokers of our own, which are started again: links to others stay whole.
 pub(super) async fn to_services(
     options: &mut TargetOptions,
-    mut services: Option<&mut Environment>,
+    services: Option<&mut Environment>,
 ) -> anyhow::Result<Vec<Link>> {
+    let progress = Progress::on_stderr();
     let of = |key: &str| {
         let found = options.environment.iter().rev().find(|(name, _)| name == key);
         found.map(|(_, value)| value.clone())
     };
-    let (redis, kafka, cassandra) = (of(REDIS_URL), of(KAFKA_BROKERS), of(CASSANDRA_HOSTS));
+    let (redis, mut kafka, cassandra) = (of(REDIS_URL), of(KAFKA_BROKERS), of(CASSANDRA_HOSTS));
+    if kafka.is_some() && !services.as_deref().is_some_and(runs_kafka) {
+        progress.note(
+            "links to kafka stay whole: somebody else runs it, and its brokers say where they are",
+        );
+        kafka = None;
+    }
     let (mut links, mut listeners) = (Vec::new(), Vec::new());
     for server in 1..=options.nodes {
         let mut led = Led::default();
@@ -54,20 +61,15 @@ pub(super) async fn to_services(
         each[server - 1].extend(led.environment);
         links.extend(led.links);
     }
-    if !listeners.is_empty() {
-        let is_ours = |environment: &&mut Environment| {
-            let kafka = environment.services().iter().find(|it| it.kind() == ServiceKind::Kafka);
-            kafka.is_some_and(|kafka| !kafka.processes().is_empty())
-        };
-        let Some(environment) = services.take().filter(is_ours) else {
-            bail!(
-                "links to a Kafka that somebody else runs cannot be broken: its brokers say where they are; leave cut, partition and latency \
-                 out, or give --services-dir"
-            );
-        };
-        environment.add_kafka_listeners(listeners, &Progress::on_stderr()).await?;
+    if let (Some(environment), false) = (services, listeners.is_empty()) {
+        environment.add_kafka_listeners(listeners, &progress).await?;
     }
     Ok(links)
+}
+
+fn runs_kafka(environment: &Environment) -> bool {
+    let kafka = environment.services().iter().find(|service| service.kind() == ServiceKind::Kafka);
+    kafka.is_some_and(|kafka| !kafka.processes().is_empty())
 }
 
 /// Puts a proxy before each server, and gives the addresses that clients then go by.
