@@ -10,12 +10,14 @@ use async_trait::async_trait;
 use super::Fault;
 use super::crash::{CrashPoint, crash_instead_of};
 use super::pages::astray;
-use super::stale::{LAG, lags};
+use super::stale::BATCH_LAG;
 use crate::distribution::{Distribution, Hint, HintSink, MessageHint, StartError};
 use crate::model::{ConvId, Message};
 
 /// Long after rooms have given up waiting for it.
 const DELAY: Duration = Duration::from_millis(200);
+/// Long enough that somebody reads meanwhile.
+const LAG: Duration = Duration::from_millis(100);
 
 /// A bus around an honest one. A late or doubled hint must not be visible: rooms repair it.
 pub struct FaultyDistribution {
@@ -78,14 +80,10 @@ impl Distribution for FaultyDistribution {
         }
         let another = self.of_another(hint.conv, &hint.message);
         let count = self.occasions.fetch_add(1, Ordering::Relaxed) + 1;
-        let lags = match self.fault {
-            Some(Fault::HideCause) => true,
-            Some(Fault::LagSender) => lags(&hint.message.from),
-            _ => false,
-        };
-        // Long enough that somebody reads meanwhile.
-        if lags {
-            return self.publish_late(hint, LAG);
+        match self.fault {
+            Some(Fault::HideCause) => return self.publish_late(hint, LAG),
+            Some(Fault::ShowInBatches) => return self.publish_late(hint, BATCH_LAG),
+            _ => {}
         }
         match (self.fault, another) {
             _ if !count.is_multiple_of(self.every) => {}

@@ -33,7 +33,7 @@ pub enum Fault {
     HeadBack,
     LagClock,
     HideCause,
-    LagSender,
+    ShowInBatches,
     Hole,
     BurnNumber,
     ReuseSeq,

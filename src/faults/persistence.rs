@@ -133,7 +133,8 @@ impl Persistence for FaultyPersistence {
             return Ok(following);
         }
         // A room is not misled: it would ask again and again.
-        let reaches_newest = !page.more && (limit != REPAIR_LIMIT || !shared.has(Fault::LagSender));
+        let reaches_newest =
+            !page.more && (limit != REPAIR_LIMIT || !shared.has(Fault::ShowInBatches));
         pages::spoil_page(shared, conv, &mut page.items, reaches_newest);
         Ok(following)
     }

@@ -7,14 +7,16 @@ use super::Fault;
 use super::memory::Shared;
 use super::pages::Items;
 use crate::clock::unix_ms;
-use crate::model::{ConvId, Message, UserName};
+use crate::model::{ConvId, Message};
 
 /// How many messages a stale read leaves out: its reader's own are likely among them.
 const STALE: usize = 3;
 /// How long an index stays as it is, ms: shorter than anybody is quiet before the last reads.
 const INDEX_MS: u64 = 200;
-/// How long what lags is on its way, hints too.
-pub const LAG: Duration = Duration::from_millis(100);
+/// How long a message whose clock is behind is on its way.
+const CLOCK_LAG: Duration = Duration::from_millis(100);
+/// How long a batch that is not full waits, and its hints: shorter than anybody is quiet before the last reads.
+pub const BATCH_LAG: Duration = Duration::from_millis(200);
 
 /// Breaks a page that holds the newest there is.
 pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
@@ -36,20 +38,21 @@ pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
                 items.remove(at);
             }
         }
-        Some(Fault::LagSender) => {
-            hide_newest_where(items, |message| lags(&message.from) && is_young(message));
+        Some(Fault::ShowInBatches) => {
+            let newest = newest(items).map_or(0, |at| items[at].seq.0);
+            let shown = newest - newest % shared.every();
+            items.retain(|message| message.seq.0 <= shown || age(message) >= BATCH_LAG);
         }
         _ => {}
     }
 }
 
-/// Every other sender's messages are in a part of the store that comes late.
-pub fn lags(sender: &UserName) -> bool {
-    sender.as_str().bytes().map(u64::from).sum::<u64>().is_multiple_of(2)
+fn is_young(message: &Message) -> bool {
+    age(message) < CLOCK_LAG
 }
 
-fn is_young(message: &Message) -> bool {
-    Duration::from_millis(unix_ms().saturating_sub(message.at)) < LAG
+fn age(message: &Message) -> Duration {
+    Duration::from_millis(unix_ms().saturating_sub(message.at))
 }
 
 /// When the index was brought up to date, as a count of such times.
@@ -62,12 +65,6 @@ fn hide_newest(items: &mut Items, count: usize) {
         if let Some(at) = newest(items) {
             items.remove(at);
         }
-    }
-}
-
-fn hide_newest_where(items: &mut Items, is_hidden: impl Fn(&Message) -> bool) {
-    while let Some(at) = newest(items).filter(|&at| is_hidden(&items[at])) {
-        items.remove(at);
     }
 }
 

@@ -76,8 +76,8 @@ pub(super) const TABLE: &[Row] = &[
     row(Fault::LagClock, "lag-clock", 1, &["nonmonotonic"]),
     // The same while pushes come late, so that its reader has not seen it. Also: `ryw`, `nonmonotonic`.
     row(Fault::HideCause, "hide-cause", 1, &["causal"]),
-    // What some senders wrote last comes late, in reads and as pushes. Also: `ryw`, `nonmonotonic`.
-    row(Fault::LagSender, "lag-sender", 1, &["causal"]),
+    // Messages are shown in batches of so many, in the place of `every`, and pushes come late. Also: `ryw`, `nonmonotonic`.
+    row(Fault::ShowInBatches, "show-in-batches", 3, &["causal"]),
     // A number is given to nothing.
     row(Fault::Hole, "hole", 20, &["hole"]),
     // A send that is refused takes a number.

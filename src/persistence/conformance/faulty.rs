@@ -77,7 +77,7 @@ fn schedules_notice(
         Fault::HeadBack,
         Fault::LagClock,
         Fault::HideCause,
-        Fault::LagSender,
+        Fault::ShowInBatches,
         Fault::Hole,
         Fault::BurnNumber,
         Fault::ReuseSeq,
