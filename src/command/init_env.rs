@@ -148,7 +148,8 @@ pub async fn bring_up_in(
     sources: &mut Sources,
 ) -> anyhow::Result<Environment> {
     let (mode, kinds) = (Some(Mode::Native), kinds.to_vec());
-    let plan = plan(sources, mode, kinds, nodes, Some(folder), Ports::Free).await?;
+    // Several such folders may be new at the same moment: each would find the documented ports free.
+    let plan = plan(sources, mode, kinds, nodes, Some(folder), Ports::FreshFirst).await?;
     let environment = Box::pin(bring_up(plan, &Progress::on_stderr())).await?;
     tell(&environment, &mut sources.flags);
     Ok(environment)

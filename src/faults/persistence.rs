@@ -16,8 +16,8 @@ use crate::persistence::{
 
 /// What a room that fills itself asks for at a time.
 const REPAIR_LIMIT: usize = 200;
-/// What a range is rounded to, ms.
-const BUCKET_MS: u64 = 10_000;
+/// What a range is rounded to: a day, ms. With shorter buckets a run that began with one would see nothing of it.
+const BUCKET_MS: u64 = 86_400_000;
 
 /// An engine around an honest one; without a fault it is as honest.
 pub struct FaultyPersistence {
