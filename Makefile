@@ -11,15 +11,12 @@ help: ## Show the targets.
 # Services of the tests: apart from those of `init-env` at this desk.
 TEST_SERVICES := $(abspath $(or $(CARGO_TARGET_DIR),target))/test-services
 
-# The program as the tests built it: `cargo run` would build it once more, without what only tests need of tokio.
-BUILT := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/chatctl
-
 test: export RUST_BACKTRACE ?= 0
 test: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
 test: tools ## Build, then run every test, with real services; the last line says what was left out.
 	@rm -f $(TEST_SERVICES).left-out
 	@status=0; $(CARGO) test $(PROFILE) || status=$$?; \
-	$(BUILT) init-env --mode native --down --services redis,valkey,kafka,cassandra --dir $(TEST_SERVICES); \
+	$(CARGO) run $(PROFILE) --quiet -- init-env --mode native --down --services redis,valkey,kafka,cassandra --dir $(TEST_SERVICES); \
 	if [ -s $(TEST_SERVICES).left-out ]; then \
 	  echo "LEFT OUT: $$(wc -l < $(TEST_SERVICES).left-out) tests, for want of what they need: $$(cut -d: -f2- $(TEST_SERVICES).left-out | sort -u | tr '\n' ';' | cut -c1-300)"; \
 	fi; exit $$status

@@ -3,7 +3,6 @@
 mod equivalence;
 mod export;
 mod replay;
-pub(super) mod services;
 mod validity;
 
 use std::io::Write;

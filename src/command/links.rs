@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 use crate::client::Address;
 use crate::harness::TargetOptions;
 use crate::nemesis::{Link, Proxy};
-use crate::services::{Environment, KafkaListener, Progress, ServiceKind, free_port};
+use crate::services::{Environment, KafkaListener, Progress, ServiceKind, free_ports};
 
 /// The variables that proxied addresses replace.
 const REDIS_URL: &str = "REDIS_URL";
@@ -45,6 +45,9 @@ pub(super) async fn to_services(
         kafka = None;
     }
     let (mut links, mut listeners) = (Vec::new(), Vec::new());
+    let brokers = kafka.as_deref().map_or(0, |brokers| brokers.split(',').count());
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let mut ports = free_ports(&loopback, options.nodes * brokers)?;
     for server in 1..=options.nodes {
         let mut led = Led::default();
         if let Some(url) = &redis {
@@ -53,8 +56,9 @@ pub(super) async fn to_services(
         if let Some(hosts) = &cassandra {
             led.through_cassandra(server, hosts).await?;
         }
-        if let Some(brokers) = &kafka {
-            listeners.extend(led.through_kafka(server, brokers).await?);
+        if brokers > 0 {
+            let of_server = ports.split_off(ports.len() - brokers);
+            listeners.extend(led.through_kafka(server, &of_server).await?);
         }
         let each = &mut options.environment_of_each;
         each.resize_with(each.len().max(server), Vec::new);
@@ -107,15 +111,12 @@ impl Led {
         Ok(())
     }
 
+    /// `ports`: where each broker is to listen for this server.
     async fn through_kafka(
         &mut self,
         server: usize,
-        brokers: &str,
+        ports: &[u16],
     ) -> anyhow::Result<Vec<KafkaListener>> {
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let count = brokers.split(',').count();
-        let ports: Vec<u16> =
-            (0..count).map(|_| free_port(&loopback, None)).collect::<Result<_, _>>()?;
         let upstreams: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let proxies = self.through(server, "kafka", &upstreams).await?;
         self.set(KAFKA_BROKERS, addresses(&proxies));

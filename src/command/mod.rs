@@ -9,6 +9,7 @@ mod engines;
 mod format;
 pub mod init_env;
 mod links;
+mod place;
 pub mod serve;
 
 use std::io::{IsTerminal as _, Write as _};

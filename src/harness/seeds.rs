@@ -74,8 +74,9 @@ pub fn text_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
+/// What a variable of the environment asks a test for.
 #[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn asked<T: FromStr>(variable: &str) -> Option<T> {
+pub fn asked<T: FromStr>(variable: &str) -> Option<T> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 

@@ -100,6 +100,20 @@ pub enum Asked {
     Leave {},
 }
 
+impl Asked {
+    /// Which operation it is.
+    pub fn function(&self) -> Function {
+        match self {
+            Self::Send { .. } => Function::Send,
+            Self::Read(_) => Function::Read,
+            Self::Open { .. } => Function::Open,
+            Self::Ack { .. } => Function::Ack,
+            Self::List { .. } => Function::List,
+            Self::Leave {} => Function::Leave,
+        }
+    }
+}
+
 /// What a `read` asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadAsked {

@@ -53,14 +53,7 @@ impl SessionLog {
 
     /// An operation begins now.
     pub fn invoke(&self, conv: Option<ConvId>, asked: Asked) -> Operation {
-        let function = match &asked {
-            Asked::Send { .. } => Function::Send,
-            Asked::Read(_) => Function::Read,
-            Asked::Open { .. } => Function::Open,
-            Asked::Ack { .. } => Function::Ack,
-            Asked::List { .. } => Function::List,
-            Asked::Leave {} => Function::Leave,
-        };
+        let function = asked.function();
         let idle = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let process = idle.unwrap_or_else(|| self.recorder.new_process());
         let draft = self.draft(Instant::now(), process, conv, Act::Invoke { asked });

@@ -146,14 +146,7 @@ impl TracedSession {
 
     /// An operation begins.
     pub fn invoke(&self, conv: Option<ConvId>, asked: Asked) -> TracedOperation {
-        let function = match &asked {
-            Asked::Send { .. } => Function::Send,
-            Asked::Read(_) => Function::Read,
-            Asked::Open { .. } => Function::Open,
-            Asked::Ack { .. } => Function::Ack,
-            Asked::List { .. } => Function::List,
-            Asked::Leave {} => Function::Leave,
-        };
+        let function = asked.function();
         let idle = self.view.lock().unwrap().idle.pop();
         let process = idle.unwrap_or_else(|| self.trace.new_process());
         self.trace.push(process, Some(self), conv, Act::Invoke { asked });

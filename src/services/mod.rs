@@ -35,7 +35,7 @@ pub use kafka::{KafkaListener, KafkaNode, KafkaService, KafkaSettings};
 pub use log::log_tail;
 pub use native::{NativeServices, Ports};
 pub use node::{NodeProcess, Recipe, resident_bytes};
-pub use ports::free_port;
+pub use ports::{free_port, free_ports};
 pub use progress::Progress;
 pub use redis::RedisService;
 pub use versions::version;

@@ -37,6 +37,18 @@ pub fn free_port(hosts: &[IpAddr], preferred: Option<u16>) -> io::Result<u16> {
     Err(last)
 }
 
+/// So many ports, each another one: one that was found free and is not taken yet may be found again.
+pub fn free_ports(hosts: &[IpAddr], count: usize) -> io::Result<Vec<u16>> {
+    let mut ports = Vec::with_capacity(count);
+    while ports.len() < count {
+        let port = free_port(hosts, None)?;
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    Ok(ports)
+}
+
 /// Waits until a port is free on every one of `hosts`: a process that was killed holds its own for a moment longer.
 pub async fn port_freed(hosts: &[IpAddr], port: u16) -> bool {
     for _ in 0..FREED_LOOKS {

@@ -9,14 +9,12 @@ use super::engines::EnginesArgs;
 use super::millis;
 use crate::bench::BenchError;
 use crate::bench::nemesis_plan::NemesisPlan;
-use crate::client::Address;
-use crate::command::check::services::start_services;
 use crate::command::engine_choice::services_of;
-use crate::command::{init_env, links};
-use crate::config::{Sources, VariableArgs};
+use crate::command::init_env;
+use crate::command::place::{Place, PlaceOptions};
 use crate::harness::duration::parse as duration;
-use crate::harness::{TargetOptions, Targets};
-use crate::nemesis::{Kind, Shape, World};
+use crate::harness::{HarnessError, TargetOptions};
+use crate::nemesis::{Kind, Shape};
 use crate::services::Nodes;
 
 /// What is broken.
@@ -41,14 +39,6 @@ pub(super) struct NemesisArgs {
     service_nodes: Nodes,
 }
 
-/// Where a run with a nemesis takes place.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) world: World,
-    /// Where clients connect.
-    pub(super) addresses: Vec<Address>,
-}
-
 impl NemesisArgs {
     /// Whether anything is to be broken.
     pub(super) fn is_asked(&self) -> bool {
@@ -66,7 +56,7 @@ impl NemesisArgs {
     pub(super) async fn place(
         &self,
         engines: &EnginesArgs,
-        mut options: TargetOptions,
+        options: TargetOptions,
     ) -> anyhow::Result<Place> {
         let choice = engines.only(options.nodes).map_err(BenchError::Usage)?;
         let needed = choice.as_ref().map(|choice| services_of(std::slice::from_ref(choice)));
@@ -82,24 +72,17 @@ impl NemesisArgs {
             false => text,
         };
         expected.check(&self.nemesis).map_err(|text| BenchError::Usage(of_url(text)))?;
-        let (mut services, mut links) = (None, Vec::new());
-        if let (Some(choice), Some(needed)) = (&choice, &needed) {
-            let mut sources = Sources::of_process(&VariableArgs::default())?;
-            let (folder, nodes) = (self.services_dir.as_deref(), self.service_nodes);
-            services = start_services(folder, needed, nodes, &mut sources).await?;
-            options.label = Some(choice.name());
-            options.environment.splice(0..0, choice.environment(&sources)?);
-        }
-        if breaks_links && is_own {
-            links = links::to_services(&mut options, services.as_mut()).await?;
-        }
-        let targets = Targets::start(&options).await.map_err(BenchError::from)?;
-        let mut addresses = targets.addresses().to_vec();
-        if breaks_links {
-            let (through, to_servers) = links::to_servers(&addresses).await?;
-            addresses = through;
-            links.extend(to_servers);
-        }
-        Ok(Place { world: World::new(targets, links, services), addresses })
+        let place = PlaceOptions {
+            choice: choice.as_ref(),
+            services_dir: self.services_dir.as_deref(),
+            service_nodes: self.service_nodes,
+            breaks_links,
+        };
+        let placed = place.prepare(options).await;
+        // Servers that do not start are told of as without a nemesis.
+        placed.map_err(|error| match error.downcast::<HarnessError>() {
+            Ok(error) => BenchError::from(error).into(),
+            Err(error) => error,
+        })
     }
 }

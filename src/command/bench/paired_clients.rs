@@ -6,7 +6,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::EnginesArgs;
-use super::nemesis::{NemesisArgs, Place};
+use super::nemesis::NemesisArgs;
 use super::{CommonArgs, failed, find_max, millis};
 use crate::bench::find_max::FindMaxOptions;
 use crate::bench::gate::Gate;
@@ -15,6 +15,7 @@ use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
 use crate::bench::pause::Pause;
 use crate::bench::{BenchError, Finished};
 use crate::command::Exit;
+use crate::command::place::Place;
 use crate::harness::duration::parse as duration;
 
 /// How long an open loop lasts where nobody says so.

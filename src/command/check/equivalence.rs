@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::services::start_services;
 use crate::check::equivalence::{Answers, Work};
 use crate::command::engine_choice::{Engine, EngineChoice, services_of};
+use crate::command::place::start_services;
 use crate::command::{Exit, print_out};
 use crate::config::{Sources, VariableArgs};
 use crate::harness::{HarnessError, TargetOptions, Targets, fresh_name};

@@ -7,7 +7,6 @@ use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::services::start_services;
 use super::{exit_of, print};
 use crate::check::drive::{Amount, DriveOptions, Driven, drive};
 use crate::check::report::CheckReport;
@@ -16,14 +15,14 @@ use crate::checker::judge;
 use crate::client::Address;
 use crate::command::Exit;
 use crate::command::black_box::{key_value, nodes, shown_command};
-use crate::command::engine_choice::{Engine, EngineChoice, services_of};
+use crate::command::engine_choice::{Engine, EngineChoice};
 use crate::command::format::FormatArgs;
-use crate::command::{init_env, links};
-use crate::config::{Sources, VariableArgs};
+use crate::command::init_env;
+use crate::command::place::{Place, PlaceOptions};
 use crate::harness::duration::parse as duration;
-use crate::harness::{HarnessError, ResultFolder, TargetOptions, Targets, folder_name, fresh_name};
-use crate::nemesis::{Kind, Nemesis, World, schedule};
-use crate::services::{Environment, Nodes};
+use crate::harness::{HarnessError, ResultFolder, TargetOptions, folder_name, fresh_name};
+use crate::nemesis::{Kind, Nemesis, schedule};
+use crate::services::Nodes;
 
 /// How long one client may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,23 +110,12 @@ impl ValidityArgs {
             (messages, _) => Amount::Messages(messages.unwrap_or(MESSAGES)),
         }
     }
-
-    fn breaks_links(&self) -> bool {
-        self.nemesis.iter().any(|kind| kind.is_of_link())
-    }
-}
-
-/// Everything that a run is against.
-struct Set {
-    world: World,
-    /// Where clients connect.
-    addresses: Vec<Address>,
-    engine: String,
 }
 
 pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
     ResultFolder::check(&args.out)?;
-    let Set { mut world, addresses, engine } = set(&args).await?;
+    let Place { mut world, addresses } = place(&args).await?;
+    let engine = world.targets().engine_label();
     let is_broken = !args.nemesis.is_empty();
     let amount = args.amount();
     let acts = match amount {
@@ -188,7 +176,7 @@ pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyho
 }
 
 /// Brings up what the run needs, with proxies in its links where they are to be broken.
-async fn set(args: &ValidityArgs) -> anyhow::Result<Set> {
+async fn place(args: &ValidityArgs) -> anyhow::Result<Place> {
     let mut options = TargetOptions {
         addresses: args.url.clone(),
         nodes: args.nodes,
@@ -203,39 +191,19 @@ async fn set(args: &ValidityArgs) -> anyhow::Result<Set> {
         })?;
         of_node.push(variable.clone());
     }
-    let (mut services, mut links) = (None, Vec::new());
-    if let Some(messages) = args.engine {
+    let of_engine = |messages| {
         let bus = args.distribution.unwrap_or(Engine::Local);
         let choice = EngineChoice { messages, bus, nodes: args.nodes };
-        choice.check().map_err(HarnessError::Usage)?;
-        let (environment, own) = engines(args, &choice).await?;
-        services = own;
-        options.label = Some(choice.name());
-        options.environment.splice(0..0, environment);
-        if args.breaks_links() {
-            links = links::to_services(&mut options, services.as_mut()).await?;
-        }
-    }
-    let targets = Targets::start(&options).await?;
-    let engine = targets.engine_label();
-    let mut addresses = targets.addresses().to_vec();
-    if args.breaks_links() {
-        let (through, to_servers) = links::to_servers(&addresses).await?;
-        addresses = through;
-        links.extend(to_servers);
-    }
-    Ok(Set { world: World::new(targets, links, services), addresses, engine })
-}
-
-async fn engines(
-    args: &ValidityArgs,
-    choice: &EngineChoice,
-) -> anyhow::Result<(Vec<(String, String)>, Option<Environment>)> {
-    let mut sources = Sources::of_process(&VariableArgs::default())?;
-    let needed = services_of(std::slice::from_ref(choice));
-    let (folder, nodes) = (args.services_dir.as_deref(), args.service_nodes);
-    let own = start_services(folder, &needed, nodes, &mut sources).await?;
-    Ok((choice.environment(&sources)?, own))
+        choice.check().map(|()| choice).map_err(HarnessError::Usage)
+    };
+    let choice = args.engine.map(of_engine).transpose()?;
+    let place = PlaceOptions {
+        choice: choice.as_ref(),
+        services_dir: args.services_dir.as_deref(),
+        service_nodes: args.service_nodes,
+        breaks_links: args.nemesis.iter().any(|kind| kind.is_of_link()),
+    };
+    place.prepare(options).await
 }
 
 /// `2:KEY=VALUE`.

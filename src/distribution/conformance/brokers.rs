@@ -1,6 +1,5 @@
 //! Brokers of our own.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,8 +13,8 @@ use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
 use crate::kafka_link;
 use crate::model::NodeId;
-use crate::persistence::conformance::service::{Own, blocking, free_port_on};
-use crate::services::{KafkaNode, KafkaService, NodeProcess, Provision, Service as _};
+use crate::persistence::conformance::service::{Own, blocking};
+use crate::services::{KafkaNode, KafkaService, NodeProcess, Provision, Service as _, free_ports};
 
 /// Java heap of a broker.
 const HEAP_MB: u32 = 256;
@@ -29,12 +28,8 @@ impl Brokers {
     /// Starts them. `None` where what they need is not there; an error in CI.
     pub fn start(count: u8) -> Option<Self> {
         let make = |folder: &Path, artifacts| {
-            let mut ports = BTreeSet::new();
-            // A port that was found free and is not taken yet may be found again.
-            while ports.len() < 2 * usize::from(count) {
-                ports.insert(free_port_on(&[Ipv4Addr::LOCALHOST.into()])?);
-            }
-            let ports: Vec<u16> = ports.into_iter().collect();
+            let ports = free_ports(&[Ipv4Addr::LOCALHOST.into()], 2 * usize::from(count))
+                .map_err(|error| error.to_string())?;
             let node = |pair: &[u16]| KafkaNode { port: pair[0], controller_port: pair[1] };
             Ok(KafkaService::native(crate::services::KafkaSettings {
                 folder: folder.to_owned(),

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::subject::{PAST, Room};
+use crate::harness::seeds;
 use crate::model::UserName;
 use crate::persistence::{AppendOutcome, EngineError, Persistence};
 
 /// What a variable of the environment asks for, or what is usual.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
 pub fn asked<T: FromStr>(variable: &str, usual: T) -> T {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    seeds::asked(variable).unwrap_or(usual)
 }
 
 /// How long something stands still: `CHATCTL_TEST_PAUSE_S`, or a time that is quick.

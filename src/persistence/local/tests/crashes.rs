@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::history::{History, LARGE_BYTES, Step, journal_path};
 use super::image::{Damage, Image, copy, set_marker};
 use super::{rows, *};
+use crate::harness::seeds::text_of;
 use crate::persistence::conformance::judge;
 use crate::persistence::conformance::load::asked;
 use crate::persistence::conformance::model::{Clock, Model};
@@ -60,12 +61,7 @@ impl Past {
         });
         let outcome = judged.await;
         fs::remove_dir_all(folder).unwrap();
-        outcome.map_err(|error| {
-            let panic = error.into_panic();
-            let text = panic.downcast_ref::<String>().cloned();
-            text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_default()
-        })
+        outcome.map_err(|error| text_of(&*error.into_panic()))
     }
 }
 
