@@ -22,7 +22,14 @@ pub const BATCH_LAG: Duration = Duration::from_millis(200);
 pub fn leave_out_newest(shared: &Shared, conv: ConvId, items: &mut Items) {
     match shared.fault {
         Some(Fault::StaleRead) if shared.acts() => hide_newest(items, STALE),
-        Some(Fault::HeadBack) if shared.acts() => hide_newest(items, 1),
+        Some(Fault::HeadBack) => {
+            // Within the time that a push takes to everybody, and no longer than anybody is quiet.
+            if let Some(at) = newest(items).filter(|&at| age(&items[at]) < BATCH_LAG)
+                && shared.acts()
+            {
+                items.remove(at);
+            }
+        }
         // Two, so that one of them is mostly somebody else's.
         Some(Fault::HideCause) if shared.acts() => hide_newest(items, 2),
         Some(Fault::SlowIndex) => {

@@ -70,8 +70,8 @@ pub(super) const TABLE: &[Row] = &[
     row(Fault::StaleRead, "stale-read", 2, &["ryw"]),
     // History is read from an index that is brought up to date now and then. Also: `nonmonotonic`, `causal`.
     row(Fault::SlowIndex, "slow-index", 1, &["ryw"]),
-    // A fresh read leaves out the newest message, mostly one that was pushed. Also: `ryw`, `causal`.
-    row(Fault::HeadBack, "head-back", 2, &["nonmonotonic"]),
+    // A fresh read leaves out the newest message while it is young, mostly one that was pushed. Also: `ryw`, `causal`.
+    row(Fault::HeadBack, "head-back", 1, &["nonmonotonic"]),
     // A fresh read leaves out the newest message where its sender's clock is behind the server's. Also: `ryw`, `causal`.
     row(Fault::LagClock, "lag-clock", 1, &["nonmonotonic"]),
     // The same while pushes come late, so that its reader has not seen it. Also: `ryw`, `nonmonotonic`.
