@@ -1,14 +1,14 @@
 //! The sessions of this node by user, and the `listed` pushes for conversations they have not open.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Frame, Outbox, encode};
-use crate::model::{ConvId, LIMITS, Place, Seq, SessionId, UserName};
-use crate::protocol::{ListedPush, Push, To};
+use crate::model::{ConvId, LIMITS, Place, Roster, Seq, SessionId, UserName};
+use crate::protocol::{ListedPush, Push, RemovedPush, To};
 
 /// A conversation that is not open is mentioned to a session at most this often.
 const LISTED_INTERVAL: Duration = Duration::from_secs(1);
@@ -128,6 +128,8 @@ pub struct Directory {
     by_user: Mutex<HashMap<UserName, Vec<Arc<SessionHandle>>>>,
     /// Sessions that have a channel in sight without having it open: they left it or listed it.
     watchers: Mutex<HashMap<ConvId, Vec<Arc<SessionHandle>>>>,
+    /// Messages of groups that watchers may hear of, once it is known who is a member.
+    of_groups: Mutex<BTreeMap<ConvId, (Arc<Place>, Seq)>>,
     /// Sessions that something waits for.
     waiting: Mutex<Vec<Arc<SessionHandle>>>,
 }
@@ -183,24 +185,70 @@ impl Directory {
     }
 
     /// A message came: sessions that have its conversation in sight but not open are told, now or soon.
-    pub fn mention(&self, conv: ConvId, place: &Place, head: Seq) {
-        let now = Instant::now();
-        let tell = |session: &Arc<SessionHandle>| {
-            let listed = ListedPush { conv, to: to_for(place, &session.user), head };
-            if session.mention(listed, now) {
-                lock(&self.waiting).push(Arc::clone(session));
-            }
-        };
-        match place {
+    pub fn mention(&self, conv: ConvId, place: &Arc<Place>, head: Seq) {
+        let tell = |session: &Arc<SessionHandle>| self.tell(conv, place, head, session);
+        match &**place {
             Place::Direct(..) => {
                 for user in place.participants() {
                     self.sessions_of(user).iter().for_each(tell);
                 }
             }
-            Place::Channel(_) | Place::Group(_) => {
-                let watchers = lock(&self.watchers).get(&conv).cloned().unwrap_or_default();
-                watchers.iter().for_each(tell);
+            Place::Channel(_) => self.watchers_of(conv).iter().for_each(tell),
+            Place::Group(_) => {
+                if lock(&self.watchers).contains_key(&conv) {
+                    let mut of_groups = lock(&self.of_groups);
+                    let entry = of_groups.entry(conv).or_insert((Arc::clone(place), head));
+                    entry.1 = entry.1.max(head);
+                }
             }
+        }
+    }
+
+    fn watchers_of(&self, conv: ConvId) -> Vec<Arc<SessionHandle>> {
+        lock(&self.watchers).get(&conv).cloned().unwrap_or_default()
+    }
+
+    fn tell(&self, conv: ConvId, place: &Place, head: Seq, session: &Arc<SessionHandle>) {
+        let listed = ListedPush { conv, to: to_for(place, &session.user), head };
+        if session.mention(listed, Instant::now()) {
+            lock(&self.waiting).push(Arc::clone(session));
+        }
+    }
+
+    /// Messages of groups to mention, the newest of each; for [`Directory::mention_to`].
+    pub fn take_group_mentions(&self) -> Vec<(ConvId, Arc<Place>, Seq)> {
+        let taken = std::mem::take(&mut *lock(&self.of_groups));
+        taken.into_iter().map(|(conv, (place, head))| (conv, place, head)).collect()
+    }
+
+    /// A message came into a group: its members are told who have it in sight.
+    pub fn mention_to(&self, conv: ConvId, place: &Place, head: Seq, roster: &Roster) {
+        for session in self.watchers_of(conv) {
+            match roster.membership(&session.user) {
+                Some(_) => self.tell(conv, place, head, &session),
+                None => self.forget(conv, &session),
+            }
+        }
+    }
+
+    /// A user is no member of a group any more: sessions that have it not open are told, and hear of it no more.
+    pub fn removed(&self, conv: ConvId, user: &UserName) {
+        let frame = encode::push(&Push::Removed(RemovedPush { conv }));
+        for session in self.sessions_of(user) {
+            self.forget(conv, &session);
+            // Where it is open, the room tells.
+            if !session.view().open.contains(&conv) {
+                session.outbox.push(frame.clone());
+            }
+        }
+    }
+
+    fn forget(&self, conv: ConvId, session: &SessionHandle) {
+        let mut view = session.view();
+        view.mentions.remove(&conv);
+        if view.watched.remove(&conv) {
+            drop(view);
+            remove_from(&mut lock(&self.watchers), &conv, &session.id);
         }
     }
 

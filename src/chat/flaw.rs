@@ -13,6 +13,8 @@ pub enum Flaw {
     GoesLiveBehind,
     /// A hint of another life of the store is taken.
     MixesEpochs,
+    /// A message is fanned out although the group may have lost members before it.
+    IgnoresRosters,
 }
 
 /// Whether the rule is broken here.

@@ -6,8 +6,9 @@ use super::ChatService;
 use super::directory::{SessionHandle, to_for};
 use super::reading::position;
 use super::refusals::engine_error;
-use crate::model::{ConvId, Cursor, CursorScope, LIMITS, Place, Position, Seq};
-use crate::protocol::{ErrorBody, List, ListItem, ListReply, Reply};
+use crate::model::{ConvId, Count, Cursor, CursorScope, LIMITS, Place, Position, Seq, UserName};
+use crate::persistence::{AckOutcome, AckRequest, Mine, Summary};
+use crate::protocol::{ErrorBody, ErrorCode, List, ListItem, ListReply, Reply};
 
 /// Bytes of one entry beside its newest message: keys, ids, names and counts.
 const ENTRY_BYTES: usize = 256;
@@ -40,6 +41,7 @@ pub(super) async fn list(
             break;
         }
         let summary = service.persistence.summary(entry.conv, user).await.map_err(engine_error)?;
+        let Some(unread) = unread(service, entry, user, &summary).await? else { continue };
         let Some(newest) = summary.newest else { continue };
         let bytes = newest.wire_bytes() + ENTRY_BYTES;
         if bytes > bytes_left && !items.is_empty() {
@@ -55,11 +57,42 @@ pub(super) async fn list(
             conv: entry.conv,
             to: to_for(&entry.place, user),
             head: newest.seq,
-            unread: summary.unread.count,
-            unread_more: summary.unread.more,
+            unread: unread.count,
+            unread_more: unread.more,
             newest,
         });
     }
     let next = next.map(|position| Cursor::encode(&scope, position));
     Ok(Reply::List(ListReply { items, next }))
+}
+
+/// What is unread of a conversation; `None` of a group that the user is not in.
+async fn unread(
+    service: &ChatService,
+    entry: &Mine,
+    user: &UserName,
+    summary: &Summary,
+) -> Result<Option<Count>, ErrorBody> {
+    // Asked after the summary was read: who is a member now may see it.
+    let member = match service.membership(entry.conv, &entry.place, user).await {
+        Ok(Some(member)) => member,
+        Ok(None) => return Ok(Some(summary.unread)),
+        Err(error) if error.code == ErrorCode::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let since = member.membership.since;
+    match summary.acked_up_to {
+        // The first open acknowledges everything.
+        None => Ok(Some(Count { count: 0, more: false })),
+        Some(up_to) if up_to < since => {
+            // Invited again: what was said before counts as read.
+            let (conv, user) = (entry.conv, user.clone());
+            let request = AckRequest { conv, user, up_to: since, ranges: Vec::new() };
+            match service.persistence.ack(request).await.map_err(engine_error)? {
+                AckOutcome::Merged { unread, .. } => Ok(Some(unread)),
+                AckOutcome::AboveHead | AckOutcome::TooManyRanges => Ok(Some(summary.unread)),
+            }
+        }
+        Some(_) => Ok(Some(summary.unread)),
+    }
 }

@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::access::Member;
 use super::directory::SessionHandle;
 use super::refusals::{RETRY_AFTER_MS, draining, engine_error, other_life, timed_out};
 use super::room::{Live, Need, Room};
 use super::subscription::Subscription;
-use super::{ChatService, encode, listing, reading};
+use super::{ChatService, encode, groups, listing, reading};
 use crate::distribution::{Hint, MessageHint, Stage, wall_clock_us};
-use crate::model::{ConvId, LIMITS, Place, Seq, UserName};
+use crate::model::{ConvId, GroupAct, LIMITS, Place, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, OpenQuery, Opened, Stored,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, GroupRequest, OpenQuery, Opened,
+    Stored,
 };
 use crate::protocol::{
-    Ack, AckReply, Command, Empty, ErrorBody, ErrorCode, Open, Reply, Send, SendReply, To,
+    Ack, AckReply, Command, Empty, ErrorBody, ErrorCode, Open, Other, Reply, RosterOf, Send,
+    SendReply, To,
 };
 
 /// The engine gets this long: what is left of `answer_ms_max` is for the way to the client.
@@ -79,7 +82,9 @@ impl Greeted {
             Command::Ack(ack) => match self.opened(ack.conv) {
                 Ok(open) => {
                     let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
-                    self.spawn(id, permit, Some(open), None, acknowledge(service, handle, ack));
+                    let conv = ack.conv;
+                    let work = acknowledge(service, handle, ack);
+                    self.spawn_for_members(id, permit, conv, open, None, work);
                 }
                 Err(error) => self.answer(id, Err(error)),
             },
@@ -87,9 +92,10 @@ impl Greeted {
                 Ok(open) => {
                     let page = self.page_permit().await;
                     let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
-                    self.spawn(id, permit, Some(open), page, async move {
-                        reading::read(&*service.persistence, &user, read).await
-                    });
+                    let conv = read.conv;
+                    let work =
+                        async move { reading::read(&*service.persistence, &user, read).await };
+                    self.spawn_for_members(id, permit, conv, open, page, work);
                 }
                 Err(error) => self.answer(id, Err(error)),
             },
@@ -100,6 +106,48 @@ impl Greeted {
                     listing::list(&service, &handle, list).await
                 });
             }
+            Command::Create {} => {
+                let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+                self.spawn(id, permit, None, None, groups::create(service, handle));
+            }
+            Command::Invite(Other { conv, user }) => {
+                self.regroup(id, permit, conv, GroupAct::Invite(user), groups::invite);
+            }
+            Command::Remove(Other { conv, user }) => {
+                self.regroup(id, permit, conv, GroupAct::Remove(user), groups::remove);
+            }
+            Command::Quit(quit) => {
+                self.regroup(id, permit, quit.conv, GroupAct::Quit, groups::quit);
+            }
+            Command::Roster(RosterOf { conv }) => match self.opened(conv) {
+                Ok(open) => {
+                    let page = self.page_permit().await;
+                    let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
+                    let work = groups::roster(service, conv, user);
+                    self.spawn_for_members(id, permit, conv, open, page, work);
+                }
+                Err(error) => self.answer(id, Err(error)),
+            },
+        }
+    }
+
+    /// Begins a change of a group that this session has open; anything else is no group that it knows.
+    fn regroup<F: Future<Output = Outcome> + std::marker::Send + 'static>(
+        &mut self,
+        id: u64,
+        permit: OwnedSemaphorePermit,
+        conv: ConvId,
+        act: GroupAct,
+        change: fn(Arc<ChatService>, GroupRequest) -> F,
+    ) {
+        match self.opened(conv) {
+            Ok(open) if matches!(*open.place, Place::Group(_)) => {
+                let (place, by) = (Arc::clone(&open.place), self.handle.user.clone());
+                let request = GroupRequest { conv, place, by, act };
+                let work = change(Arc::clone(&self.service), request);
+                self.spawn(id, permit, Some(open), None, work);
+            }
+            _ => self.answer(id, Err(ErrorBody::not_found())),
         }
     }
 
@@ -168,12 +216,30 @@ impl Greeted {
         });
     }
 
+    /// The same with something that reads a conversation.
+    fn spawn_for_members(
+        &self,
+        id: u64,
+        permit: OwnedSemaphorePermit,
+        conv: ConvId,
+        open: OpenConv,
+        page: Option<OwnedSemaphorePermit>,
+        work: impl Future<Output = Outcome> + std::marker::Send + 'static,
+    ) {
+        if !matches!(*open.place, Place::Group(_)) {
+            return self.spawn(id, permit, Some(open), page, work);
+        }
+        let (service, OpenConv { place, subscription }) = (Arc::clone(&self.service), open.clone());
+        self.spawn(id, permit, Some(open), page, async move {
+            service.for_members(conv, &place, &subscription, work).await
+        });
+    }
+
     async fn open(&mut self, id: u64, open: Open) -> Result<(), ErrorBody> {
         let place = match open.to {
             To::User(peer) => Place::direct(self.handle.user.clone(), peer),
             To::Channel(name) => Place::Channel(name),
-            // Groups are private; what one may not see and what does not exist look the same.
-            To::Group(_) => return Err(ErrorBody::not_found()),
+            To::Group(id) => Place::Group(id),
         };
         let (conv, place) = (place.conv_id(), Arc::new(place));
         let earlier = self.opened(conv).ok();
@@ -226,16 +292,31 @@ impl Greeted {
     ) -> Result<(), ErrorBody> {
         let service = &self.service;
         let mut became = false;
+        // A stranger leaves no trace.
+        service.membership(query.conv, &query.place, &query.user).await?;
         for _ in 0..OPEN_ATTEMPTS {
             let opened = service.persistence.open(query.clone()).await.map_err(engine_error)?;
             became |= opened.became;
+            let member = service.membership(query.conv, &query.place, &query.user).await?;
+            if let Some(Member { membership, .. }) = &member
+                && opened.acked.up_to < membership.since
+                && membership.since <= opened.head
+            {
+                // Invited again: what was said before counts as read.
+                acknowledge_all(service, &query, membership.since).await?;
+                continue;
+            }
             let online =
                 if opened.mutual { service.online(&query.place, &query.user).await } else { None };
             let Opened { epoch, head, mutual, .. } = &opened;
             let (epoch, head, mutual) = (epoch.clone(), *head, *mutual);
             let reply = reading::open_reply(&query, opened, online);
             let reply = encode::reply(id, Ok(Reply::Open(Box::new(reply))));
-            let live = room.go_live(subscription, &epoch, head, mutual, reply);
+            let roster = member.as_ref().map(|member| &member.roster);
+            let live = room.go_live(subscription, &epoch, head, mutual, roster, reply);
+            if live == Live::NotMember {
+                return Err(ErrorBody::not_found());
+            }
             if live == Live::Yes {
                 // A new epoch may have begun after the read, and have found no stream here to end.
                 let now = service.persistence.epoch();
@@ -290,8 +371,12 @@ impl Greeted {
             if outcome.as_ref().map_or_else(EngineError::is_definite, |_| true) {
                 subscription.send_ends(own_send, stored);
             }
+            if matches!(outcome, Ok(AppendOutcome::NotMember)) {
+                service.look_at_roster(conv);
+            }
             let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
                 AppendOutcome::Stored(stored) => Ok(stored),
+                AppendOutcome::NotMember => Err(ErrorBody::not_found()),
                 AppendOutcome::Conflict => Err(ErrorBody::new(
                     ErrorCode::Conflict,
                     "this cid is taken by a message with another type or content",
@@ -338,7 +423,7 @@ impl ChatService {
 
     /// Persisted, so publish. A duplicate is published again: its first hint may never have gone out.
     fn publish_stored(&self, conv: ConvId, place: Arc<Place>, stored: Stored) {
-        let Stored { message, epoch, became, .. } = stored;
+        let Stored { message, epoch, became, roster, .. } = stored;
         let node = self.settings.node.clone();
         self.distribution.publish(Hint::Message(MessageHint {
             conv,
@@ -347,6 +432,7 @@ impl ChatService {
             node,
             message,
             became,
+            roster,
             stored_us: wall_clock_us(),
         }));
     }
@@ -361,6 +447,17 @@ fn send_reply(stored: &Stored) -> SendReply {
         dup: stored.dup,
         at: message.at,
     }
+}
+
+/// Acknowledges everything up to a number that the conversation has.
+async fn acknowledge_all(
+    service: &ChatService,
+    query: &OpenQuery,
+    up_to: Seq,
+) -> Result<(), ErrorBody> {
+    let (conv, user) = (query.conv, query.user.clone());
+    let request = AckRequest { conv, user, up_to, ranges: Vec::new() };
+    service.persistence.ack(request).await.map_err(engine_error).map(drop)
 }
 
 async fn acknowledge(service: Arc<ChatService>, handle: Arc<SessionHandle>, ack: Ack) -> Outcome {

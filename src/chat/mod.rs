@@ -1,9 +1,11 @@
 //! The rules of the chat, engine-free: what a session may do, what it sees, and in which order.
 
+mod access;
 mod directory;
 mod encode;
 mod flaw;
 mod gaps;
+mod groups;
 mod listing;
 mod methods;
 mod outbox;

@@ -12,8 +12,10 @@ use super::subscription::Subscription;
 use super::{Frame, encode};
 #[cfg(feature = "faults")]
 use crate::faults::before_push;
-use crate::model::{AckSet, ConvId, Epoch, Message, Place, Seq, SessionId, UserName};
-use crate::protocol::{AckedPush, CloseCode, MsgPush, PresencePush, Push, ResetPush};
+use crate::model::{AckSet, ConvId, Epoch, Message, Place, Roster, Seq, SessionId, UserName};
+use crate::protocol::{
+    AckedPush, CloseCode, MembersPush, MsgPush, PresencePush, Push, RemovedPush, ResetPush,
+};
 
 /// Hints held back while an earlier one is missing; beyond, they are read from the engine instead.
 const AHEAD_MAX: usize = 1_024;
@@ -32,8 +34,10 @@ pub struct Room {
 struct State {
     /// Where the stream stands; unknown until the first `open` is answered.
     stream: Option<Stream>,
-    /// Hints above the head that wait for an earlier one.
-    ahead: BTreeMap<Seq, Arc<Message>>,
+    /// Who is in the group, as far as it is known here; none elsewhere, and without a stream.
+    roster: Option<Arc<Roster>>,
+    /// Hints above the head that wait for an earlier one, or for the roster.
+    ahead: BTreeMap<Seq, Heard>,
     /// The highest number heard of, held or not.
     highest_heard: Seq,
     /// The life of the store that hints belong to which came before the stream was known.
@@ -43,6 +47,14 @@ struct State {
     filling: bool,
     members: Vec<Member>,
     mutual: bool,
+}
+
+/// A message that was told.
+#[derive(Debug)]
+struct Heard {
+    message: Arc<Message>,
+    /// The roster that it was stored under, or a later one: with an older one it must not be fanned out.
+    roster: u64,
 }
 
 #[derive(Debug)]
@@ -100,6 +112,8 @@ pub enum Live {
     Yes,
     /// The stream has moved past what was read: read again.
     ReadAgain,
+    /// The membership of the group has ended meanwhile.
+    NotMember,
 }
 
 impl Room {
@@ -132,13 +146,14 @@ impl Room {
         state.members.push(Member { subscription, position });
     }
 
-    /// Answers an `open` that read up to `head`: queues the reply, then everything above it.
+    /// Answers an `open` that read up to `head`: queues the reply, then everything above it. `roster`: of the group, read after that.
     pub fn go_live(
         &self,
         subscription: &Arc<Subscription>,
         epoch: &Epoch,
         head: Seq,
         mutual: bool,
+        roster: Option<&Arc<Roster>>,
         reply: Frame,
     ) -> Live {
         let mut state = self.state();
@@ -152,6 +167,17 @@ impl Room {
         }
         // What was read is stored: if its hints never come, the others here must be filled up to it.
         state.highest_heard = state.highest_heard.max(head);
+        if let Some(roster) = roster {
+            state.learn(self.conv, roster);
+        }
+        if let Some(roster) = roster {
+            let user = &subscription.session.user;
+            let now = state.roster.as_ref().and_then(|roster| roster.membership(user));
+            match roster.membership(user) {
+                Some(membership) if now == Some(membership) => subscription.joins(membership),
+                _ => return Live::NotMember,
+            }
+        }
         // The first reader starts the stream; hints that came before it may follow right on.
         state.advance(self.conv);
         let stream_head = state.stream.as_ref().map_or(head, |stream| stream.head);
@@ -196,9 +222,13 @@ impl Room {
             return false;
         };
         let stream_head = state.stream.as_ref().map_or(Seq::ZERO, |stream| stream.head);
+        let earlier_roster = state.roster.clone();
+        let goes_on = |earlier: &&Arc<Subscription>| {
+            earlier_roster.as_ref().is_none_or(|roster| earlier.is_of(roster))
+        };
         let member = &mut state.members[at];
         if let (Position::Joining { held, overflow: false, was: Some(next), .. }, Some(earlier)) =
-            (&member.position, earlier)
+            (&member.position, earlier.filter(goes_on))
         {
             for message in held.iter().filter(|message| message.seq >= *next) {
                 if earlier.wants(message) {
@@ -229,7 +259,7 @@ impl Room {
     }
 
     /// Takes a hint.
-    pub fn take(&self, epoch: &Epoch, message: Arc<Message>) -> Need {
+    pub fn take(&self, epoch: &Epoch, message: Arc<Message>, roster: u64) -> Need {
         let mut state = self.state();
         if !state.is_of_life(epoch) {
             return Need::Nothing;
@@ -240,7 +270,7 @@ impl Room {
         }
         state.highest_heard = state.highest_heard.max(message.seq);
         if state.ahead.len() < AHEAD_MAX || head.is_some_and(|head| message.seq == head.next()) {
-            state.ahead.insert(message.seq, message);
+            state.ahead.insert(message.seq, Heard { message, roster });
         }
         state.advance(self.conv);
         state.need_fill()
@@ -254,6 +284,23 @@ impl Room {
         }
         state.highest_heard = state.highest_heard.max(head);
         state.need_fill()
+    }
+
+    /// Takes the news that a group's roster has this version.
+    pub fn heard_roster(&self, epoch: &Epoch, version: u64) -> Need {
+        let mut state = self.state();
+        let is_of_stream = state.stream.as_ref().is_some_and(|stream| stream.epoch == *epoch);
+        state.in_doubt |= is_of_stream && state.roster_version() < version;
+        state.need_fill()
+    }
+
+    /// Takes the roster of a group as it was read; whoever is a member no more has it open no more.
+    pub fn learn(&self, epoch: &Epoch, roster: &Arc<Roster>) {
+        let mut state = self.state();
+        if state.stream.as_ref().is_some_and(|stream| stream.epoch == *epoch) {
+            state.learn(self.conv, roster);
+            state.advance(self.conv);
+        }
     }
 
     /// Hints may have been missed. While the first `open` is being answered, its end asks for the fill.
@@ -287,7 +334,7 @@ impl Room {
         missing
     }
 
-    /// Takes messages that were read from the engine in this life of the store.
+    /// Takes messages that were read from the engine in this life of the store, before what [`Room::learn`] was told last.
     pub fn fill(&self, epoch: &Epoch, messages: Vec<Arc<Message>>) {
         let mut state = self.state();
         if state.stream.as_ref().is_none_or(|stream| stream.epoch != *epoch) {
@@ -295,7 +342,7 @@ impl Room {
         }
         for message in messages {
             if state.stream.as_ref().is_some_and(|stream| message.seq > stream.head) {
-                state.ahead.insert(message.seq, message);
+                state.ahead.insert(message.seq, Heard { message, roster: 0 });
             }
             state.advance(self.conv);
         }
@@ -413,17 +460,69 @@ impl State {
             false
         });
         self.forget_hints();
-        self.stream = None;
+        (self.stream, self.roster) = (None, None);
+    }
+
+    fn roster_version(&self) -> u64 {
+        self.roster.as_ref().map_or(0, |roster| roster.version)
+    }
+
+    /// Takes a roster that is newer than the one that is known: closes the group to those who have left, and tells the others.
+    fn learn(&mut self, conv: ConvId, roster: &Arc<Roster>) {
+        if self.roster.as_ref().is_some_and(|known| known.version >= roster.version) {
+            return;
+        }
+        let removed = encode::push(&Push::Removed(RemovedPush { conv }));
+        self.members.retain_mut(|member| {
+            let has_open = match &mut member.position {
+                Position::Live(_) => true,
+                // Its own `open` is being answered, and asks for itself; an earlier one has ended.
+                Position::Joining { was, .. } => {
+                    if was.is_some()
+                        && roster.membership(&member.subscription.session.user).is_none()
+                    {
+                        *was = None;
+                        member.subscription.session.outbox.push(removed.clone());
+                    }
+                    return true;
+                }
+            };
+            let stays = !has_open || member.subscription.is_of(roster);
+            if !stays {
+                member.subscription.close();
+                member.subscription.session.outbox.push(removed.clone());
+            }
+            stays
+        });
+        if let Some(known) = self.roster.replace(Arc::clone(roster)) {
+            let left = roster.left_since(&known).map(|user| (user, false));
+            let joined = roster.joined_since(&known).map(|user| (user, true));
+            for (user, joined) in left.chain(joined) {
+                let user = user.clone();
+                let frame = encode::push(&Push::Members(MembersPush { conv, user, joined }));
+                for member in &self.members {
+                    if matches!(member.position, Position::Live(_)) {
+                        member.subscription.session.outbox.push(frame.clone());
+                    }
+                }
+            }
+        }
     }
 
     /// Fans out what follows the head without a gap.
     fn advance(&mut self, conv: ConvId) {
+        let roster_version = self.roster_version();
+        let is_group = self.roster.is_some();
         let Some(stream) = &mut self.stream else { return };
         while let Some(entry) = self.ahead.first_entry() {
             if *entry.key() > stream.head.next() && !flaw::has(Flaw::SkipsAhead) {
                 break;
             }
-            let message = entry.remove();
+            // Somebody may have been removed before it was stored.
+            if is_group && entry.get().roster > roster_version && !flaw::has(Flaw::IgnoresRosters) {
+                break;
+            }
+            let message = entry.remove().message;
             if message.seq <= stream.head {
                 continue;
             }

@@ -59,7 +59,7 @@ fn epoch() -> Epoch {
 /// Opens as a session does: reads what is committed, again if need be.
 fn open(room: &Room, subscription: &Arc<Subscription>, committed: u64, stale: u64) -> u64 {
     let mut head = stale;
-    while room.go_live(subscription, &epoch(), Seq(head), false, "\"reply\"".into())
+    while room.go_live(subscription, &epoch(), Seq(head), false, None, "\"reply\"".into())
         == Live::ReadAgain
     {
         assert!(head < committed, "reading again at the committed head must be enough");
@@ -126,7 +126,7 @@ proptest! {
                 Act::Deliver { which, again } if !bus.is_empty() => {
                     let at = which % bus.len();
                     let seq = if again { bus[at] } else { bus.swap_remove(at) };
-                    room.take(&epoch(), message(seq, "ann"));
+                    room.take(&epoch(), message(seq, "ann"), 0);
                 }
                 Act::Lose(which) if !bus.is_empty() => {
                     let at = which % bus.len();
@@ -157,7 +157,7 @@ proptest! {
         }
         // A lost hint is noticed by the next one, or by the next open: one more message settles it.
         committed += 1;
-        room.take(&epoch(), message(committed, "ann"));
+        room.take(&epoch(), message(committed, "ann"), 0);
         repair(&room, committed);
         for (subscription, head) in live {
             prop_assert_eq!(pushed(&subscription), (head + 1..=committed).collect::<Vec<_>>());
@@ -174,8 +174,8 @@ fn without_echo_only_this_sessions_own_sends_are_left_out() {
         open(&room, subscription, 0, 0);
     }
     begin(&quiet, "c1");
-    room.take(&epoch(), message(1, "ann"));
-    room.take(&epoch(), message(2, "ann"));
+    room.take(&epoch(), message(1, "ann"), 0);
+    room.take(&epoch(), message(2, "ann"), 0);
     assert_eq!(pushed(&quiet), vec![2]);
     assert_eq!(pushed(&other), vec![1, 2]);
 }
@@ -187,7 +187,7 @@ fn another_epoch_is_never_delivered_and_a_reset_closes_the_stream() {
     room.join(Arc::clone(&subscription));
     open(&room, &subscription, 0, 0);
     let other = Epoch::new("other").unwrap();
-    assert_eq!(room.take(&other, message(1, "bob")), Need::Nothing);
+    assert_eq!(room.take(&other, message(1, "bob"), 0), Need::Nothing);
     assert_eq!(pushed(&subscription), Vec::<u64>::new());
     room.reset(&other);
     assert!(subscription.is_closed());
@@ -208,14 +208,14 @@ fn hints_of_another_life_that_came_before_the_stream_are_not_delivered() {
         (pushed(&subscription), room.need())
     };
     let late = opened(&|room| {
-        room.take(&other, message(2, "bob"));
+        room.take(&other, message(2, "bob"), 0);
         room.heard(&other, Seq(9));
     });
     assert_eq!(late, (vec![], Need::Nothing));
     // What was forgotten for it may be missing.
     let mixed = opened(&|room| {
-        room.take(&epoch(), message(2, "bob"));
-        room.take(&other, message(2, "cay"));
+        room.take(&epoch(), message(2, "bob"), 0);
+        room.take(&other, message(2, "cay"), 0);
     });
     assert_eq!(mixed, (vec![], Need::Fill));
 }
@@ -226,12 +226,12 @@ fn a_failed_reopen_leaves_the_earlier_stream_whole() {
     let earlier = subscriber("ann", true);
     room.join(Arc::clone(&earlier));
     open(&room, &earlier, 0, 0);
-    room.take(&epoch(), message(1, "bob"));
+    room.take(&epoch(), message(1, "bob"), 0);
     let again = Arc::new(Subscription::new(Arc::clone(&earlier.session), true, true, None));
     room.join(Arc::clone(&again));
-    room.take(&epoch(), message(2, "bob"));
+    room.take(&epoch(), message(2, "bob"), 0);
     assert!(room.give_up_joining(&again, Some(&earlier)));
-    room.take(&epoch(), message(3, "bob"));
+    room.take(&epoch(), message(3, "bob"), 0);
     assert_eq!(pushed(&earlier), vec![1, 2, 3]);
 }
 
@@ -247,11 +247,11 @@ fn without_echo_a_send_in_flight_at_a_reopen_is_left_out_too() {
     let session = Arc::clone(&earlier.session);
     let again = Arc::new(Subscription::new(session, false, true, Some(&earlier)));
     room.join(Arc::clone(&again));
-    room.take(&epoch(), message(1, "ann"));
+    room.take(&epoch(), message(1, "ann"), 0);
     earlier.send_ends(first, Some(Seq(1)));
     open(&room, &again, 1, 1);
-    room.take(&epoch(), message(2, "ann"));
-    room.take(&epoch(), message(3, "ann"));
+    room.take(&epoch(), message(2, "ann"), 0);
+    room.take(&epoch(), message(3, "ann"), 0);
     assert_eq!(pushed(&again), vec![3]);
 }
 
@@ -269,10 +269,10 @@ fn without_echo_a_refused_conflict_changes_nothing() {
     let own = begin(&quiet, "c1");
     quiet.send_ends(own, Some(Seq(1)));
     quiet.send_ends(conflict("c1"), None);
-    room.take(&epoch(), message(1, "ann"));
+    room.take(&epoch(), message(1, "ann"), 0);
     // Another session's message: the conflict with it must not hide it.
     let unanswered = conflict("c2");
-    room.take(&epoch(), message(2, "ann"));
+    room.take(&epoch(), message(2, "ann"), 0);
     quiet.send_ends(unanswered, None);
     assert_eq!(pushed(&quiet), vec![2]);
 }

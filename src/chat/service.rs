@@ -18,8 +18,8 @@ use super::rooms::Rooms;
 use crate::distribution::{
     self, Concerned, Distribution, Hint, HintSink, MessageHint, Parts, Stage,
 };
-use crate::model::{ConvId, NodeId, Place, UserName};
-use crate::persistence::{Following, Persistence};
+use crate::model::{ConvId, NodeId, Place, Seq, UserName};
+use crate::persistence::{EngineError, Following, Persistence, Rostered};
 use crate::protocol::{NoticePush, Push};
 use crate::registry::{self, Change, PresenceSink, Registry};
 
@@ -163,7 +163,7 @@ impl ChatService {
         }
         let (conv, head) = (hint.conv, hint.message.seq);
         if let Some(room) = self.rooms.get(conv)
-            && room.take(&hint.epoch, hint.message) == Need::Fill
+            && room.take(&hint.epoch, hint.message, hint.roster) == Need::Fill
         {
             self.repair(conv, room);
         }
@@ -191,7 +191,7 @@ impl ChatService {
             if room.is_empty() || self.stop.is_cancelled() {
                 return;
             }
-            match self.persistence.after(conv, after, REPAIR_LIMIT).await {
+            match self.read_missing(conv, &room, after).await {
                 // The store has another life, or had when this was read: none of it belongs here.
                 Ok(found) if found.epoch != epoch => {
                     let _ = room.doubt();
@@ -232,6 +232,31 @@ impl ChatService {
         }
     }
 
+    /// What comes after a number; who may see it was asked afterwards, and the room knows.
+    async fn read_missing(
+        &self,
+        conv: ConvId,
+        room: &Room,
+        after: Seq,
+    ) -> Result<Following, EngineError> {
+        let following = self.persistence.after(conv, after, REPAIR_LIMIT).await?;
+        if matches!(**room.place(), Place::Group(_)) {
+            let Rostered { epoch, roster } = self.persistence.roster(conv).await?;
+            room.learn(&epoch, &roster);
+            self.rooms.sweep(conv);
+        }
+        Ok(following)
+    }
+
+    /// A group may have lost members that this node does not know of.
+    pub(super) fn look_at_roster(self: &Arc<Self>, conv: ConvId) {
+        if let Some(room) = self.rooms.get(conv)
+            && room.doubt() == Need::Fill
+        {
+            self.repair(conv, room);
+        }
+    }
+
     /// Compares rooms with the engine. Rooms that come later read after the gap anyway.
     async fn check_rooms(&self, is_concerned: impl Fn(ConvId) -> bool) {
         let check = |(conv, room): (ConvId, Arc<Room>)| async move {
@@ -269,6 +294,16 @@ impl ChatService {
             }
             Hint::Became { conv, place, user, head } => {
                 self.directory.became(conv, &place, &user, head);
+            }
+            Hint::Regrouped { conv, epoch, version, left } => {
+                if let Some(room) = self.rooms.get(conv)
+                    && room.heard_roster(&epoch, version) == Need::Fill
+                {
+                    self.repair(conv, room);
+                }
+                if let Some(user) = left {
+                    self.directory.removed(conv, &user);
+                }
             }
             Hint::Doubt => self.gaps.add(Concerned::All),
         }
@@ -356,6 +391,12 @@ async fn follow_epochs(service: Arc<ChatService>, mut renewals: watch::Receiver<
 
 async fn flush_listed(service: Arc<ChatService>) {
     while service.stop.run_until_cancelled(tokio::time::sleep(LISTED_TICK)).await.is_some() {
+        for (conv, place, head) in service.directory.take_group_mentions() {
+            // Only who is a member after the message was stored hears of it.
+            if let Ok(now) = service.persistence.roster(conv).await {
+                service.directory.mention_to(conv, &place, head, &now.roster);
+            }
+        }
         service.directory.flush();
     }
 }

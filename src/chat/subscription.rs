@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::directory::SessionHandle;
-use crate::model::{Cid, Epoch, Message, MessageType, Seq};
+use crate::model::{Cid, Epoch, Membership, Message, MessageType, Roster, Seq};
 
 /// Own messages that may be on their way to a subscriber that does not want them back. Sends in
 /// flight are few; only those that timed out stay until they show up.
@@ -24,6 +24,8 @@ pub struct Subscription {
     own_sends: Option<Arc<Mutex<OwnSends>>>,
     /// The life of the store in which it was opened; none before that is answered.
     life: OnceLock<Epoch>,
+    /// Which membership of a group it was opened with; none elsewhere, and before that is answered.
+    joined: OnceLock<u64>,
     closed: AtomicBool,
 }
 
@@ -69,7 +71,8 @@ impl Subscription {
     ) -> Self {
         let own_sends = (!echo)
             .then(|| earlier.and_then(|earlier| earlier.own_sends.clone()).unwrap_or_default());
-        Self { session, push, own_sends, life: OnceLock::new(), closed: AtomicBool::new(false) }
+        let (life, joined, closed) = (OnceLock::new(), OnceLock::new(), AtomicBool::new(false));
+        Self { session, push, own_sends, life, joined, closed }
     }
 
     /// The stream was replaced under the subscriber: the session must open again.
@@ -121,6 +124,18 @@ impl Subscription {
     /// Whether it was opened in this life of the store: numbers of another one mean nothing here.
     pub fn lives_in(&self, epoch: &Epoch) -> bool {
         self.life.get() == Some(epoch)
+    }
+
+    /// The `open` was answered to a member.
+    pub fn joins(&self, membership: Membership) {
+        // An `open` is answered once.
+        let _ = self.joined.set(membership.joined);
+    }
+
+    /// Whether the membership that it was opened with goes on in `roster`.
+    pub fn is_of(&self, roster: &Roster) -> bool {
+        let membership = roster.membership(&self.session.user);
+        membership.is_some_and(|membership| self.joined.get() == Some(&membership.joined))
     }
 
     /// An `open` showed everything up to `head`.

@@ -36,7 +36,12 @@ impl Told {
                 epoch: epoch.clone(),
                 head: *head,
             }),
-            Hint::Acked { .. } | Hint::Presence { .. } | Hint::Became { .. } | Hint::Doubt => None,
+            // A roster that was not told is asked for where a message names it, or where hints were missed.
+            Hint::Regrouped { .. }
+            | Hint::Acked { .. }
+            | Hint::Presence { .. }
+            | Hint::Became { .. }
+            | Hint::Doubt => None,
         }
     }
 }

@@ -121,6 +121,17 @@ pub enum Hint {
         /// Its newest number.
         head: Seq,
     },
+    /// Somebody came into a group or left it.
+    Regrouped {
+        /// The conversation.
+        conv: ConvId,
+        /// The life of the store that `version` belongs to.
+        epoch: Epoch,
+        /// Of the roster, which the engine has.
+        version: u64,
+        /// Who left by it.
+        left: Option<UserName>,
+    },
     /// A node ended, perhaps between storing and telling: what is open must be compared with the engine.
     Doubt,
 }
@@ -147,6 +158,9 @@ pub struct MessageHint {
     pub message: Arc<Message>,
     /// Users that the conversation became theirs by this message.
     pub became: Vec<UserName>,
+    /// Version of the group's roster when it was stored, or a later one; 0 elsewhere.
+    #[serde(default)]
+    pub roster: u64,
     /// When it was durable, by the wall clock of its node, µs since 1970: another node tells from it how long the hint travelled. 0: unknown.
     #[serde(default)]
     pub stored_us: u64,

@@ -114,5 +114,5 @@ fn promise(append: &Append, seq: Seq, epoch: Epoch, highest_ts: u64) -> Stored {
         at: now,
         late: ts < highest_ts,
     };
-    Stored { message: Arc::new(message), dup: false, epoch, became: Vec::new() }
+    Stored { message: Arc::new(message), dup: false, epoch, became: Vec::new(), roster: 0 }
 }

@@ -10,8 +10,9 @@ use super::memory::Shared;
 use super::{Fault, acks, opens, pages, sends};
 use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, Order, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    Summary,
 };
 
 /// What a room that fills itself asks for at a time.
@@ -153,6 +154,14 @@ impl Persistence for FaultyPersistence {
 
     async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError> {
         acks::ack(&self.shared, request).await
+    }
+
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        self.shared.engine.regroup(request).await
+    }
+
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
+        self.shared.engine.roster(conv).await
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

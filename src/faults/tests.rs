@@ -100,6 +100,7 @@ async fn hints_are_doubled_delayed_and_misrouted(
             node: NodeId::generate(),
             message: message(seq, &format!("{name}{seq}")),
             became: Vec::new(),
+            roster: 0,
             stored_us: 0,
         }));
     }

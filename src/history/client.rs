@@ -13,7 +13,7 @@ use crate::client::{
     Address, Answer, Answered, Client, ClientError, ClientOptions, PushHandler, ReceivedPush,
 };
 use crate::harness::content::message_digest;
-use crate::model::{ConvId, INTEGER_MAX, Order, Seq, UserName};
+use crate::model::{ConvId, INTEGER_MAX, Order, Place, Seq, UserName};
 use crate::protocol::{self, Command, Open, OpenReply, Push, Reply};
 
 /// Pages of a final read; a read that has not ended by then would never.
@@ -251,6 +251,7 @@ impl Ending {
         let Some(operation) = self.0 else { return };
         let conv = match &answered.reply {
             Reply::Open(open) => Some(open.conv),
+            Reply::Create(create) => Some(Place::Group(create.group.clone()).conv_id()),
             _ => None,
         };
         operation.ok(answered.received_at, conv, seen_of(&answered.reply));
@@ -314,8 +315,13 @@ fn note_push(log: &SessionLog, received: &ReceivedPush) {
             (push.conv, Seen::Recv { epoch: String::new(), item: item_of(&push.message) })
         }
         Push::Reset(reset) => (reset.conv, Seen::Reset { epoch: reset.epoch.to_string() }),
+        Push::Removed(removed) => (removed.conv, Seen::Removed {}),
         // Best effort by definition: nothing to judge.
-        Push::Acked(_) | Push::Presence(_) | Push::Listed(_) | Push::Notice(_) => return,
+        Push::Acked(_)
+        | Push::Presence(_)
+        | Push::Listed(_)
+        | Push::Members(_)
+        | Push::Notice(_) => return,
     };
     log.happened(received.received_at, Some(conv), seen);
 }

@@ -75,6 +75,10 @@ pub enum Function {
     Ack,
     List,
     Leave,
+    Create,
+    Invite,
+    Remove,
+    Quit,
 }
 
 /// Why an operation did not succeed.
@@ -98,6 +102,10 @@ pub enum Asked {
     Ack { up_to: Option<Seq>, ranges: Vec<(Seq, Seq)> },
     List { first_page: bool },
     Leave {},
+    Create {},
+    Invite { user: String },
+    Remove { user: String },
+    Quit {},
 }
 
 impl Asked {
@@ -110,6 +118,10 @@ impl Asked {
             Self::Ack { .. } => Function::Ack,
             Self::List { .. } => Function::List,
             Self::Leave {} => Function::Leave,
+            Self::Create {} => Function::Create,
+            Self::Invite { .. } => Function::Invite,
+            Self::Remove { .. } => Function::Remove,
+            Self::Quit {} => Function::Quit,
         }
     }
 }
@@ -167,6 +179,14 @@ pub enum Seen {
         complete: bool,
     },
     Leave {},
+    Create {
+        group: String,
+    },
+    Invite {},
+    Remove {},
+    Quit {},
+    /// The user was told to be a member no more: the stream is closed.
+    Removed {},
     /// A pushed message.
     Recv {
         epoch: String,

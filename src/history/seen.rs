@@ -40,7 +40,13 @@ pub fn seen_of(reply: &Reply) -> Seen {
             });
             Seen::List { entries: entries.collect(), complete: list.next.is_none() }
         }
-        Reply::Leave(_) | Reply::Hello(_) | Reply::Ping(_) | Reply::Error(_) => Seen::Leave {},
+        Reply::Create(create) => Seen::Create { group: create.group.to_string() },
+        Reply::Invite(_) => Seen::Invite {},
+        Reply::Remove(_) => Seen::Remove {},
+        Reply::Quit(_) => Seen::Quit {},
+        Reply::Leave(_) | Reply::Hello(_) | Reply::Ping(_) | Reply::Roster(_) | Reply::Error(_) => {
+            Seen::Leave {}
+        }
     }
 }
 

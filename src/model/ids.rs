@@ -17,7 +17,7 @@ pub struct InvalidName {
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $expected:literal, $allowed:expr) => {
+    ($(#[$doc:meta])* $name:ident, $lengths:pat, $expected:literal, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String")]
@@ -27,7 +27,7 @@ macro_rules! name_type {
             /// Checks `text` against the rules of this kind of name.
             pub fn new(text: &str) -> Result<Self, InvalidName> {
                 let allowed: fn(u8) -> bool = $allowed;
-                if text.is_empty() || text.len() > $max || !text.bytes().all(allowed) {
+                if !matches!(text.len(), $lengths) || !text.bytes().all(allowed) {
                     return Err(InvalidName { expected: $expected });
                 }
                 Ok(Self(Arc::from(text)))
@@ -66,11 +66,11 @@ fn is_name_byte(byte: u8) -> bool {
 
 name_type!(
     /// Who somebody is: the name that stands in `from`.
-    UserName, 64, "1 to 64 characters of A-Z a-z 0-9 . _ @ + -", is_name_byte
+    UserName, 1..=64, "1 to 64 characters of A-Z a-z 0-9 . _ @ + -", is_name_byte
 );
 name_type!(
     /// A public channel.
-    ChannelName, 64, "1 to 64 characters of A-Z a-z 0-9 . _ @ + -", is_name_byte
+    ChannelName, 1..=64, "1 to 64 characters of A-Z a-z 0-9 . _ @ + -", is_name_byte
 );
 name_type!(
     /// A private group: random, 22 characters of URL-safe base64.
@@ -79,24 +79,24 @@ name_type!(
 );
 name_type!(
     /// The client's name for one message of its own: what makes a send idempotent.
-    Cid, 64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    Cid, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
 );
 name_type!(
     /// What kind of content a message has; the server never looks inside.
-    MessageType, 32, "1 to 32 characters of a-z 0-9 . _ -",
+    MessageType, 1..=32, "1 to 32 characters of a-z 0-9 . _ -",
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-')
 );
 name_type!(
     /// Which life of a conversation store numbers belong to; opaque, at most 32 characters.
-    Epoch, 32, "1 to 32 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    Epoch, 1..=32, "1 to 32 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
 );
 name_type!(
     /// One running server process; opaque.
-    NodeId, 64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    NodeId, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
 );
 name_type!(
     /// One connected device of a user; opaque.
-    SessionId, 64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    SessionId, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
 );
 
 macro_rules! generated_id {
@@ -109,6 +109,14 @@ macro_rules! generated_id {
         }
     };
 }
+impl GroupId {
+    /// A fresh one that nobody can guess: 128 random bits.
+    pub fn generate() -> Self {
+        let bytes: [u8; 16] = rand::random();
+        Self(Arc::from(URL_SAFE_NO_PAD.encode(bytes)))
+    }
+}
+
 generated_id!(NodeId);
 generated_id!(SessionId);
 generated_id!(Epoch);
@@ -283,6 +291,8 @@ mod tests {
         assert!(Cid::new("with space").is_err());
         assert!(Cid::new("!~").is_ok());
         assert!(MessageType::new("Text").is_err());
+        assert_eq!(GroupId::new(GroupId::generate().as_str()).unwrap().as_str().len(), 22);
+        assert!(GroupId::new(&"x".repeat(21)).is_err() && GroupId::new(&"x".repeat(23)).is_err());
         assert_eq!(ConvId::parse("short"), None);
         assert_eq!(ConvId::parse(&"é".repeat(12)), None);
     }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub acked_ranges_max: usize,
     /// Conversations that `list` reaches.
     pub list_max: usize,
+    /// Members of one group.
+    pub group_members_max: usize,
     /// Commands of one session that may be unanswered.
     pub in_flight_max: usize,
     /// How far `ts` may be ahead of the server, ms.
@@ -50,6 +52,7 @@ pub const LIMITS: Limits = Limits {
     ack_ranges_max: 100,
     acked_ranges_max: 1_000,
     list_max: 1_000,
+    group_members_max: 1_000,
     in_flight_max: 256,
     future_skew_ms_max: 10_000,
     hello_ms_max: 10_000,

@@ -8,6 +8,7 @@ mod durability;
 mod ids;
 mod limits;
 mod message;
+mod roster;
 mod unread;
 
 pub use ack_set::{AckError, AckSet};
@@ -19,6 +20,7 @@ pub use ids::{
 };
 pub use limits::{LIMITS, Limits};
 pub use message::{Message, Order};
+pub use roster::{GroupAct, GroupRefusal, Membership, Roster};
 pub use unread::{Count, UnreadCounts, UnreadScan};
 
 /// Largest integer that every JSON reader holds exactly (2⁵³ − 1); the bound of all numbers in frames.

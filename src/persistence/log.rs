@@ -292,5 +292,6 @@ pub fn summary<L: Log + ?Sized>(log: &L, user: &UserName) -> Result<Summary<L::E
             true
         })?;
     }
-    Ok(Summary { newest, unread: unread(log, user)? })
+    let acked_up_to = log.acked(user)?.map(|acked| acked.up_to);
+    Ok(Summary { newest, unread: unread(log, user)?, acked_up_to })
 }

@@ -21,8 +21,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::model::{
-    AckSet, Cid, ConvId, Count, Durability, Epoch, Message, MessageType, Order, Place, Seq,
-    UnreadCounts, UserName,
+    AckSet, Cid, ConvId, Count, Durability, Epoch, GroupAct, GroupRefusal, Message, MessageType,
+    Order, Place, Roster, Seq, UnreadCounts, UserName,
 };
 
 /// A store of conversations.
@@ -74,7 +74,8 @@ pub trait Persistence: Send + Sync + 'static {
 
     /// Stores a message, once.
     ///
-    /// In one atomic step: a known `(conv, sender, cid)` answers its first outcome (`dup`) or
+    /// In one atomic step: in a group, a sender who is no member is refused
+    /// ([`AppendOutcome::NotMember`], whatever else is wrong with it); a known `(conv, sender, cid)` answers its first outcome (`dup`) or
     /// [`AppendOutcome::Conflict`], before `ts` is judged; otherwise `ts` is judged, `seq` given,
     /// lateness decided against the highest `ts` committed before, and all of it stored at
     /// the engine's durability class. A refusal takes no `seq`, raises no highest `ts` and leaves the
@@ -87,7 +88,8 @@ pub trait Persistence: Send + Sync + 'static {
 
     /// Opens a conversation for a user (a send in a direct chat does as much): makes it theirs if it was not (create-if-absent, decided
     /// once even in a race: in a direct chat the acknowledgement starts at 0, elsewhere at the
-    /// `head` of that moment), and answers the page, or the resumed messages.
+    /// `head` of that moment), and answers the page, or the resumed messages. A group became theirs by their
+    /// invitation; whether they may open it is for the caller to ask ([`Persistence::roster`]), like for every read.
     async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError>;
 
     /// History between two times, both inclusive, in the asked order, strictly beyond `start`.
@@ -111,8 +113,18 @@ pub trait Persistence: Send + Sync + 'static {
     /// of a user who has opened the conversation: the first open decides where it starts.
     async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError>;
 
+    /// Changes who is in a group ([`Roster::after`]), durably, in one atomic step that is totally ordered with all appends to it: what is
+    /// appended after the answer is decided by the new roster, on every node. Who is invited, and who makes the
+    /// group, has the conversation in their index from then on. Safe to repeat.
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError>;
+
+    /// Who is in a group now; empty for a conversation that is no group. Of this moment or later, like every read: what another
+    /// call answered before is among what its members may see.
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError>;
+
     /// The conversations of `user` that are not empty, of the
-    /// [`LIMITS.list_max`](crate::model::LIMITS) that became theirs last, in no particular order.
+    /// [`LIMITS.list_max`](crate::model::LIMITS) that became theirs last, in no particular order; also groups that they were
+    /// members of.
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError>;
 
     /// What `list` shows of one conversation.
@@ -152,6 +164,8 @@ pub enum AppendOutcome {
     Conflict,
     /// `ts` is too far ahead. Definite.
     TsInFuture,
+    /// The sender is no member of the group, or there is none. Definite.
+    NotMember,
 }
 
 /// A stored message.
@@ -165,6 +179,8 @@ pub struct Stored {
     pub epoch: Epoch,
     /// Users that the conversation became theirs by this message.
     pub became: Vec<UserName>,
+    /// Version of the group's roster when it was stored, or a later one; 0 elsewhere.
+    pub roster: u64,
 }
 
 /// What `open` asks for.
@@ -292,6 +308,42 @@ pub enum AckOutcome {
     TooManyRanges,
 }
 
+/// A change of a group.
+#[derive(Debug, Clone)]
+pub struct GroupRequest {
+    /// The conversation; the id of `place`.
+    pub conv: ConvId,
+    /// The group.
+    pub place: Arc<Place>,
+    /// Who asks.
+    pub by: UserName,
+    /// For what.
+    pub act: GroupAct,
+}
+
+/// What became of a [`GroupRequest`].
+#[derive(Debug, Clone)]
+pub enum GroupOutcome {
+    /// It is so now.
+    Done {
+        /// The roster as it is now.
+        now: Rostered,
+        /// The conversation became theirs by this.
+        became: Option<UserName>,
+    },
+    /// Nothing changed.
+    Refused(GroupRefusal),
+}
+
+/// Who is in a group.
+#[derive(Debug, Clone)]
+pub struct Rostered {
+    /// The life of the store that versions and numbers belong to.
+    pub epoch: Epoch,
+    /// The members.
+    pub roster: Arc<Roster>,
+}
+
 /// A conversation in a user's index.
 #[derive(Debug, Clone)]
 pub struct Mine {
@@ -310,6 +362,8 @@ pub struct Summary<M = Arc<Message>> {
     pub newest: Option<M>,
     /// What the user has not read.
     pub unread: Count,
+    /// Up to where the user has acknowledged everything; `None`: never opened, nor written to.
+    pub acked_up_to: Option<Seq>,
 }
 
 /// Why an engine did not answer. The text is for operators.

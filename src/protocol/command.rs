@@ -33,6 +33,11 @@ pub enum Command {
     Ack(Ack),
     Leave(Leave),
     List(List),
+    Create {},
+    Invite(Other),
+    Remove(Other),
+    Quit(Quit),
+    Roster(RosterOf),
     Ping {},
 }
 
@@ -170,6 +175,29 @@ pub struct List {
     pub cursor: Option<String>,
 }
 
+/// Changes the membership of another in a group: `invite` and `remove`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Other {
+    /// The group.
+    pub conv: ConvId,
+    /// Whose.
+    pub user: UserName,
+}
+
+/// Ends one's own membership of a group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Quit {
+    /// The group.
+    pub conv: ConvId,
+}
+
+/// Asks who is in a group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RosterOf {
+    /// The group.
+    pub conv: ConvId,
+}
+
 /// Why a frame is no command, and the `id` to answer it under, where it has one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
@@ -264,6 +292,17 @@ fn parse_method(method: &str, body: Value) -> Result<Command, ErrorBody> {
             fields.finish(Command::Leave(Leave { conv }))
         },
         "list" => parse_list,
+        "create" => |fields| fields.finish(Command::Create {}),
+        "invite" => |fields| parse_other(fields, Command::Invite),
+        "remove" => |fields| parse_other(fields, Command::Remove),
+        "quit" => |mut fields| {
+            let conv = fields.conv()?;
+            fields.finish(Command::Quit(Quit { conv }))
+        },
+        "roster" => |mut fields| {
+            let conv = fields.conv()?;
+            fields.finish(Command::Roster(RosterOf { conv }))
+        },
         "ping" => |fields| fields.finish(Command::Ping {}),
         _ => {
             let shown: String = method.chars().take(64).collect();
@@ -383,6 +422,13 @@ fn parse_ack(mut fields: Fields) -> Result<Command, ErrorBody> {
         .pairs("ranges", LIMITS.ack_ranges_max)?
         .map(|pairs| pairs.into_iter().map(|(lo, hi)| (Seq(lo), Seq(hi))).collect());
     fields.finish(Command::Ack(Ack { conv, up_to, ranges }))
+}
+
+fn parse_other(mut fields: Fields, command: fn(Other) -> Command) -> Result<Command, ErrorBody> {
+    let conv = fields.conv()?;
+    let user = fields.name("user", UserName::new)?;
+    let user = fields.required("user", user)?;
+    fields.finish(command(Other { conv, user }))
 }
 
 fn parse_list(mut fields: Fields) -> Result<Command, ErrorBody> {

@@ -12,14 +12,17 @@ mod server_frame;
 
 pub use close::CloseCode;
 pub use command::{
-    Ack, Command, Hello, Leave, List, Open, Read, ReadKind, Rejected, Request, Resume, Send, To,
-    parse_command,
+    Ack, Command, Hello, Leave, List, Open, Other, Quit, Read, ReadKind, Rejected, Request, Resume,
+    RosterOf, Send, To, parse_command,
 };
 pub use error::{ErrorBody, ErrorCode};
-pub use push::{AckedPush, ListedPush, MsgPush, NoticePush, PresencePush, Push, ResetPush};
+pub use push::{
+    AckedPush, ListedPush, MembersPush, MsgPush, NoticePush, PresencePush, Push, RemovedPush,
+    ResetPush,
+};
 pub use reply::{
-    AckReply, Empty, EngineInfo, HelloReply, ListItem, ListReply, OpenReply, ReadReply, Reply,
-    ReplyFrame, SendReply,
+    AckReply, CreateReply, Empty, EngineInfo, HelloReply, ListItem, ListReply, OpenReply,
+    ReadReply, Reply, ReplyFrame, RosterReply, SendReply,
 };
 pub use server_frame::ServerFrame;
 

@@ -17,6 +17,8 @@ pub enum Push {
     Presence(PresencePush),
     Listed(ListedPush),
     Reset(ResetPush),
+    Members(MembersPush),
+    Removed(RemovedPush),
     Notice(NoticePush),
 }
 
@@ -96,6 +98,24 @@ pub struct ResetPush {
     pub conv: ConvId,
     /// The new life of the store.
     pub epoch: Epoch,
+}
+
+/// Somebody came into a group or left it; to its members, where they have it open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersPush {
+    /// The group.
+    pub conv: ConvId,
+    /// Who.
+    pub user: UserName,
+    /// Is a member now.
+    pub joined: bool,
+}
+
+/// The user is a member of a group no more: it is closed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedPush {
+    /// The group.
+    pub conv: ConvId,
 }
 
 /// Something about the connection.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ErrorBody, To};
 use crate::model::{
-    AckSet, ConvId, Durability, Epoch, Limits, Message, NodeId, Seq, SessionId, UserName,
+    AckSet, ConvId, Durability, Epoch, GroupId, Limits, Message, NodeId, Seq, SessionId, UserName,
 };
 
 /// A frame that answers a command: `{"id":7,"send":{…}}` or `{"id":7,"error":{…}}`.
@@ -32,6 +32,11 @@ pub enum Reply {
     Ack(AckReply),
     Leave(Empty),
     List(ListReply),
+    Create(CreateReply),
+    Invite(Empty),
+    Remove(Empty),
+    Quit(Empty),
+    Roster(RosterReply),
     Ping(Empty),
     Error(ErrorBody),
 }
@@ -179,6 +184,22 @@ pub struct ListReply {
     /// There are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Answer of `create`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateReply {
+    /// What `open` takes.
+    pub group: GroupId,
+}
+
+/// Answer of `roster`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterReply {
+    /// Who may remove others.
+    pub owner: UserName,
+    /// Everybody, the owner too, by name.
+    pub members: Vec<UserName>,
 }
 
 /// One conversation in `list`.

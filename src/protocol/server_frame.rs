@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    AckReply, AckedPush, Empty, ErrorBody, HelloReply, ListReply, ListedPush, MsgPush, NoticePush,
-    OpenReply, PresencePush, Push, ReadReply, Reply, ResetPush, SendReply,
+    AckReply, AckedPush, CreateReply, Empty, ErrorBody, HelloReply, ListReply, ListedPush,
+    MembersPush, MsgPush, NoticePush, OpenReply, PresencePush, Push, ReadReply, RemovedPush, Reply,
+    ResetPush, RosterReply, SendReply,
 };
 
 /// A frame of the server.
@@ -33,12 +34,19 @@ struct AnyFrame {
     ack: Option<AckReply>,
     leave: Option<Empty>,
     list: Option<ListReply>,
+    create: Option<CreateReply>,
+    invite: Option<Empty>,
+    remove: Option<Empty>,
+    quit: Option<Empty>,
+    roster: Option<RosterReply>,
     ping: Option<Empty>,
     msg: Option<MsgPush>,
     acked: Option<AckedPush>,
     presence: Option<PresencePush>,
     listed: Option<ListedPush>,
     reset: Option<ResetPush>,
+    members: Option<MembersPush>,
+    removed: Option<RemovedPush>,
     notice: Option<NoticePush>,
 }
 
@@ -53,6 +61,8 @@ impl ServerFrame {
             .or(frame.presence.map(Push::Presence))
             .or(frame.listed.map(Push::Listed))
             .or(frame.reset.map(Push::Reset))
+            .or(frame.members.map(Push::Members))
+            .or(frame.removed.map(Push::Removed))
             .or(frame.notice.map(Push::Notice));
         if let Some(push) = push {
             return Ok(Self::Push(push));
@@ -65,6 +75,11 @@ impl ServerFrame {
             .or(frame.hello.map(Reply::Hello))
             .or(frame.leave.map(Reply::Leave))
             .or(frame.list.map(Reply::List))
+            .or(frame.create.map(Reply::Create))
+            .or(frame.invite.map(Reply::Invite))
+            .or(frame.remove.map(Reply::Remove))
+            .or(frame.quit.map(Reply::Quit))
+            .or(frame.roster.map(Reply::Roster))
             .or(frame.ping.map(Reply::Ping))
             .map(|reply| Self::Reply { id, reply })
             .ok_or_else(|| "neither a reply nor a push".to_owned())

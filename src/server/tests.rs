@@ -22,8 +22,9 @@ use crate::chat::ChatSettings;
 use crate::distribution::local::LocalDistribution;
 use crate::model::{ConvId, Durability, Epoch, LIMITS, NodeId, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    Summary,
 };
 use crate::registry::local::LocalRegistry;
 
@@ -79,6 +80,12 @@ impl Persistence for NoEngine {
         refuse()
     }
     async fn ack(&self, _: AckRequest) -> Result<AckOutcome, EngineError> {
+        refuse()
+    }
+    async fn regroup(&self, _: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        refuse()
+    }
+    async fn roster(&self, _: ConvId) -> Result<Rostered, EngineError> {
         refuse()
     }
     async fn mine(&self, _: &UserName) -> Result<Vec<Mine>, EngineError> {

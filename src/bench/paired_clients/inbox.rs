@@ -47,7 +47,15 @@ impl State {
                 true
             }
             // Best effort by the protocol, and no part of this workload.
-            (Push::Acked(_) | Push::Presence(_) | Push::Listed(_) | Push::Notice(_), _) => false,
+            (
+                Push::Acked(_)
+                | Push::Presence(_)
+                | Push::Listed(_)
+                | Push::Members(_)
+                | Push::Removed(_)
+                | Push::Notice(_),
+                _,
+            ) => false,
         }
     }
 }

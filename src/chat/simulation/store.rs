@@ -19,8 +19,9 @@ use crate::harness::seeds::dice;
 use crate::model::{ConvId, Durability, Epoch, Seq, UserName};
 use crate::persistence::conformance::model::{self, Model};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    Summary,
 };
 
 /// The store that all nodes share.
@@ -301,6 +302,18 @@ impl Persistence for Shared {
             model.ack(&request)
         };
         self.0.call(merge).await
+    }
+
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        self.0.call(|model| model.regroup(&request)).await
+    }
+
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
+        let read = |model: &mut Model| {
+            let (epoch, roster) = (model.epoch.clone(), model.roster(conv));
+            Rostered { epoch, roster }
+        };
+        self.0.call(read).await
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

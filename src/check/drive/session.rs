@@ -209,8 +209,13 @@ fn note_push(streams: &Streams, push: Push) {
             *pushed = seq.max(*pushed);
         }
         Push::Reset(reset) => drop(known.streams.remove(&reset.conv)),
+        Push::Removed(removed) => drop(known.streams.remove(&removed.conv)),
         // Best effort by definition: nothing to know.
-        Push::Acked(_) | Push::Presence(_) | Push::Listed(_) | Push::Notice(_) => {}
+        Push::Acked(_)
+        | Push::Presence(_)
+        | Push::Listed(_)
+        | Push::Members(_)
+        | Push::Notice(_) => {}
     }
 }
 

@@ -45,6 +45,9 @@ pub(super) fn kind_of(asked: &Asked) -> &'static str {
         Asked::Ack { .. } => "acknowledgements",
         Asked::List { .. } => "lists",
         Asked::Leave {} => "leaves",
+        Asked::Create {} | Asked::Invite { .. } | Asked::Remove { .. } | Asked::Quit {} => {
+            "changes of groups"
+        }
     }
 }
 
@@ -53,6 +56,7 @@ pub(super) fn kind_of_line(seen: &Seen) -> Option<&'static str> {
     match seen {
         Seen::Recv { .. } => Some("pushes"),
         Seen::Reset { .. } => Some("resets of streams"),
+        Seen::Removed {} => Some("ends of memberships"),
         Seen::Connect { .. } | Seen::Close { .. } => Some("connects and closes"),
         Seen::Nemesis { .. } | Seen::Unreachable { .. } | Seen::Counted { .. } => {
             Some("lines of the nemesis and of the servers")
@@ -62,7 +66,11 @@ pub(super) fn kind_of_line(seen: &Seen) -> Option<&'static str> {
         | Seen::Open(_)
         | Seen::Ack { .. }
         | Seen::List { .. }
-        | Seen::Leave {} => None,
+        | Seen::Leave {}
+        | Seen::Create { .. }
+        | Seen::Invite {}
+        | Seen::Remove {}
+        | Seen::Quit {} => None,
     }
 }
 

@@ -168,6 +168,7 @@ pub fn message(place: &Arc<Place>, seq: u64, content: &str) -> Hint {
             late: seq.is_multiple_of(2),
         }),
         became: vec![ann],
+        roster: 0,
         stored_us: 1,
     })
 }

@@ -305,6 +305,7 @@ fn conv_of(hint: &Hint) -> Option<ConvId> {
     match hint {
         Hint::Message(hint) => Some(hint.conv),
         Hint::Head { conv, .. } | Hint::Acked { conv, .. } => Some(*conv),
-        Hint::Became { .. } | Hint::Presence { .. } | Hint::Doubt => None,
+        // Who leaves a group is told wherever they are.
+        Hint::Regrouped { .. } | Hint::Became { .. } | Hint::Presence { .. } | Hint::Doubt => None,
     }
 }

@@ -372,7 +372,7 @@ fn outcome(fate: Fate, decision: &Decision, link: &Link, became: &[UserName]) ->
     };
     let is_first = message.seq == Seq(1) && !dup;
     let became = if is_first { became.to_vec() } else { Vec::new() };
-    AppendOutcome::Stored(Stored { message, dup, epoch, became })
+    AppendOutcome::Stored(Stored { message, dup, epoch, became, roster: 0 })
 }
 
 /// What is read before anything is written may fail: nothing was written.

@@ -56,8 +56,9 @@ use self::writer::Writer;
 use super::lineage::Lineage;
 use super::status::Status;
 use super::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary, log,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    Summary, log,
 };
 use crate::cassandra_link::Cluster;
 use crate::model::{AckError, ConvId, Durability, Epoch, Place, Seq, UserName};
@@ -314,6 +315,14 @@ impl Persistence for CassandraPersistence {
     async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError> {
         let request = &request;
         self.store.calls.again(|link| async move { self.ack_once(&link, request).await }).await
+    }
+
+    async fn regroup(&self, _: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        Err(EngineError::Unavailable("groups are not here yet".to_owned()))
+    }
+
+    async fn roster(&self, _: ConvId) -> Result<Rostered, EngineError> {
+        Err(EngineError::Unavailable("groups are not here yet".to_owned()))
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

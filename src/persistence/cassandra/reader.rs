@@ -139,7 +139,7 @@ impl Store {
         let items: Vec<&Known> = summary.newest.iter().collect();
         let mut contents = self.contents(link, conv, &items).await?;
         let newest = whole(summary.newest.into_iter().collect(), &mut contents)?.pop();
-        Ok(Summary { newest, unread: summary.unread })
+        Ok(Summary { newest, unread: summary.unread, acked_up_to: summary.acked_up_to })
     }
 
     /// An open with its contents.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::subject::{PAST, Room, Subject, ack, open, send, send_all, stored};
-use crate::model::{GroupId, Place, Seq, UserName};
+use super::subject::{PAST, Room, Subject, ack, open, regrouped, send, send_all, stored};
+use crate::model::{GroupAct, Seq, UserName};
 
 pub async fn the_first_open_of_a_channel_acknowledges_up_to_its_head_once(subject: Subject) {
     let (ann, bob) = (subject.user("ann"), subject.user("bob"));
-    let group = &ann.as_str()[ann.as_str().len() - 22..];
-    let group = Room::new(Place::Group(GroupId::new(group).expect("22 characters")));
+    let group = subject.group();
+    for act in [GroupAct::Create, GroupAct::Invite(bob.clone())] {
+        regrouped(&subject.engine, &group, &ann, act).await;
+    }
     for room in [subject.channel("joined"), group] {
         // The last is late: what was said before you came is not unread.
         send_all(&subject.engine, room.messages(&ann, [PAST + 1, PAST + 2, PAST])).await;

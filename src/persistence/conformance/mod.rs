@@ -11,6 +11,7 @@ mod append;
 mod bytes;
 pub(crate) mod cassandra;
 pub(super) mod dedupe;
+pub(super) mod group;
 pub(super) mod join;
 pub(super) mod judge;
 pub(super) mod late;
@@ -163,6 +164,19 @@ macro_rules! conformance_suite {
                     a_message_names_only_those_who_had_not_opened
                     mutual_is_when_both_have_opened_or_written
                     what_a_first_open_decides_can_be_acknowledged_on;
+                group:
+                    whoever_makes_a_group_owns_it
+                    any_member_invites_and_only_the_owner_removes
+                    an_owner_who_leaves_is_followed_by_the_oldest_member
+                    a_change_is_seen_at_once_on_every_node
+                    only_members_append_and_a_stranger_leaves_no_trace
+                    nothing_of_a_removed_user_is_stored_after_the_answer
+                    an_append_names_a_roster_of_its_moment_or_a_later_one
+                    racing_changes_all_take_effect
+                    a_membership_names_the_head_at_which_it_began
+                    a_group_becomes_yours_when_you_are_invited
+                    a_summary_says_whether_it_was_opened
+                    changes_and_messages_take_turns_for_long;
                 list:
                     the_index_holds_what_was_opened_or_written_to_but_not_what_is_empty
                     an_entry_has_the_place_and_the_newest_commit_time

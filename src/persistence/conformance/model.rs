@@ -5,11 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::model::{
-    AckSet, ConvId, Count, Epoch, LIMITS, Message, Order, Place, Seq, UnreadCounts, UserName,
+    AckSet, ConvId, Count, Epoch, LIMITS, Message, Order, Place, Roster, Seq, UnreadCounts,
+    UserName,
 };
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, LatePage, Mine, OpenQuery, OpenView, Opened,
-    Page, RangeQuery, Stored, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, GroupOutcome, GroupRequest, LatePage, Mine,
+    OpenQuery, OpenView, Opened, Page, RangeQuery, Rostered, Stored, Summary,
 };
 
 /// What the engine's clock said when it decided an append.
@@ -28,6 +29,8 @@ pub struct Model {
     pub epoch: Epoch,
     /// The conversations that anybody touched.
     conversations: HashMap<ConvId, Conversation>,
+    /// Who is in which group.
+    rosters: HashMap<ConvId, Arc<Roster>>,
     /// What became whose, in that order.
     mine: HashMap<UserName, Vec<(ConvId, Arc<Place>)>>,
 }
@@ -44,7 +47,7 @@ pub struct Conversation {
 impl Model {
     /// Nothing yet.
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, conversations: HashMap::new(), mine: HashMap::new() }
+        Self { epoch, conversations: HashMap::new(), rosters: HashMap::new(), mine: HashMap::new() }
     }
 
     /// A conversation as it is.
@@ -59,6 +62,11 @@ impl Model {
 
     /// Decides a send.
     pub fn append(&mut self, append: &Append, clock: Clock) -> AppendOutcome {
+        let roster = self.roster(append.conv);
+        if matches!(*append.place, Place::Group(_)) && roster.membership(&append.sender).is_none() {
+            return AppendOutcome::NotMember;
+        }
+        let roster = roster.version;
         let conversation = self.conversation_mut(append.conv);
         let first = conversation
             .messages
@@ -70,7 +78,7 @@ impl Model {
                 return AppendOutcome::Conflict;
             }
             let (epoch, became) = (self.epoch.clone(), Vec::new());
-            return AppendOutcome::Stored(Stored { message, dup: true, epoch, became });
+            return AppendOutcome::Stored(Stored { message, dup: true, epoch, became, roster });
         }
         if append.ts.is_some_and(|ts| ts > clock.at + append.future_skew_ms_max) {
             return AppendOutcome::TsInFuture;
@@ -96,7 +104,8 @@ impl Model {
         conversation.messages.push(Arc::clone(&message));
         let users: Vec<UserName> = append.place.participants().cloned().collect();
         let became = users.into_iter().filter(|user| self.make_mine(user, &append.place)).collect();
-        Stored { message, dup: false, epoch: self.epoch.clone(), became }
+        let roster = self.roster(append.conv).version;
+        Stored { message, dup: false, epoch: self.epoch.clone(), became, roster }
     }
 
     fn make_mine(&mut self, user: &UserName, place: &Arc<Place>) -> bool {
@@ -106,6 +115,32 @@ impl Model {
             mine.push((place.conv_id(), Arc::clone(place)));
         }
         is_new
+    }
+
+    /// Who is in a group.
+    pub fn roster(&self, conv: ConvId) -> Arc<Roster> {
+        self.rosters.get(&conv).cloned().unwrap_or_default()
+    }
+
+    /// Changes a group.
+    pub fn regroup(&mut self, request: &GroupRequest) -> GroupOutcome {
+        let GroupRequest { conv, place, by, act } = request;
+        let before = self.roster(*conv);
+        let (mut roster, mut became) = (Arc::clone(&before), None);
+        match before.after(by, act, self.conversation(*conv).head()) {
+            Err(refusal) => return GroupOutcome::Refused(refusal),
+            Ok(None) => {}
+            Ok(Some(changed)) => {
+                for user in changed.joined_since(&before) {
+                    if self.make_mine(user, place) {
+                        became = Some(user.clone());
+                    }
+                }
+                roster = Arc::new(changed);
+                self.rosters.insert(*conv, Arc::clone(&roster));
+            }
+        }
+        GroupOutcome::Done { now: Rostered { epoch: self.epoch.clone(), roster }, became }
     }
 
     /// Opens a conversation.
@@ -135,7 +170,8 @@ impl Model {
             Place::Channel(_) | Place::Group(_) => conversation.head().0,
         };
         conversation.acked.entry(query.user.clone()).or_insert_with(|| (1..=start).collect());
-        self.make_mine(&query.user, &query.place)
+        // A group became theirs when they were invited.
+        !matches!(*query.place, Place::Group(_)) && self.make_mine(&query.user, &query.place)
     }
 
     /// Merges an acknowledgement.
@@ -295,7 +331,8 @@ impl Conversation {
     /// What `list` shows.
     pub fn summary(&self, user: &UserName) -> Summary {
         let newest = self.messages.last().cloned();
-        Summary { newest, unread: capped(self.unread(user).len()) }
+        let acked_up_to = self.acked.contains_key(user).then(|| self.acked_by(user).up_to);
+        Summary { newest, unread: capped(self.unread(user).len()), acked_up_to }
     }
 }
 

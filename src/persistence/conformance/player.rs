@@ -8,12 +8,13 @@ use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 use super::append::CLOCK_SKEW_MS;
 use super::judge;
 use super::model::{Clock, Conversation, Model};
-use super::schedule::{Below, From, ROOM_USERS, Size, Step, Time, Who, schedule};
-use super::subject::{Ending, Factory, PAST, Room, Subject};
+use super::schedule::{Below, From, GROUP, ROOM_USERS, Size, Step, Time, Who, schedule};
+use super::subject::{Ending, Factory, PAST, Room, Subject, roster};
 use crate::clock::unix_ms;
-use crate::model::{Epoch, LIMITS, Message, Order, Seq, UserName};
+use crate::model::{Epoch, GroupAct, LIMITS, Message, Order, Place, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, OpenQuery, RangeQuery, Stored,
+    AckOutcome, AckRequest, Append, AppendOutcome, GroupOutcome, GroupRequest, OpenQuery,
+    RangeQuery, Stored,
 };
 
 /// Plays as many random schedules as asked against one engine; the smallest that fails is in the error.
@@ -92,6 +93,7 @@ impl Player {
             Room::direct(&users[0], &users[1]),
             Room::direct(&users[0], &users[0]),
             subject.channel("all"),
+            subject.group(),
         ];
         let model = Model::new(subject.engine.epoch());
         Self { subject: Some(subject), model, users, rooms }
@@ -166,6 +168,7 @@ impl Player {
             Step::UnreadLate(who, below, limit) => self.unread_late(*who, *below, *limit).await,
             Step::Ack(who, up_to, ranges) => self.ack(*who, *up_to, ranges).await,
             Step::List(who) => self.list(*who).await,
+            Step::Regroup { by, what, whom } => self.regroup(*by, *what, *whom).await,
             Step::Reopen { closed } => self.reopen(*closed).await,
         }
     }
@@ -223,7 +226,8 @@ impl Player {
                     same_stored(actual, expected);
                 }
                 (AppendOutcome::Conflict, AppendOutcome::Conflict)
-                | (AppendOutcome::TsInFuture, AppendOutcome::TsInFuture) => {}
+                | (AppendOutcome::TsInFuture, AppendOutcome::TsInFuture)
+                | (AppendOutcome::NotMember, AppendOutcome::NotMember) => {}
                 _ => panic!("{outcome:?} for {expected:?}"),
             }
         }
@@ -337,8 +341,41 @@ impl Player {
             let conversation = self.conversation(&room);
             let expected = conversation.summary(&user);
             assert_eq!(summary.newest, expected.newest);
+            // Who has written in a direct chat was there, which the specification derives.
+            if !matches!(*room.place, Place::Direct(..)) {
+                let is_joined = summary.acked_up_to.is_some();
+                assert_eq!(is_joined, expected.acked_up_to.is_some());
+            }
             judge::unread_count(summary.unread, expected.unread, &conversation, &user);
         }
+    }
+
+    async fn regroup(&mut self, by: usize, what: u8, whom: usize) {
+        let (room, whom) = (self.rooms[GROUP].clone(), self.users[whom].clone());
+        let act = match what {
+            0 => GroupAct::Create,
+            1..=3 => GroupAct::Invite(whom),
+            4..=5 => GroupAct::Remove(whom),
+            _ => GroupAct::Quit,
+        };
+        let (conv, place) = (room.conv, Arc::clone(&room.place));
+        let request = GroupRequest { conv, place, by: self.users[by].clone(), act };
+        let outcome = self.subject().engine.regroup(request.clone()).await.expect("it works");
+        match (&outcome, &self.model.regroup(&request)) {
+            (
+                GroupOutcome::Done { now, became },
+                GroupOutcome::Done { now: expected, became: expected_became },
+            ) => {
+                assert_eq!((&now.roster, &now.epoch), (&expected.roster, &expected.epoch));
+                assert_eq!(became, expected_became);
+            }
+            (GroupOutcome::Refused(refusal), GroupOutcome::Refused(expected)) => {
+                assert_eq!(refusal, expected);
+            }
+            (_, expected) => panic!("{outcome:?} for {expected:?}"),
+        }
+        let elsewhere = &self.subject().elsewhere;
+        assert_eq!(roster(elsewhere, &room).await, self.model.roster(room.conv));
     }
 
     async fn reopen(&mut self, closed: bool) {
@@ -355,6 +392,7 @@ impl Player {
 fn same_stored(actual: &Stored, expected: &Stored) {
     assert_eq!(actual.message, expected.message);
     assert_eq!((actual.dup, &actual.epoch), (expected.dup, &expected.epoch));
+    assert_eq!(actual.roster, expected.roster);
     let (mut became, mut expected_became) = (actual.became.clone(), expected.became.clone());
     became.sort();
     expected_became.sort();

@@ -64,6 +64,6 @@ fn schedules_notice(
 ) {
     // Always the same schedules: luck is for finding, not for proving.
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let failure = play_many(ReferenceFactory::with(flaw), 400, 0, rng);
+    let failure = play_many(ReferenceFactory::with(flaw), 800, 0, rng);
     assert!(failure.is_err(), "{flaw:?} was not noticed");
 }

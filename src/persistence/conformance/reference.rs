@@ -12,8 +12,9 @@ use super::subject::{Ending, Factory};
 use crate::clock::unix_ms;
 use crate::model::{Cid, ConvId, Durability, Epoch, Order, Seq, UserName};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery,
+    Rostered, Summary,
 };
 
 /// A promise to break.
@@ -246,6 +247,15 @@ impl Persistence for Reference {
             model.ack(&request);
         }
         Ok(outcome)
+    }
+
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        Ok(self.model().regroup(&request))
+    }
+
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
+        let model = self.model();
+        Ok(Rostered { epoch: model.epoch.clone(), roster: model.roster(conv) })
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

@@ -2,9 +2,9 @@
 
 use super::subject::{
     Ending, PAST, Room, Subject, ack, all_late, all_pages, everything, open, page_of, recovered,
-    resume, send, send_all, seqs, stored,
+    regrouped, resume, roster, send, send_all, seqs, stored,
 };
-use crate::model::Seq;
+use crate::model::{GroupAct, Seq};
 use crate::persistence::{Append, AppendOutcome};
 
 /// Everything that an engine keeps, before and after.
@@ -24,10 +24,20 @@ async fn everything_survives(subject: Subject, ending: Ending) {
     let acked = ack(&subject.engine, chat.acking(&bob, 7, &[(10, 11), (20, 40)])).await;
     let before = open(&subject.engine, &chat, &bob, 20).await;
     let late = all_late(&subject.engine, &chat, &bob, Some(Seq::ZERO), 200).await;
+    let group = subject.group();
+    for act in [GroupAct::Create, GroupAct::Invite(bob.clone())] {
+        regrouped(&subject.engine, &group, &ann, act).await;
+    }
+    send(&subject.engine, group.message(&bob, PAST)).await;
+    let members = regrouped(&subject.engine, &group, &bob, GroupAct::Quit).await.0;
     let epoch = subject.engine.epoch();
 
     let subject = subject.reopen(ending).await;
     let engine = &subject.engine;
+    assert_eq!(roster(engine, &group).await, members);
+    let outcome = engine.append(group.message(&bob, PAST)).await.expect("the engine works");
+    assert!(matches!(outcome, AppendOutcome::NotMember), "{outcome:?}");
+    assert_eq!(send(engine, group.message(&ann, PAST)).await.seq, Seq(2));
     assert_eq!(engine.epoch(), epoch, "nothing was lost, so it is the same life");
     assert_eq!(everything(engine, chat.conv).await, sent);
     let following = engine.after(chat.conv, Seq(290), 200).await.expect("a page");
@@ -43,7 +53,8 @@ async fn everything_survives(subject: Subject, ending: Ending) {
     assert_eq!(all_late(engine, &chat, &bob, Some(Seq::ZERO), 200).await, late);
     let bridge = recovered(resume(engine, &chat, &bob, &epoch, 290).await);
     assert_eq!(bridge.as_deref(), Some(&sent[290..]));
-    assert_eq!(engine.mine(&bob).await.expect("an index").len(), 2);
+    // The chat, the channel, and the group that he was in.
+    assert_eq!(engine.mine(&bob).await.expect("an index").len(), 3);
 
     let again = stored(engine, Append { ts: None, ..named.clone() }).await;
     assert!(again.dup && Some(&again.message) == sent.last());

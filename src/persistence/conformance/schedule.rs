@@ -4,7 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// The rooms of a schedule: who may be there.
-pub const ROOM_USERS: [&[usize]; 3] = [&[0, 1], &[0], &[0, 1, 2]];
+pub const ROOM_USERS: [&[usize]; 4] = [&[0, 1], &[0], &[0, 1, 2], &[0, 1, 2]];
+
+/// The room of [`ROOM_USERS`] that is a group.
+pub const GROUP: usize = 3;
 
 /// Somebody in a room; both are taken modulo what there is.
 #[derive(Debug, Clone, Copy)]
@@ -89,13 +92,15 @@ pub enum Step {
     Ack(Who, Option<Below>, Vec<(Below, u64)>),
     /// The user's index and a summary.
     List(Who),
+    /// Somebody does something to the group, perhaps to another.
+    Regroup { by: usize, what: u8, whom: usize },
     /// A new life, where the store survives.
     Reopen { closed: bool },
 }
 
 fn who() -> impl Strategy<Value = Who> {
-    // The direct chat and the channel more often than the notes.
-    (prop_oneof![3 => Just(0), 1 => Just(1), 3 => Just(2)], 0..3usize)
+    // The notes less often than the others.
+    (prop_oneof![3 => Just(0), 1 => Just(1), 3 => Just(2), 3 => Just(GROUP)], 0..3usize)
         .prop_map(|(room, user)| Who { room, user })
 }
 
@@ -167,6 +172,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (who(), prop::option::of(below()), ranges)
             .prop_map(|(who, up_to, ranges)| Step::Ack(who, up_to, ranges)),
         2 => who().prop_map(Step::List),
+        4 => (0..3usize, 0..7u8, 0..3usize)
+            .prop_map(|(by, what, whom)| Step::Regroup { by, what, whom }),
         1 => any::<bool>().prop_map(|closed| Step::Reopen { closed }),
     ]
 }

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use crate::model::{
-    AckSet, ChannelName, Cid, ConvId, Epoch, LIMITS, Message, MessageType, Order, Place, Seq,
-    UserName,
+    AckSet, ChannelName, Cid, ConvId, Epoch, GroupAct, GroupId, LIMITS, Message, MessageType,
+    Order, Place, Roster, Seq, UserName,
 };
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, OpenQuery, OpenView, Opened, Persistence,
-    RangeQuery, Stored,
+    AckOutcome, AckRequest, Append, AppendOutcome, GroupOutcome, GroupRequest, OpenQuery, OpenView,
+    Opened, Persistence, RangeQuery, Stored,
 };
 
 /// A time in the past to count from, ms.
@@ -85,6 +85,11 @@ impl Subject {
     /// A user of this case.
     pub fn user(&self, name: &str) -> UserName {
         UserName::new(&format!("{name}-{}", self.suffix)).expect("short enough")
+    }
+
+    /// A group of this case, which nobody has made yet.
+    pub fn group(&self) -> Room {
+        Room::new(Place::Group(GroupId::generate()))
     }
 
     /// A channel of this case.
@@ -250,6 +255,35 @@ pub async fn send_all(engine: &Arc<dyn Persistence>, appends: Vec<Append>) -> Ve
         sent.extend(join_all(calls).await);
     }
     sent
+}
+
+/// Does something to a group.
+pub async fn regroup(
+    engine: &Arc<dyn Persistence>,
+    room: &Room,
+    by: &UserName,
+    act: GroupAct,
+) -> GroupOutcome {
+    let (conv, place, by) = (room.conv, Arc::clone(&room.place), by.clone());
+    engine.regroup(GroupRequest { conv, place, by, act }).await.expect("the engine works")
+}
+
+/// Does something to a group that may be done; the roster, and whom it became theirs by it.
+pub async fn regrouped(
+    engine: &Arc<dyn Persistence>,
+    room: &Room,
+    by: &UserName,
+    act: GroupAct,
+) -> (Arc<Roster>, Option<UserName>) {
+    match regroup(engine, room, by, act).await {
+        GroupOutcome::Done { now, became } => (now.roster, became),
+        GroupOutcome::Refused(refusal) => panic!("refused: {refusal:?}"),
+    }
+}
+
+/// Who is in a group.
+pub async fn roster(engine: &Arc<dyn Persistence>, room: &Room) -> Arc<Roster> {
+    engine.roster(room.conv).await.expect("the engine works").roster
 }
 
 /// Opens a room.

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::codec::{Record, decode_seq, encode_acks, encode_message, encode_place};
+use super::codec::{Record, decode_seq, encode_acks, encode_message, encode_place, encode_roster};
 use super::keys::{self, Table};
 use super::recent::Recents;
-use super::request::{AckDecision, Answer};
+use super::request::{AckDecision, Answer, GroupDecision};
 use super::table_log::{stored_acks, stored_message};
 use super::tables::{Batch, TableError, Tables, View};
-use crate::model::{AckSet, ConvId, Epoch, LIMITS, Message, Place, Seq, UserName};
-use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, Stored};
+use crate::model::{AckSet, ConvId, Epoch, LIMITS, Message, Place, Roster, Seq, UserName};
+use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, GroupRequest, Stored};
 
 /// Builds one batch from requests in their order; each sees the effects of those before it.
 pub struct BatchBuilder<'a> {
@@ -26,6 +26,7 @@ pub struct BatchBuilder<'a> {
     cids: HashMap<Vec<u8>, Arc<Message>>,
     acks: HashMap<Vec<u8>, AckSet>,
     mine: HashSet<Vec<u8>>,
+    rosters: HashMap<ConvId, Arc<Roster>>,
 }
 
 impl<'a> BatchBuilder<'a> {
@@ -50,6 +51,7 @@ impl<'a> BatchBuilder<'a> {
             cids: HashMap::new(),
             acks: HashMap::new(),
             mine: HashSet::new(),
+            rosters: HashMap::new(),
         }
     }
 
@@ -78,6 +80,14 @@ impl<'a> BatchBuilder<'a> {
     /// Decides one send.
     pub fn append(&mut self, append: Append) -> Result<AppendOutcome, EngineError> {
         let Append { conv, place, sender, cid, kind, content, ts, future_skew_ms_max } = append;
+        let roster = match *place {
+            Place::Group(_) => self.roster(conv).map_err(unread)?,
+            Place::Direct(..) | Place::Channel(_) => Arc::default(),
+        };
+        if matches!(*place, Place::Group(_)) && roster.membership(&sender).is_none() {
+            return Ok(AppendOutcome::NotMember);
+        }
+        let roster = roster.version;
         let dedupe_key = keys::dedupe(conv, &sender, &cid);
         if let Some(first) = self.first_of(conv, &dedupe_key).map_err(unread)? {
             let same = first.kind == kind && first.content == content;
@@ -86,6 +96,7 @@ impl<'a> BatchBuilder<'a> {
                 dup: true,
                 epoch: self.epoch.clone(),
                 became: Vec::new(),
+                roster,
             };
             return Ok(if same {
                 AppendOutcome::Stored(stored())
@@ -129,7 +140,41 @@ impl<'a> BatchBuilder<'a> {
         self.tips.insert(conv, (seq, high_ts.max(ts)));
         self.cids.insert(dedupe_key, Arc::clone(&message));
         self.notes.records.push((conv, record));
-        Ok(AppendOutcome::Stored(Stored { message, dup: false, epoch: self.epoch.clone(), became }))
+        let epoch = self.epoch.clone();
+        Ok(AppendOutcome::Stored(Stored { message, dup: false, epoch, became, roster }))
+    }
+
+    /// Who is in a group, with what this batch changes.
+    fn roster(&mut self, conv: ConvId) -> Result<Arc<Roster>, TableError> {
+        if let Some(roster) = self.rosters.get(&conv) {
+            return Ok(Arc::clone(roster));
+        }
+        let roster = self.recents.load(self.tables, conv, &[], |recent| recent.roster())?;
+        self.rosters.insert(conv, Arc::clone(&roster));
+        Ok(roster)
+    }
+
+    /// Decides a change of a group.
+    pub fn regroup(&mut self, request: GroupRequest) -> Result<GroupDecision, EngineError> {
+        let GroupRequest { conv, place, by, act } = request;
+        let roster = self.roster(conv).map_err(unread)?;
+        let (head, _) = self.tip(conv).map_err(unread)?;
+        let changed = match roster.after(&by, &act, head) {
+            Ok(Some(changed)) => Arc::new(changed),
+            Ok(None) => return Ok(Ok((roster, None))),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.check_space()?;
+        let mut became = None;
+        for user in changed.joined_since(&roster) {
+            if self.make_mine(conv, &place, user).map_err(unread)? {
+                became = Some(user.clone());
+            }
+        }
+        self.batch.insert(Table::Rosters, keys::roster(conv), encode_roster(&changed));
+        self.rosters.insert(conv, Arc::clone(&changed));
+        self.notes.rosters.insert(conv, Arc::clone(&changed));
+        Ok(Ok((changed, became)))
     }
 
     /// The message stored under a `cid`, in this batch or before.
@@ -216,7 +261,8 @@ impl<'a> BatchBuilder<'a> {
             Place::Direct(..) => Seq::ZERO,
             Place::Channel(_) | Place::Group(_) => self.tip(conv).map_err(unread)?.0,
         };
-        let became = self.make_mine(conv, place, user).map_err(unread)?;
+        let is_group = matches!(place, Place::Group(_));
+        let became = !is_group && self.make_mine(conv, place, user).map_err(unread)?;
         self.put_acks(conv, user, AckSet::up_to(start));
         Ok(became)
     }
@@ -233,6 +279,7 @@ pub struct Notes {
     records: Vec<(ConvId, Record)>,
     /// Only the last of a batch: a step in between would be a step back from what the tables show.
     acks: HashMap<(ConvId, UserName), AckSet>,
+    rosters: HashMap<ConvId, Arc<Roster>>,
 }
 
 impl Notes {
@@ -249,6 +296,9 @@ impl Notes {
         for ((conv, user), acked) in &self.acks {
             recents.note_acks(*conv, user, acked);
         }
+        for (conv, roster) in &self.rosters {
+            recents.note_roster(*conv, roster);
+        }
     }
 }
 
@@ -260,6 +310,8 @@ pub enum Decided {
     Ack(Result<AckDecision, EngineError>, Answer<AckDecision>),
     /// Of a first open.
     Join(Result<bool, EngineError>, Answer<bool>),
+    /// Of a change of a group.
+    Regroup(Result<GroupDecision, EngineError>, Answer<GroupDecision>),
 }
 
 impl Decided {
@@ -269,6 +321,7 @@ impl Decided {
             Self::Append(decision, answer) => drop(answer.send(decision)),
             Self::Ack(decision, answer) => drop(answer.send(decision)),
             Self::Join(decision, answer) => drop(answer.send(decision)),
+            Self::Regroup(decision, answer) => drop(answer.send(decision)),
         }
     }
 
@@ -278,6 +331,7 @@ impl Decided {
             Self::Append(_, answer) => drop(answer.send(Err(error.clone()))),
             Self::Ack(_, answer) => drop(answer.send(Err(error.clone()))),
             Self::Join(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Regroup(_, answer) => drop(answer.send(Err(error.clone()))),
         }
     }
 }

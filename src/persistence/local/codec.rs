@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::tables::TableError;
-use crate::model::{AckSet, Cid, Message, MessageType, Place, Seq, UserName};
+use crate::model::{AckSet, Cid, Message, MessageType, Place, Roster, Seq, UserName};
 
 /// A message with the highest `ts` committed before it: what lateness was decided by.
 #[derive(Debug, Clone)]
@@ -73,6 +73,18 @@ impl<'a> Reader<'a> {
         let length = *self.take(1)?.first()?;
         std::str::from_utf8(self.take(usize::from(length))?).ok()
     }
+}
+
+/// JSON: rare, and read whole.
+pub fn encode_roster(roster: &Roster) -> Vec<u8> {
+    serde_json::to_vec(roster).unwrap_or_else(|_| unreachable!("a roster has only string keys"))
+}
+
+/// The inverse.
+pub fn decode_roster(bytes: &[u8]) -> Result<Arc<Roster>, TableError> {
+    serde_json::from_slice(bytes).map(Arc::new).map_err(|error| {
+        TableError(format!("a stored roster cannot be read back: {error}; restore the data folder"))
+    })
 }
 
 /// `up_to`, then `lo hi` of each range.

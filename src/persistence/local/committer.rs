@@ -116,6 +116,9 @@ impl Committer {
                 Request::Join(conv, place, user, answer) => {
                     Decided::Join(builder.join(conv, &place, &user), answer)
                 }
+                Request::Regroup(request, answer) => {
+                    Decided::Regroup(builder.regroup(request), answer)
+                }
                 Request::Close(answer) => {
                     *close = Some(answer);
                     continue;

@@ -19,11 +19,13 @@ pub enum Table {
     Mine,
     /// `user conv` → nothing. Whether a conversation is in [`Table::Mine`].
     IsMine,
+    /// `conv` → the roster of a group.
+    Rosters,
 }
 
 impl Table {
     /// All tables, each at the index of its discriminant.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Messages,
         Self::ByTime,
         Self::Late,
@@ -31,6 +33,7 @@ impl Table {
         Self::Acks,
         Self::Mine,
         Self::IsMine,
+        Self::Rosters,
     ];
 
     /// The name on disk.
@@ -43,6 +46,7 @@ impl Table {
             Self::Acks => "acks",
             Self::Mine => "mine",
             Self::IsMine => "is_mine",
+            Self::Rosters => "rosters",
         }
     }
 }
@@ -66,6 +70,11 @@ pub fn dedupe(conv: ConvId, sender: &UserName, cid: &Cid) -> Vec<u8> {
 /// Key of [`Table::Acks`].
 pub fn acks(conv: ConvId, user: &UserName) -> Vec<u8> {
     [conv.as_bytes().as_slice(), user.as_str().as_bytes()].concat()
+}
+
+/// Key of [`Table::Rosters`].
+pub fn roster(conv: ConvId) -> Vec<u8> {
+    conv.as_bytes().to_vec()
 }
 
 /// Key of [`Table::Mine`]; `order` grows with time.

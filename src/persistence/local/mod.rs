@@ -48,8 +48,9 @@ use self::tables::Miss;
 use self::tables::{Batch, MemoryTables, TableError, Tables};
 use super::log::{self, Log};
 use super::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    Summary,
 };
 use crate::model::{AckError, ConvId, Durability, Epoch, LIMITS, Message, Place, Seq, UserName};
 
@@ -353,6 +354,29 @@ impl Persistence for LocalPersistence {
         let unread =
             self.read(conv, vec![user.clone()], move |log| log::unread(log, &user)).await?;
         Ok(AckOutcome::Merged { acked, unread })
+    }
+
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        let decision = self.request(|answer| Request::Regroup(request, answer)).await?;
+        Ok(match decision {
+            Ok((roster, became)) => {
+                let now = Rostered { epoch: self.epoch.clone(), roster };
+                GroupOutcome::Done { now, became }
+            }
+            Err(refusal) => GroupOutcome::Refused(refusal),
+        })
+    }
+
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
+        let roster = match self.recents.peek(conv, |recent| Ok(recent.roster())) {
+            Ok(roster) => roster,
+            Err(_) => {
+                let (tables, recents) = (Arc::clone(&self.tables), Arc::clone(&self.recents));
+                let load = move || recents.load(&*tables, conv, &[], |recent| recent.roster());
+                self.blocking(load).await?
+            }
+        };
+        Ok(Rostered { epoch: self.epoch.clone(), roster })
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

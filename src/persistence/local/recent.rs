@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use super::codec::Record;
 use super::table_log::{TableLog, stored_acks};
 use super::tables::{Miss, TableError, Tables, View};
-use crate::model::{AckSet, ConvId, LIMITS, Message, Order, Seq, UserName};
+use crate::model::{AckSet, ConvId, LIMITS, Message, Order, Roster, Seq, UserName};
 use crate::persistence::log::{Each, Log, PageBuilder};
 use crate::persistence::{Page, RangeQuery};
 
@@ -26,11 +26,12 @@ pub struct Recent {
     ring: VecDeque<Record>,
     ring_bytes: usize,
     acks: HashMap<UserName, Option<AckSet>>,
+    roster: Arc<Roster>,
 }
 
 impl Recent {
     fn load(log: &TableLog<'_>) -> Result<Self, TableError> {
-        let mut recent = Self { head: log.head(), ..Self::default() };
+        let mut recent = Self { head: log.head(), roster: log.roster()?, ..Self::default() };
         for record in log.newest_records(RING_MESSAGES_MAX)? {
             recent.ring_bytes += record.message.content.len();
             recent.ring.push_front(record);
@@ -72,6 +73,11 @@ impl Recent {
     /// Number and time by which the next message is judged: the head and the highest `ts`.
     pub fn tip(&self) -> (Seq, u64) {
         (self.head, self.ring.back().map_or(0, Record::high_ts))
+    }
+
+    /// Who is in the group.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
     }
 
     /// Whether messages above `after` are all here.
@@ -277,6 +283,11 @@ impl Recents {
     /// Notes an acknowledgement that is now visible in the tables.
     pub fn note_acks(&self, conv: ConvId, user: &UserName, acked: &AckSet) {
         self.note(conv, |recent| recent.remember_acks(user.clone(), Some(acked.clone())));
+    }
+
+    /// Notes a roster that is now visible in the tables.
+    pub fn note_roster(&self, conv: ConvId, roster: &Arc<Roster>) {
+        self.note(conv, |recent| recent.roster = Arc::clone(roster));
     }
 
     fn note(&self, conv: ConvId, change: impl FnOnce(&mut Recent)) {

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::model::{AckSet, ConvId, Place, UserName};
-use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError};
+use crate::model::{AckSet, ConvId, GroupRefusal, Place, Roster, UserName};
+use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, GroupRequest};
 
 /// Where the answer to a request goes. A caller that has gone is no error.
 pub type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
 
 /// What became of an acknowledgement: the union, or why not.
 pub type AckDecision = Result<AckSet, crate::model::AckError>;
+
+/// What became of a change of a group: the roster, and whom the conversation became theirs by it; or why not.
+pub type GroupDecision = Result<(Arc<Roster>, Option<UserName>), GroupRefusal>;
 
 /// Something to write.
 pub enum Request {
@@ -21,6 +24,8 @@ pub enum Request {
     Ack(AckRequest, Answer<AckDecision>),
     /// Make a conversation a user's; answers whether it became theirs now.
     Join(ConvId, Arc<Place>, UserName, Answer<bool>),
+    /// Change who is in a group; answers the roster, and whether the conversation became somebody's.
+    Regroup(GroupRequest, Answer<GroupDecision>),
     /// Force everything to the disk and end.
     Close(Answer<()>),
 }

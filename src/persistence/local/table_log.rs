@@ -3,10 +3,10 @@
 use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
-use super::codec::{Record, decode_acks, decode_message};
+use super::codec::{Record, decode_acks, decode_message, decode_roster};
 use super::keys::{self, Table};
 use super::tables::{Miss, TableError, View};
-use crate::model::{AckSet, ConvId, LIMITS, Message, Order, Seq, UserName};
+use crate::model::{AckSet, ConvId, LIMITS, Message, Order, Roster, Seq, UserName};
 use crate::persistence::log::{Each, Log, PageBuilder};
 use crate::persistence::{Page, RangeQuery};
 
@@ -38,6 +38,12 @@ impl<'a> TableLog<'a> {
             Ok(records.len() < count)
         })?;
         Ok(records)
+    }
+
+    /// Who is in the group; empty where it is none.
+    pub fn roster(&self) -> Result<Arc<Roster>, TableError> {
+        let value = self.view.get(Table::Rosters, &keys::roster(self.conv))?;
+        value.map_or_else(|| Ok(Arc::default()), |value| decode_roster(&value))
     }
 
     fn message(&self, seq: Seq) -> Result<Arc<Message>, TableError> {

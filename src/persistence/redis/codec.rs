@@ -1,10 +1,11 @@
 //! What scripts take and answer, as types.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redis::Value;
 
-use crate::model::{AckSet, Cid, Count, Message, MessageType, Seq, UserName};
+use crate::model::{AckSet, Cid, Count, Membership, Message, MessageType, Roster, Seq, UserName};
 use crate::persistence::{Append, EngineError};
 
 /// What a script answered, read from the left.
@@ -72,6 +73,25 @@ impl Reply {
             acked.ranges.push((lo, hi));
         }
         Ok(acked)
+    }
+
+    /// The next roster: version, owner, and its members.
+    pub fn roster(&mut self) -> Result<Roster, EngineError> {
+        let unreadable = || unreadable("a roster");
+        let version = self.count()?;
+        let owner = UserName::new(&self.text()?).ok();
+        let Value::Array(fields) = self.next()? else { return Err(unreadable()) };
+        let (mut fields, mut members) = (Self(fields.into_iter()), BTreeMap::new());
+        while let Ok(field) = fields.text() {
+            let user = field.strip_prefix("m ").and_then(|user| UserName::new(user).ok());
+            let text = fields.text()?;
+            let numbers = text.split_once(' ').map(|(one, other)| (one.parse(), other.parse()));
+            let (Some(user), Some((Ok(joined), Ok(since)))) = (user, numbers) else {
+                return Err(unreadable());
+            };
+            members.insert(user, Membership { joined, since: Seq(since) });
+        }
+        Ok(Roster { version, owner, members })
     }
 
     /// The next list of messages.

@@ -12,8 +12,8 @@ pub struct Keys {
     prefix: String,
 }
 
-/// The keys of a conversation: meta, messages, times, late, cids, acknowledgements.
-const PARTS: [&str; 6] = ["h", "m", "t", "l", "c", "a"];
+/// The keys of a conversation: meta, messages, times, late, cids, acknowledgements, roster.
+const PARTS: [&str; 7] = ["h", "m", "t", "l", "c", "a", "g"];
 
 impl Keys {
     /// Keys that begin with `prefix`.

@@ -9,12 +9,13 @@
 //! All keys of a conversation have its id as hash tag: `h` (a hash: head, highest `ts`, generation), `m` (a hash: `seq` →
 //! message), `t` (a sorted set: `ts` → `seq` with leading zeros, so that equal times stand in the order of numbers),
 //! `l` (a sorted set: the late ones by `seq`), `c` (a hash: sender and `cid` → `seq`), `a` (a hash: user →
-//! acknowledgement). Nothing is ever deleted, so the dedupe window is unlimited.
+//! acknowledgement), `g` (a hash: the roster of a group). No message is ever deleted, so the dedupe window is unlimited.
 
 mod codec;
 mod dialer;
 mod facts;
 mod failure;
+mod groups;
 mod index;
 mod keys;
 mod lane;
@@ -44,8 +45,9 @@ use super::index::Index;
 use super::lineage::{Life, Lineage};
 use super::status::Status;
 use super::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, LatePage, Mine,
-    OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery, Summary,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    GroupRequest, LatePage, Mine, OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery,
+    Rostered, Summary,
 };
 use crate::model::{
     ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UnreadCounts, UserName,
@@ -244,10 +246,11 @@ impl Persistence for RedisPersistence {
         let OpenQuery { conv, place, user, limit, resume } = &query;
         let peer = place.peer_of(user).filter(|peer| *peer != user);
         let stamp = self.index.stamp(self.status.ahead_ms());
+        let is_group = matches!(**place, Place::Group(_));
         let build = |life: &Life| {
             let mut pipe = redis::pipe();
             pipe.ignore_errors();
-            if self.index.is_missing(*conv, user, life) {
+            if !is_group && self.index.is_missing(*conv, user, life) {
                 pipe.add_command(index::add(&self.keys, user, *conv, place, stamp));
             }
             let resume = resume.as_ref().filter(|(epoch, _)| *epoch == life.epoch);
@@ -264,7 +267,7 @@ impl Persistence for RedisPersistence {
         let mut reply = Reply::new(values.pop().ok_or_else(failure::unanswered)?)?;
         reply.text()?;
         let head = Seq(reply.count()?);
-        let (became, mutual) = (reply.flag()?, reply.flag()?);
+        let (became, mutual) = (reply.flag()? && !is_group, reply.flag()?);
         let acked = reply.acked()?;
         let unread = UnreadCounts {
             unread: reply.capped()?,
@@ -350,6 +353,15 @@ impl Persistence for RedisPersistence {
         })
     }
 
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        self.change_group(&request).await
+    }
+
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
+        let (roster, _, life) = self.read_roster(conv).await?;
+        Ok(Rostered { epoch: life.epoch.clone(), roster })
+    }
+
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {
         let mut mine = Vec::new();
         for first in (0..MINE_SCAN_MAX).step_by(MINE_CHUNK) {
@@ -372,7 +384,8 @@ impl Persistence for RedisPersistence {
                 pipe.ignore_errors();
                 for (conv, place) in &entries {
                     let mut cmd = self.keys.call(&self.scripts.mine, *conv, life);
-                    cmd.arg(user.as_str()).arg(u8::from(matches!(**place, Place::Direct(..))));
+                    let by_others = !matches!(**place, Place::Channel(_));
+                    cmd.arg(user.as_str()).arg(u8::from(by_others));
                     pipe.add_command(cmd);
                 }
                 pipe
@@ -399,7 +412,8 @@ impl Persistence for RedisPersistence {
         let (mut reply, _) = self.call(&self.scripts.summary, conv, vec![user.to_string()]).await?;
         reply.text()?;
         let unread = reply.capped()?;
-        Ok(Summary { newest: reply.messages()?.pop(), unread })
+        let acked_up_to = reply.number()?.map(Seq);
+        Ok(Summary { newest: reply.messages()?.pop(), unread, acked_up_to })
     }
 
     async fn close(&self) {

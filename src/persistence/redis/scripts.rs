@@ -44,12 +44,16 @@ pub struct Scripts {
     pub summary: Script,
     /// `scripts/mine.lua`.
     pub mine: Script,
+    /// `scripts/regroup.lua`.
+    pub regroup: Script,
+    /// `scripts/roster.lua`.
+    pub roster: Script,
     /// `scripts/lineage.lua`.
     pub lineage: Script,
 }
 
 /// The files: what each is called, and what it says.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 13] = [
     ("conversation", include_str!("scripts/conversation.lua")),
     ("reading", include_str!("scripts/reading.lua")),
     ("append", include_str!("scripts/append.lua")),
@@ -60,6 +64,8 @@ const FILES: [(&str, &str); 11] = [
     ("ack", include_str!("scripts/ack.lua")),
     ("summary", include_str!("scripts/summary.lua")),
     ("mine", include_str!("scripts/mine.lua")),
+    ("regroup", include_str!("scripts/regroup.lua")),
+    ("roster", include_str!("scripts/roster.lua")),
     ("lineage", include_str!("scripts/lineage.lua")),
 ];
 
@@ -90,6 +96,8 @@ impl Scripts {
             ack: reading("ack"),
             summary: reading("summary"),
             mine: Script::new(&[conversation, file("mine")]),
+            regroup: Script::new(&[conversation, file("regroup")]),
+            roster: Script::new(&[conversation, file("roster")]),
             lineage: Script::new(&[file("lineage")]),
         }
     }
@@ -117,7 +125,7 @@ impl Scripts {
     }
 
     /// All of them, to load.
-    pub fn all(&self) -> [&Script; 9] {
+    pub fn all(&self) -> [&Script; 11] {
         [
             &self.append,
             &self.open,
@@ -127,6 +135,8 @@ impl Scripts {
             &self.ack,
             &self.summary,
             &self.mine,
+            &self.regroup,
+            &self.roster,
             &self.lineage,
         ]
     }

@@ -249,6 +249,7 @@ impl Waits {
                     Ok((seen, Some(promise)))
                 }
                 Ok(AppendOutcome::Conflict) => Err(refused(ErrorCode::Conflict)),
+                Ok(AppendOutcome::NotMember) => Err(refused(ErrorCode::NotFound)),
                 Ok(AppendOutcome::TsInFuture) => Err(refused(ErrorCode::TsInFuture)),
                 Err(failure) => Err(failure),
             }),

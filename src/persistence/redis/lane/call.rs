@@ -60,7 +60,8 @@ impl Call {
             .arg(given_text(&self.message))
             .arg(ts.map(|ts| ts.to_string()).unwrap_or_default())
             .arg(*future_skew_ms_max)
-            .arg(sender.as_str());
+            .arg(sender.as_str())
+            .arg(u8::from(matches!(**place, Place::Group(_))));
         if matches!(**place, Place::Direct(..)) {
             for user in place.participants() {
                 cmd.arg(user.as_str());
@@ -76,6 +77,7 @@ impl Call {
             let dup = match word.as_str() {
                 "stale" => return Ok(Done::Stale),
                 "conflict" => return Ok(Done::Answer(Ok(AppendOutcome::Conflict))),
+                "stranger" => return Ok(Done::Answer(Ok(AppendOutcome::NotMember))),
                 "future" => return Ok(Done::Answer(Ok(AppendOutcome::TsInFuture))),
                 word => word == "dup",
             };
@@ -83,12 +85,14 @@ impl Call {
             message.seq = Seq(reply.count()?);
             (message.ts, message.at, message.late) =
                 (reply.count()?, reply.count()?, reply.flag()?);
+            let roster = reply.count()?;
             let mut became = Vec::new();
             while let Ok(user) = reply.text() {
                 became.extend(UserName::new(&user).ok());
             }
             let (message, epoch) = (Arc::new(message), life.epoch.clone());
-            Ok(Done::Answer(Ok(AppendOutcome::Stored(Stored { message, dup, epoch, became }))))
+            let stored = Stored { message, dup, epoch, became, roster };
+            Ok(Done::Answer(Ok(AppendOutcome::Stored(stored))))
         };
         read().unwrap_or_else(|error| Done::Answer(Err(error)))
     }

@@ -1,12 +1,18 @@
 -- Stores a message, once.
 -- ARGV[2]: "sender cid"  [3]: wire bytes  [4]: "sender cid type content"  [5]: ts or ''  [6]: how far it may
--- be ahead, ms  [7]: sender  [8..]: the users of a direct chat
+-- be ahead, ms  [7]: sender  [8]: '1' in a group  [9..]: the users of a direct chat
+local roster = '0'
+if ARGV[8] == '1' then
+  local found = redis.call('HMGET', ROSTER, 'version', 'm ' .. ARGV[7])
+  if not found[2] then return { 'stranger' } end
+  roster = found[1]
+end
 local first = redis.call('HGET', CIDS, ARGV[2])
 if first then
   local text = redis.call('HGET', MESSAGES, first)
   local ts, at, late, rest = match(text, '^%d+ (%d+) (%d+) ([01]) (.*)$')
   if rest ~= ARGV[4] then return { 'conflict' } end
-  return { 'dup', first, ts, at, late }
+  return { 'dup', first, ts, at, late, roster }
 end
 
 local time = redis.call('TIME')
@@ -18,10 +24,10 @@ local seq = format('%.0f', head + 1)
 local ts_text, at_text = format('%.0f', ts), format('%.0f', now)
 
 enter_life()
-local reply = { 'stored', seq, ts_text, at_text, late }
-local is_direct = #ARGV > 7
+local reply = { 'stored', seq, ts_text, at_text, late, roster }
+local is_direct = #ARGV > 8
 if is_direct and head == 0 then
-  for at = 8, #ARGV do
+  for at = 9, #ARGV do
     if redis.call('HEXISTS', ACKS, ARGV[at]) == 0 then reply[#reply + 1] = ARGV[at] end
   end
 end

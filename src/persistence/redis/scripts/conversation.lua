@@ -1,7 +1,7 @@
 -- What every script of a conversation begins with.
--- KEYS: meta, messages, times, late, cids, acks: all of one conversation, in one hash tag.
+-- KEYS: meta, messages, times, late, cids, acks, roster: all of one conversation, in one hash tag.
 -- ARGV[1]: the generation of the store's life that the node knows.
-local META, MESSAGES, TIMES, LATE, CIDS, ACKS = unpack(KEYS)
+local META, MESSAGES, TIMES, LATE, CIDS, ACKS, ROSTER = unpack(KEYS)
 local floor, max, min, format, match = math.floor, math.max, math.min, string.format, string.match
 
 local meta = redis.call('HMGET', META, 'head', 'high', 'generation', 'cuts')

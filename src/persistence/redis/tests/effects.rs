@@ -7,7 +7,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use super::*;
 use crate::persistence::conformance::player::play_many;
 use crate::persistence::conformance::subject::{Ending, Factory, Subject};
-use crate::persistence::conformance::{dedupe, join, late, list, open as opening, paging, reopen};
+use crate::persistence::conformance::{
+    dedupe, group, join, late, list, open as opening, paging, reopen,
+};
 
 /// Engines with these scripts over one store.
 struct ScriptsFactory {
@@ -90,6 +92,9 @@ effects! {
     append head: paging::after_reads_by_number_whatever_the_times;
     append high: late::late_is_below_the_highest_ts_before_and_equal_is_not_late;
     append at: list::an_entry_has_the_place_and_the_newest_commit_time;
+    regroup roster: group::whoever_makes_a_group_owns_it;
+    regroup came: group::any_member_invites_and_only_the_owner_removes;
+    regroup left: group::any_member_invites_and_only_the_owner_removes;
     append joined: join::mutual_is_when_both_have_opened_or_written;
     open joined: join::the_first_open_of_a_channel_acknowledges_up_to_its_head_once;
     ack acked: reopen::everything_survives_a_clean_end;
