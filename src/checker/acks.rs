@@ -23,6 +23,8 @@ struct Known {
     /// At most this: the first state shown, and everything asked since that did not certainly fail.
     possible: AckSet,
     begun: bool,
+    /// Invitations that are under way, or may be: each may acknowledge everything.
+    invites: usize,
 }
 
 fn union(one: &AckSet, up_to: Seq, ranges: &[(Seq, Seq)]) -> AckSet {
@@ -92,9 +94,18 @@ pub fn judge(judged: &Judged<'_, '_>, chains: &[Chain<'_>], findings: &mut Findi
                 {
                     known.possible = union(&known.possible, up_to.unwrap_or_default(), ranges);
                 }
+                if let Asked::Invite { user } = operation.asked {
+                    users.entry(user).or_default().invites += 1;
+                }
             }
             Moment::Ended(number) => {
                 let operation = &conversation.operations[number];
+                if let Asked::Invite { user } = operation.asked {
+                    let invited = users.entry(user).or_default();
+                    invited.begun = false;
+                    let is_over = operation.failed() || operation.seen().is_some();
+                    invited.invites -= usize::from(is_over && invited.invites > 0);
+                }
                 let Some(before) = certain_at.remove(&number) else { continue };
                 let known = users.entry(operation.user()).or_default();
                 let state = match operation.seen() {
@@ -103,7 +114,7 @@ pub fn judge(judged: &Judged<'_, '_>, chains: &[Chain<'_>], findings: &mut Findi
                     Some(Seen::Read { .. }) => {
                         if let Some(&(at, last)) = late_pages.get(&number) {
                             judge_late_page(judged, operation, &before, findings);
-                            if last && known.begun {
+                            if last && known.begun && known.invites == 0 {
                                 judge_late_chain(judged, &chains[at], &known.possible, findings);
                             }
                         }
@@ -153,7 +164,7 @@ fn judge_state(
             )
         });
     }
-    if !known.begun {
+    if !known.begun || known.invites > 0 {
         known.begun = true;
         known.possible = union(&known.possible, state.up_to, &state.ranges);
     } else if let Some(seq) = of_others(beyond(state, &known.possible)) {

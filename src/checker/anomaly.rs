@@ -108,11 +108,6 @@ impl Anomaly {
             Self::Stuck => "stuck",
         }
     }
-
-    /// Whether this checker looks for it; the other needs groups.
-    pub fn is_judged(self) -> bool {
-        self != Self::RevokedLeak
-    }
 }
 
 impl fmt::Display for Anomaly {

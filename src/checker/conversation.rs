@@ -91,7 +91,7 @@ pub enum Moment<'a> {
     Ended(usize),
     /// A message is pushed.
     Pushed(&'a Event, &'a str, &'a Item),
-    /// The stream of a session is replaced.
+    /// The stream of a session is replaced, or its user is a member no more.
     Reset(&'a Event),
     /// A message is seen in a list.
     Listed(&'a Event, &'a Item),
@@ -145,6 +145,11 @@ pub fn collect(events: &[Event]) -> Vec<Conversation<'_>> {
                 let Some(name) = event.conv.as_deref() else { continue };
                 let place = place_of(&mut all, &mut by_name, name);
                 all[place].epochs.insert(epoch);
+                all[place].moments.push(Moment::Reset(event));
+            }
+            Act::Ok { seen: Seen::Removed {} } => {
+                let Some(name) = event.conv.as_deref() else { continue };
+                let place = place_of(&mut all, &mut by_name, name);
                 all[place].moments.push(Moment::Reset(event));
             }
             Act::Ok { seen: Seen::List { entries, .. } } => {

@@ -60,6 +60,9 @@
 //!   or an answered acknowledgement covered; also in another session, also the reply to that acknowledgement itself.
 //! - **misroute**: an item that was sent in another conversation; or a push to a session that never asked to
 //!   open the conversation, has left it, opened it without pushes, or opened it under another epoch.
+//! - **revoked-leak**: after a removal from a group, or a quit, was answered, and before an invitation could
+//!   have come, the user asked something in it and was answered, or was shown a message with a number from the first on that was
+//!   sent only then.
 //! - **lying-fail**: a message is stored whose every send, before it was seen, was answered as certainly not done; or a
 //!   `conflict` is answered although nothing else was ever sent under that cid (the digest covers all that makes a conflict).
 //!
@@ -102,6 +105,7 @@ mod log;
 mod opens;
 mod paging;
 mod realtime;
+mod revoked;
 mod run;
 mod sends;
 mod sent;
@@ -253,6 +257,7 @@ fn judge_conversation<'a>(
     // Under more than one epoch a reply's number cannot be compared with what was known before.
     let single = logs.values().next().filter(|_| logs.len() == 1);
     if let Some(log) = single {
+        revoked::judge(conversation, log, &sent, findings);
         let lost: &HashSet<u64> = &finals.lost;
         let judged = Judged { conversation, log, sent: &sent, floors: &floors, lost };
         if lost.is_empty() {

@@ -61,6 +61,8 @@ pub enum Fault {
     AckLastWins,
     MisroutePage,
     MisroutePush,
+    NobodyLeaves,
+    UnheardRemoval,
     LieFail,
     LieFuture,
     FalseConflict,
@@ -130,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    /// What `check validity` judges: design §6 without what needs groups.
-    const JUDGED: [&str; 28] = [
+    /// What `check validity` judges: design §6.
+    const JUDGED: [&str; 29] = [
         "lost",
         "phantom",
         "corrupt",
@@ -156,6 +158,7 @@ mod tests {
         "late-zombie",
         "ack-regress",
         "misroute",
+        "revoked-leak",
         "lying-fail",
         "diverged",
         "undetected-loss",

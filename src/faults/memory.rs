@@ -1,6 +1,6 @@
 //! What a faulty engine shares between its calls: what to break, how often, and what passed by.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::stale::index_time;
 use super::{Fault, OWN_CID};
-use crate::model::{AckSet, Cid, ConvId, Epoch, Message, Seq, UserName};
+use crate::model::{AckSet, Cid, ConvId, Epoch, Membership, Message, Seq, UserName};
 use crate::persistence::{Append, AppendOutcome, EngineError, Persistence, Stored};
 
 /// The honest engine, and what is needed to break its promises.
@@ -47,6 +47,8 @@ pub struct ConvMemory {
     pub equal: BTreeSet<Seq>,
     /// Who sent, by their first messages.
     pub senders: Vec<UserName>,
+    /// Everybody who was ever a member of the group.
+    pub members: BTreeMap<UserName, Membership>,
     /// How far an index goes, and since when.
     pub indexed: Option<(Seq, u64)>,
     /// What is answered in place of what a user acknowledged.

@@ -23,6 +23,7 @@ mod opens;
 mod pages;
 mod persistence;
 mod pushes;
+mod rosters;
 mod sends;
 mod shape;
 mod stale;

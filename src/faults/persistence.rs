@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::crash::{CrashPoint, crash_at, crash_while};
 use super::memory::Shared;
-use super::{Fault, acks, opens, pages, sends};
+use super::{Fault, acks, opens, pages, rosters, sends};
 use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, Order, Seq, UserName};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
@@ -70,8 +70,12 @@ impl Persistence for FaultyPersistence {
         crash_at(CrashPoint::BeforePersist);
         let appending = sends::append(&self.shared, append);
         crash_while(CrashPoint::WhilePersisting);
+        let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let outcome = appending.await;
+            let mut outcome = appending.await;
+            if let Ok(outcome) = &mut outcome {
+                rosters::spoil_stored(&shared, outcome);
+            }
             crash_at(CrashPoint::BeforeReply);
             outcome
         })
@@ -157,11 +161,12 @@ impl Persistence for FaultyPersistence {
     }
 
     async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
-        self.shared.engine.regroup(request).await
+        rosters::regroup(&self.shared, request).await
     }
 
     async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
-        self.shared.engine.roster(conv).await
+        let now = self.shared.engine.roster(conv).await?;
+        Ok(rosters::told(&self.shared, conv, now))
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {

@@ -132,6 +132,10 @@ pub(super) const TABLE: &[Row] = &[
     row(Fault::MisroutePage, "misroute-page", 5, &["misroute"]),
     // A push is a message of another conversation. Also: `rt-miss`, for the one it replaces.
     row(Fault::MisroutePush, "misroute-push", 20, &["misroute"]),
+    // Whoever was once a member of a group is told to be one. Also pushes go on.
+    row(Fault::NobodyLeaves, "nobody-leaves", 1, &["revoked-leak"]),
+    // The chat is not told that somebody was removed, and messages do not name their roster.
+    row(Fault::UnheardRemoval, "unheard-removal", 1, &["revoked-leak"]),
     // A stored message is answered with a definite error.
     row(Fault::LieFail, "lie-fail", 20, &["lying-fail"]),
     // A stored message is answered as one whose time is too far ahead.

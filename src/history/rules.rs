@@ -26,6 +26,7 @@ pub fn check_rules(events: &[Event]) -> Result<(), String> {
                     | Seen::Connect { .. }
                     | Seen::Close { .. }
                     | Seen::Reset { .. }
+                    | Seen::Removed {}
                     | Seen::Nemesis { .. }
                     | Seen::Unreachable { .. }
                     | Seen::Counted { .. },

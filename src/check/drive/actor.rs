@@ -125,7 +125,8 @@ impl Actor {
             }
             let venue = self.any_venue();
             match self.random.random_range(0..100) {
-                0..46 => self.burst(venue, messages).await,
+                0..43 => self.burst(venue, messages).await,
+                43..46 => self.regroup().await,
                 46..57 => self.page(venue).await,
                 57..64 => self.read_after(venue).await,
                 64..71 => self.read_late(venue).await,
@@ -176,8 +177,8 @@ impl Actor {
 
     async fn open(&mut self, venue: usize) -> Option<ConvId> {
         let limit = self.random.random_range(0..12);
-        let open = plain_open(self.stage.cast.venues[venue].to(&self.me().name), limit);
-        self.open_as(venue, open).await
+        let to = self.stage.cast.venues[venue].to(&self.me().name)?;
+        self.open_as(venue, plain_open(to, limit)).await
     }
 
     async fn open_as(&mut self, venue: usize, open: protocol::Open) -> Option<ConvId> {
@@ -186,7 +187,7 @@ impl Actor {
     }
 
     async fn open_in_some_way(&mut self, venue: usize) {
-        let to = self.stage.cast.venues[venue].to(&self.me().name);
+        let Some(to) = self.stage.cast.venues[venue].to(&self.me().name) else { return };
         let limit = self.random.random_range(0..20);
         let (echo, push) = (!self.chance(25), !self.chance(15));
         self.open_as(venue, protocol::Open { to, limit, resume: None, echo, push }).await;
@@ -359,6 +360,26 @@ impl Actor {
         }
     }
 
+    /// Changes who is in a group, or tries to: its owner removes and invites, others invite, quit, and are refused.
+    async fn regroup(&mut self) {
+        let stage = Arc::clone(&self.stage);
+        let is_group = |venue: &&usize| stage.cast.venues[**venue].is_group;
+        let Some(&venue) = stage.cast.users[self.user].venues.iter().find(is_group) else { return };
+        let members = &stage.cast.venues[venue].members;
+        let whom = members[self.random.random_range(0..members.len())];
+        if whom == members[0] || self.ensure_open(venue).await.is_none() {
+            return;
+        }
+        let Some(conv) = self.conv(venue) else { return };
+        let user = stage.cast.users[whom].name.clone();
+        let (is_owner, dice) = (self.user == members[0], self.random.random_range(0..100));
+        match (is_owner, dice) {
+            (true, 0..50) | (false, 85..) => self.session.remove(conv, user).await,
+            (false, 60..85) => self.session.quit(conv).await,
+            _ => self.session.invite(conv, user).await,
+        }
+    }
+
     /// Drops the socket with commands under way, then comes back and goes on where it was.
     async fn cut_in_the_middle(&mut self, venue: usize) -> Result<(), ClientError> {
         let Some(conv) = self.ensure_open(venue).await else { return Ok(()) };
@@ -395,7 +416,7 @@ impl Actor {
                 8 => Some(Resume { epoch: stream.epoch, seq: Seq(stream.head.0 / 2) }),
                 _ => None,
             };
-            let to = self.stage.cast.venues[venue].to(&self.me().name);
+            let Some(to) = self.stage.cast.venues[venue].to(&self.me().name) else { continue };
             self.open_as(venue, protocol::Open { resume, ..plain_open(to, 10) }).await;
         }
         for sent in unanswered {

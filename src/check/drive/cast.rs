@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::harness::HarnessError;
-use crate::model::{ChannelName, ConvId, Place, UserName};
+use crate::model::{ChannelName, ConvId, GroupId, Place, UserName};
 use crate::protocol::{Send, To};
 
 /// Users of one channel.
 const CHANNEL_USERS: usize = 4;
+
+/// Users that may be in one group.
+const GROUP_USERS: usize = 4;
 
 /// Sends of one user that are remembered for retries.
 const REMEMBERED_MAX: usize = 48;
@@ -16,8 +19,12 @@ const REMEMBERED_MAX: usize = 48;
 /// A conversation of the run.
 #[derive(Debug)]
 pub struct Venue {
-    place: Place,
-    members: Vec<usize>,
+    /// What it is; of a group nobody knows before it is made.
+    place: OnceLock<Place>,
+    /// It is a group: the first member makes it, and owns it as long as the run goes on.
+    pub is_group: bool,
+    /// Who may be there.
+    pub members: Vec<usize>,
     /// As the first `open` answered; what a later one answers instead shows up as contents of
     /// another conversation.
     pub conv: OnceLock<ConvId>,
@@ -27,16 +34,29 @@ pub struct Venue {
 
 impl Venue {
     fn new(place: Place, members: Vec<usize>) -> Self {
-        Self { place, members, conv: OnceLock::new(), ts_last: AtomicU64::new(0) }
+        Self { place: OnceLock::from(place), is_group: false, ..Self::group(members) }
     }
 
-    /// What `open` of `user` says.
-    pub fn to(&self, user: &UserName) -> To {
-        match &self.place {
-            Place::Direct(one, _) => To::User(self.place.peer_of(user).unwrap_or(one).clone()),
+    fn group(members: Vec<usize>) -> Self {
+        let (place, conv) = (OnceLock::new(), OnceLock::new());
+        Self { place, is_group: true, members, conv, ts_last: AtomicU64::new(0) }
+    }
+
+    /// The group was made.
+    pub fn made(&self, group: GroupId) {
+        let place = Place::Group(group);
+        // Once, before anybody plays.
+        let _ = self.conv.set(place.conv_id());
+        let _ = self.place.set(place);
+    }
+
+    /// What `open` of `user` says; nothing of a group that was not made.
+    pub fn to(&self, user: &UserName) -> Option<To> {
+        Some(match self.place.get()? {
             Place::Channel(name) => To::Channel(name.clone()),
             Place::Group(id) => To::Group(id.clone()),
-        }
+            place @ Place::Direct(one, _) => To::User(place.peer_of(user).unwrap_or(one).clone()),
+        })
     }
 }
 
@@ -97,7 +117,7 @@ pub struct Cast {
 
 impl Cast {
     /// The cast of `clients` clients: neighbours talk in direct chats, four at a time in channels that
-    /// overlap, and the first keeps notes to itself.
+    /// overlap and in groups, and the first keeps notes to itself.
     pub fn new(clients: usize, prefix: &str) -> Result<Self, HarnessError> {
         let wrong = |error: crate::model::InvalidName| {
             HarnessError::Usage(format!("--user-prefix makes no valid name: it {error}"))
@@ -117,6 +137,9 @@ impl Cast {
             let name = ChannelName::new(&format!("{prefix}-channel-{first}")).map_err(wrong)?;
             let members = (first..count.min(first + CHANNEL_USERS)).collect();
             venues.push(Venue::new(Place::Channel(name), members));
+        }
+        for first in (0..count).step_by(GROUP_USERS) {
+            venues.push(Venue::group((first..count.min(first + GROUP_USERS)).collect()));
         }
         let users = names.into_iter().enumerate().map(|(number, name)| {
             let mine = |venue: &usize| venues[*venue].members.contains(&number);
@@ -144,11 +167,12 @@ mod tests {
             let cast = Cast::new(clients, "t").unwrap();
             assert!(cast.users.len() <= clients);
             for user in &cast.users {
-                let channels = user
-                    .venues
-                    .iter()
-                    .filter(|&&venue| matches!(cast.venues[venue].place, Place::Channel(_)));
+                let channels = user.venues.iter().filter(|&&venue| {
+                    matches!(cast.venues[venue].place.get(), Some(Place::Channel(_)))
+                });
                 assert!(channels.count() >= 1, "{}", user.name);
+                let groups = user.venues.iter().filter(|&&venue| cast.venues[venue].is_group);
+                assert_eq!(groups.count(), 1, "{}", user.name);
             }
         }
         let cast = Cast::new(8, "t").unwrap();
@@ -160,7 +184,7 @@ mod tests {
         let cast = Cast::new(2, "t").unwrap();
         let user = &cast.users[0];
         for number in 0..REMEMBERED_MAX + 3 {
-            let conv = cast.venues[number % 2].place.conv_id();
+            let conv = cast.venues[number % 2].place.get().unwrap().conv_id();
             let cid = crate::model::Cid::new(&format!("c{}", number / 2)).unwrap();
             let kind = crate::model::MessageType::new("text").unwrap();
             let send = Send { conv, cid, kind, content: "x".into(), ts: None };

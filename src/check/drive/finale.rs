@@ -74,7 +74,8 @@ async fn is_served(stage: &Stage, user: usize, node: usize) -> Result<(), Client
     let name = &stage.cast.users[user].name;
     for &venue in &stage.cast.users[user].venues {
         let venue = &stage.cast.venues[venue];
-        let open = plain_open(venue.to(name), 10);
+        let Some(to) = venue.to(name) else { continue };
+        let open = plain_open(to, 10);
         let Some(open) = session.open(venue.conv.get().copied(), open).await else { continue };
         for number in 0..LIVENESS_SENDS {
             let cid = own_cid(&format!("live-{node}-{number}"));
@@ -112,7 +113,7 @@ async fn read_all_of(stage: Arc<Stage>, user: usize, node: usize) -> Result<(), 
     let session = connected.inspect_err(|error| note_unreachable(&stage, node, error))?;
     for &venue in &stage.cast.users[user].venues {
         let venue = &stage.cast.venues[venue];
-        let to = venue.to(&stage.cast.users[user].name);
+        let Some(to) = venue.to(&stage.cast.users[user].name) else { continue };
         let Some(open) = session.open(venue.conv.get().copied(), plain_open(to, 10)).await else {
             continue;
         };

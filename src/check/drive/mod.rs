@@ -5,7 +5,8 @@
 //! server's and the machine's. Clients work at the same time: bursts of sends with on-time, late, equal
 //! and no timestamps, retries of answered and unanswered sends by any session of the user, other
 //! contents under a used `cid`, one `cid` in two conversations, cuts with commands under way and resumes that
-//! must and must not be granted, pages both ways while others write, acknowledgements by cursor and range.
+//! must and must not be granted, pages both ways while others write, acknowledgements by cursor and range, people removed from groups
+//! and invited again while they read and write there.
 //!
 //! While they work, a nemesis breaks things, if it was told to (*safety*: whatever is broken, nothing may be wrong). Then everything is
 //! healed, and everybody must be let in and answered on every node (*liveness*). At the end: quiet, and everybody reads everything on
@@ -14,6 +15,7 @@
 mod actor;
 mod cast;
 mod finale;
+mod groups;
 mod session;
 
 use std::sync::Arc;
@@ -83,6 +85,7 @@ pub async fn drive(
     let stage = Arc::new(Stage::new(cast, options.addresses.clone(), options));
     let mut shortfalls = Vec::new();
     let stored_before = nemesis.world().stored_so_far().await;
+    groups::make(&stage).await?;
     let sessions = {
         let mut actors = JoinSet::new();
         for number in 0..options.clients {

@@ -8,7 +8,7 @@ use crate::client::{Address, ClientError, ClientOptions, ReceivedPush};
 use crate::history::{
     Asked, ReadKind, RecordedAnswer, RecordedClient, Recorder, asked_of_open, asked_of_send,
 };
-use crate::model::{ConvId, Epoch, Seq, UserName};
+use crate::model::{ConvId, Epoch, GroupId, Seq, UserName};
 use crate::protocol::{self, Command, OpenReply, Push, Reply, To};
 
 /// What a session knows of a conversation that it has opened.
@@ -165,6 +165,32 @@ impl Session {
                 _ => return,
             }
         }
+    }
+
+    /// Makes a group.
+    pub async fn create(&self) -> Result<GroupId, ClientError> {
+        let command = Command::Create {};
+        match self.begin(None, Asked::Create {}, command).await.end().await? {
+            Reply::Create(reply) => Ok(reply.group),
+            other => Err(self.client.wrong_reply("create", &other)),
+        }
+    }
+
+    /// Makes another a member of a group.
+    pub async fn invite(&self, conv: ConvId, user: UserName) {
+        let asked = Asked::Invite { user: user.to_string() };
+        self.ask(Some(conv), asked, Command::Invite(protocol::Other { conv, user })).await;
+    }
+
+    /// Ends the membership of another.
+    pub async fn remove(&self, conv: ConvId, user: UserName) {
+        let asked = Asked::Remove { user: user.to_string() };
+        self.ask(Some(conv), asked, Command::Remove(protocol::Other { conv, user })).await;
+    }
+
+    /// Ends one's own membership.
+    pub async fn quit(&self, conv: ConvId) {
+        self.ask(Some(conv), Asked::Quit {}, Command::Quit(protocol::Quit { conv })).await;
     }
 
     /// Leaves a conversation.

@@ -8,6 +8,7 @@ mod nodes;
 mod opens;
 mod random;
 mod reading;
+mod revoked;
 mod scale;
 mod second_judge;
 mod simulated;

@@ -187,6 +187,19 @@ impl Story {
         self.ok(process, Seen::Ack { up_to: Seq(shown), ranges: vec![] });
     }
 
+    pub fn invites(&mut self, user: &str, whom: &str) -> u64 {
+        self.begin(user, Asked::Invite { user: whom.to_owned() })
+    }
+
+    pub fn removes(&mut self, user: &str, whom: &str) -> u64 {
+        self.begin(user, Asked::Remove { user: whom.to_owned() })
+    }
+
+    pub fn removed(&mut self, user: &str, whom: &str) {
+        let process = self.removes(user, whom);
+        self.ok(process, Seen::Remove {});
+    }
+
     pub fn pushed(&mut self, user: &str, item: &Item) {
         let name = user.trim_end_matches(char::is_numeric);
         let conv = self.conv;
