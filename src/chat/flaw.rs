@@ -15,6 +15,8 @@ pub enum Flaw {
     MixesEpochs,
     /// A message is fanned out although the group may have lost members before it.
     IgnoresRosters,
+    /// A read of a group is answered without asking whether its reader is still a member.
+    AsksNoRoster,
 }
 
 /// Whether the rule is broken here.

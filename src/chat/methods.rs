@@ -82,9 +82,12 @@ impl Greeted {
             Command::Ack(ack) => match self.opened(ack.conv) {
                 Ok(open) => {
                     let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
-                    let conv = ack.conv;
-                    let work = acknowledge(service, handle, ack);
-                    self.spawn_for_members(id, permit, conv, open, None, work);
+                    let (conv, opened) = (ack.conv, open.clone());
+                    let work = acknowledge(Arc::clone(&service), handle, ack);
+                    self.spawn(id, permit, Some(open), None, async move {
+                        let OpenConv { place, subscription } = opened;
+                        service.ack_for_members(conv, &place, &subscription, work).await
+                    });
                 }
                 Err(error) => self.answer(id, Err(error)),
             },

@@ -439,10 +439,6 @@ impl State {
 
     fn reset(&mut self, conv: ConvId, epoch: &Epoch, head: Seq, keep: &Arc<Subscription>) {
         self.close_all(conv, epoch, Some(keep));
-        for member in &mut self.members {
-            member.position =
-                Position::Joining { base: None, held: Vec::new(), overflow: false, was: None };
-        }
         self.begin(epoch.clone(), head);
     }
 
@@ -459,6 +455,11 @@ impl State {
             member.subscription.session.outbox.push(frame.clone());
             false
         });
+        // What was held for them is of the life that is over.
+        for member in &mut self.members {
+            member.position =
+                Position::Joining { base: None, held: Vec::new(), overflow: false, was: None };
+        }
         self.forget_hints();
         (self.stream, self.roster) = (None, None);
     }

@@ -303,3 +303,20 @@ fn a_doubt_is_settled_by_asking_the_engine_once() {
     repair(&room, 6);
     assert_eq!(pushed(&ann), [5, 6]);
 }
+
+#[test]
+fn what_was_held_of_another_life_is_not_delivered_in_the_next() {
+    let (room, other) = (room(), Epoch::new("other").unwrap());
+    let (ann, bob) = (subscriber("ann", true), subscriber("bob", true));
+    room.join(Arc::clone(&ann));
+    open(&room, &ann, 0, 0);
+    room.join(Arc::clone(&bob));
+    room.take(&epoch(), message(1, "eve"), 0);
+    // The store comes back with less while bob's open is under way.
+    room.reset(&other);
+    assert_eq!(room.go_live(&bob, &other, Seq(0), false, None, "\"reply\"".into()), Live::Yes);
+    assert_eq!(pushed(&bob), Vec::<u64>::new());
+}
+
+#[path = "room_group_tests.rs"]
+mod groups;

@@ -25,6 +25,8 @@ struct Known {
     begun: bool,
     /// Invitations that are under way, or may be: each may acknowledge everything.
     invites: usize,
+    /// Line at which the last one ended: what was asked before may tell of a time before it.
+    invited_at: u64,
 }
 
 fn union(one: &AckSet, up_to: Seq, ranges: &[(Seq, Seq)]) -> AckSet {
@@ -102,7 +104,7 @@ pub fn judge(judged: &Judged<'_, '_>, chains: &[Chain<'_>], findings: &mut Findi
                 let operation = &conversation.operations[number];
                 if let Asked::Invite { user } = operation.asked {
                     let invited = users.entry(user).or_default();
-                    invited.begun = false;
+                    (invited.begun, invited.invited_at) = (false, operation.ended_at());
                     let is_over = operation.failed() || operation.seen().is_some();
                     invited.invites -= usize::from(is_over && invited.invites > 0);
                 }
@@ -165,7 +167,7 @@ fn judge_state(
         });
     }
     if !known.begun || known.invites > 0 {
-        known.begun = true;
+        known.begun = known.invites == 0 && operation.begun_at() >= known.invited_at;
         known.possible = union(&known.possible, state.up_to, &state.ranges);
     } else if let Some(seq) = of_others(beyond(state, &known.possible)) {
         known.possible = union(&known.possible, state.up_to, &state.ranges);

@@ -30,12 +30,14 @@ pub enum Broken {
 
 impl Broken {
     /// All of them, with the names under which a judge may report each.
-    pub const ALL: [(Self, &'static [Anomaly]); 14] = [
+    pub const ALL: [(Self, &'static [Anomaly]); 16] = [
         (Self::Rule(Flaw::FillsNothing), &[Anomaly::RtMiss]),
         (Self::Rule(Flaw::SkipsAhead), &[Anomaly::RtMiss, Anomaly::RtReorder]),
         (Self::Rule(Flaw::HoldsNothing), &[Anomaly::RtMiss]),
         (Self::Rule(Flaw::GoesLiveBehind), &[Anomaly::RtMiss]),
         (Self::Rule(Flaw::MixesEpochs), &[Anomaly::Misroute, Anomaly::RtMiss, Anomaly::SeqReuse]),
+        (Self::Rule(Flaw::IgnoresRosters), &[Anomaly::RevokedLeak]),
+        (Self::Rule(Flaw::AsksNoRoster), &[Anomaly::RevokedLeak]),
         (Self::ForgottenCids, &[Anomaly::Duplicate, Anomaly::InconsistentOffset]),
         (Self::EarlyAnswers, &[Anomaly::Lost, Anomaly::InconsistentOffset]),
         (Self::RegressingAcks, &[Anomaly::AckRegress]),

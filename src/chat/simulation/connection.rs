@@ -271,6 +271,10 @@ impl Client {
                 self.log.happened(Some(reset.conv), seen);
                 self.set_closed(reset.conv);
             }
+            ServerFrame::Push(Push::Removed(removed)) => {
+                self.log.happened(Some(removed.conv), Seen::Removed {});
+                self.set_closed(removed.conv);
+            }
             ServerFrame::Push(_) => {}
         }
     }

@@ -135,8 +135,22 @@ impl Device {
                 let list = Command::List(List { limit: 10, cursor: None });
                 connection.call(None, Asked::List { first_page: true }, list).await;
             }
+            95..98 if matches!(*place, Place::Group(_)) => self.regroup(connection, conv).await,
             _ => sleep(Duration::from_millis(between(&mut self.dice, 0..=2_000))).await,
         }
+    }
+
+    /// The owner of the group stays; others come and go.
+    async fn regroup(&mut self, connection: &Connection, conv: ConvId) {
+        let whom = ["bob", "cay"][self.dice.random_range(0..2)];
+        let (user, whom) = (UserName::new(whom).unwrap(), whom.to_owned());
+        let other = protocol::Other { conv, user };
+        let (asked, command) = match (self.user.as_str(), self.dice.random_range(0..3)) {
+            ("ann", 0) => (Asked::Remove { user: whom }, Command::Remove(other)),
+            ("bob" | "cay", 0) => (Asked::Quit {}, Command::Quit(protocol::Quit { conv })),
+            _ => (Asked::Invite { user: whom }, Command::Invite(other)),
+        };
+        connection.call(Some(conv), asked, command).await;
     }
 
     async fn open(&mut self, connection: &Connection, place: &Place, is_plain: bool) {
@@ -149,6 +163,7 @@ impl Device {
         });
         let to = match place {
             Place::Channel(name) => To::Channel(name.clone()),
+            Place::Group(id) => To::Group(id.clone()),
             place => To::User(place.peer_of(&self.user).unwrap().clone()),
         };
         let open = Open {
@@ -263,5 +278,5 @@ impl Device {
 }
 
 fn is_of(place: &Place, user: &UserName) -> bool {
-    matches!(place, Place::Channel(_)) || place.participants().any(|member| member == user)
+    !matches!(place, Place::Direct(..)) || place.participants().any(|member| member == user)
 }

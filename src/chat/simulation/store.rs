@@ -16,7 +16,7 @@ use super::broken::Broken;
 use super::weather::{End, Weather};
 use super::world::Clock;
 use crate::harness::seeds::dice;
-use crate::model::{ConvId, Durability, Epoch, Seq, UserName};
+use crate::model::{ConvId, Durability, Epoch, GroupAct, Place, Seq, UserName};
 use crate::persistence::conformance::model::{self, Model};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
@@ -66,6 +66,18 @@ impl Store {
     pub fn new(weather: Arc<Weather>, clock: Clock, broken: Option<Broken>) -> Arc<Self> {
         let model = Mutex::new(Model::new(epoch_of(1)));
         Arc::new(Self { model, weather, clock, broken, stale: Mutex::default() })
+    }
+
+    /// The groups are there, with everybody in them; the first user owns them.
+    pub fn make_groups(&self, places: &[Arc<Place>], users: &[UserName]) {
+        let mut model = self.model.lock().unwrap();
+        for place in places.iter().filter(|place| matches!(***place, Place::Group(_))) {
+            let invites = users[1..].iter().cloned().map(GroupAct::Invite);
+            for act in std::iter::once(GroupAct::Create).chain(invites) {
+                let (conv, by) = (place.conv_id(), users[0].clone());
+                model.regroup(&GroupRequest { conv, place: Arc::clone(place), by, act });
+            }
+        }
     }
 
     /// A node's way to it.

@@ -18,7 +18,7 @@ use super::weather::{Weather, between};
 use crate::harness::seeds::dice;
 use crate::history::simulated::Trace;
 use crate::history::{Event, NemesisPhase, NemesisTarget, Seen};
-use crate::model::{ChannelName, ConvId, Place, UserName};
+use crate::model::{ChannelName, ConvId, GroupId, Place, UserName};
 
 /// When every world begins, ms since 1970.
 const BEGINS_MS: u64 = 1_700_000_000_000;
@@ -76,6 +76,7 @@ impl World {
             Place::direct(bob.clone(), cay.clone()),
             Place::direct(ann.clone(), ann.clone()),
             Place::Channel(ChannelName::new("lobby").unwrap()),
+            Place::Group(GroupId::new("a-group-of-three-users").unwrap()),
         ]
         .map(Arc::new)
         .into();
@@ -96,6 +97,7 @@ impl World {
             nodes: Mutex::new(vec![None; node_count]),
             connections: AtomicU64::new(0),
         });
+        world.store.make_groups(&world.places, &users);
         for at in 0..node_count {
             world.start(at, 1).await;
         }
