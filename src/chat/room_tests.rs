@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rstest::rstest;
 
 use super::*;
 use crate::chat::Outbox;
@@ -235,10 +236,12 @@ fn a_failed_reopen_leaves_the_earlier_stream_whole() {
     assert_eq!(pushed(&earlier), vec![1, 2, 3]);
 }
 
-#[test]
-fn without_echo_a_send_in_flight_at_a_reopen_is_left_out_too() {
+#[rstest]
+fn without_echo_a_send_in_flight_at_a_reopen_is_left_out_too(
+    #[values(false, true)] had_echo: bool,
+) {
     let room = room();
-    let earlier = subscriber("ann", false);
+    let earlier = subscriber("ann", had_echo);
     room.join(Arc::clone(&earlier));
     open(&room, &earlier, 0, 0);
     // The first is shown by the reopen, the second comes after it.

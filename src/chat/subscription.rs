@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::directory::SessionHandle;
 use crate::model::{Cid, Epoch, Membership, Message, MessageType, Roster, Seq};
 
-/// Own messages that may be on their way to a subscriber that does not want them back. Sends in
+/// Own messages that may be on their way to a subscriber, who may not want them back, or opens again and then does not. Sends in
 /// flight are few; only those that timed out stay until they show up.
 const OWN_SENDS_MAX: usize = 4_096;
 
@@ -20,8 +20,12 @@ pub struct Subscription {
     pub session: Arc<SessionHandle>,
     /// Whether messages are pushed at all.
     pub push: bool,
-    /// Sends of this very session whose push is to be left out; `None` when it wants them (`echo`).
-    own_sends: Option<Arc<Mutex<OwnSends>>>,
+    /// Whether this session's own messages are pushed, too.
+    echo: bool,
+    /// Sends of this very session that are still to come as pushes; none before the first.
+    own_sends: OnceLock<Arc<Mutex<OwnSends>>>,
+    /// The head that its `open` showed.
+    shown: AtomicU64,
     /// The life of the store in which it was opened; none before that is answered.
     life: OnceLock<Epoch>,
     /// Which membership of a group it was opened with; none elsewhere, and before that is answered.
@@ -69,10 +73,10 @@ impl Subscription {
         push: bool,
         earlier: Option<&Self>,
     ) -> Self {
-        let own_sends = (!echo)
-            .then(|| earlier.and_then(|earlier| earlier.own_sends.clone()).unwrap_or_default());
+        let own_sends = earlier.map(|earlier| earlier.own_sends.clone()).unwrap_or_default();
         let (life, joined, closed) = (OnceLock::new(), OnceLock::new(), AtomicBool::new(false));
-        Self { session, push, own_sends, life, joined, closed }
+        let shown = AtomicU64::new(0);
+        Self { session, push, echo, own_sends, shown, life, joined, closed }
     }
 
     /// The stream was replaced under the subscriber: the session must open again.
@@ -87,12 +91,16 @@ impl Subscription {
 
     fn own_sends(&self) -> Option<MutexGuard<'_, OwnSends>> {
         // No code under this lock can panic half-way through a change.
-        Some(self.own_sends.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(self.own_sends.get()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A send of this session begins; what is returned goes to its end. `None`: its push is wanted.
+    /// A send of this session begins; what is returned goes to its end. `None`: its push comes in any case.
     pub fn send_begins(&self, cid: &Cid, kind: &MessageType, content: &str) -> Option<SendKey> {
-        let mut own = self.own_sends()?;
+        let own = self.own_sends.get_or_init(|| {
+            let shown = Seq(self.shown.load(Ordering::Acquire));
+            Arc::new(Mutex::new(OwnSends { shown, ..OwnSends::default() }))
+        });
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
         if own.waiting.len() >= OWN_SENDS_MAX {
             // Answered long ago, so pushed long ago: a retry put it here again.
             own.waiting.retain(|_, send| send.unanswered > 0);
@@ -142,6 +150,7 @@ impl Subscription {
     pub fn shows(&self, epoch: &Epoch, head: Seq) {
         // An `open` is answered once.
         let _ = self.life.set(epoch.clone());
+        self.shown.store(head.0, Ordering::Release);
         if let Some(mut own) = self.own_sends() {
             own.shown = head;
             own.waiting.retain(|_, send| send.stored.is_none_or(|seq| seq > head));
@@ -150,15 +159,13 @@ impl Subscription {
 
     /// Whether this message is to be pushed here.
     pub fn wants(&self, message: &Message) -> bool {
-        if !self.push {
-            return false;
-        }
-        match self.own_sends() {
+        let is_own_send = match self.own_sends() {
             Some(mut own) if message.from == self.session.user => {
                 let key = SendKey::new(&message.cid, &message.kind, &message.content);
-                own.waiting.remove(&key).is_none()
+                own.waiting.remove(&key).is_some()
             }
-            _ => true,
-        }
+            _ => false,
+        };
+        self.push && (self.echo || !is_own_send)
     }
 }
