@@ -7,6 +7,8 @@ mod gaps;
 mod listing;
 mod methods;
 mod outbox;
+mod pace;
+mod rate;
 mod reading;
 mod refusals;
 mod room;
