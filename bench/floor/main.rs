@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chatctl::model::{
-    ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
+    AllLimits, ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
 };
 use chatctl::protocol::{
     Command, EngineInfo, ErrorBody, ErrorCode, HelloReply, MsgPush, OpenReply, Push, ReadReply,
@@ -108,7 +108,7 @@ impl Session {
                     node: NodeId::generate(),
                     protocol: 1,
                     engine: EngineInfo { name: "FLOOR".into(), durability: Durability::NONE },
-                    limits: LIMITS,
+                    limits: AllLimits::default(),
                     ping_ms: 25_000,
                 })))
             }

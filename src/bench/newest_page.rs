@@ -229,12 +229,14 @@ async fn settle(
 ) -> Result<(), ClientError> {
     let mut result = answer.await;
     for attempt in 1..FILL_ATTEMPTS_MAX {
-        match result {
+        let wait = match result {
             Ok(_) => return Ok(()),
-            Err(error) if error.is_retryable() => {}
+            Err(error) if error.is_retryable() => {
+                error.retry_after().unwrap_or(Duration::from_millis(20) * attempt)
+            }
             Err(error) => return Err(error),
-        }
-        tokio::time::sleep(Duration::from_millis(20) * attempt).await;
+        };
+        tokio::time::sleep(wait).await;
         result = client.call(&command).await;
     }
     result.map(|_| ())

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pace::ReplyMeter;
+use super::rate::Rate;
 use super::{Frame, Outbox, encode};
 use crate::model::{ConvId, LIMITS, Place, Roster, Seq, SessionId, UserName};
 use crate::protocol::{ListedPush, Push, RemovedPush, To};
@@ -22,6 +24,8 @@ pub struct SessionHandle {
     pub user: UserName,
     /// Where it is told things.
     pub outbox: Arc<Outbox>,
+    /// What was replied to it of late.
+    pub replied: ReplyMeter,
     view: Mutex<SessionView>,
 }
 
@@ -41,9 +45,21 @@ struct Mention {
 }
 
 impl SessionHandle {
-    /// A session that has nothing open.
-    pub fn new(id: SessionId, user: UserName, outbox: Arc<Outbox>) -> Self {
-        Self { id, user, outbox, view: Mutex::default() }
+    /// A session that has nothing open; what is replied to it is measured by `reply_bytes`.
+    pub fn new(
+        id: SessionId,
+        user: UserName,
+        outbox: Arc<Outbox>,
+        reply_bytes: Option<Rate>,
+    ) -> Self {
+        let replied = ReplyMeter::new(reply_bytes);
+        Self { id, user, outbox, replied, view: Mutex::default() }
+    }
+
+    /// Queues the reply to a command.
+    pub fn reply(&self, frame: Frame) {
+        self.replied.replied(frame.len());
+        self.outbox.push(frame);
     }
 
     fn view(&self) -> MutexGuard<'_, SessionView> {
@@ -139,9 +155,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Directory {
-    /// Adds a session.
-    pub fn add(&self, session: Arc<SessionHandle>) {
-        lock(&self.by_user).entry(session.user.clone()).or_default().push(session);
+    /// Adds a session, whose first frame is `greeting`; `false`: its user has `sessions_max` of them here, and nothing happened.
+    pub fn add(
+        &self,
+        session: Arc<SessionHandle>,
+        sessions_max: Option<u64>,
+        greeting: Frame,
+    ) -> bool {
+        let mut by_user = lock(&self.by_user);
+        let sessions = by_user.get(&session.user).map_or(0, Vec::len) as u64;
+        if sessions_max.is_some_and(|max| sessions >= max) {
+            return false;
+        }
+        // Before the others can find it: nothing may be pushed before this.
+        session.outbox.push(greeting);
+        by_user.entry(session.user.clone()).or_default().push(session);
+        true
     }
 
     /// Removes a session and everything that it watched.

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::Member;
 use super::directory::SessionHandle;
+use super::pace::ReplyMeter;
 use super::refusals::{RETRY_AFTER_MS, draining, engine_error, other_life, timed_out};
 use super::room::{Live, Need, Room};
 use super::subscription::Subscription;
@@ -162,8 +163,13 @@ impl Greeted {
         self.service.registry.disconnect(&self.handle.user, &self.handle.id).await;
     }
 
+    /// What was replied to it of late.
+    pub(super) fn replied(&self) -> &ReplyMeter {
+        &self.handle.replied
+    }
+
     fn answer(&self, id: u64, outcome: Outcome) {
-        self.handle.outbox.push(encode::reply(id, outcome));
+        self.handle.reply(encode::reply(id, outcome));
     }
 
     /// Room for one more large reply; waits while the client does not read those it has.
@@ -213,7 +219,7 @@ impl Greeted {
                 tokio::time::timeout(ENGINE_TIME, work).await.unwrap_or_else(|_| Err(timed_out()));
             match open {
                 Some(open) => service.answer_in_life(&open.subscription, id, outcome),
-                None => drop(handle.outbox.push(encode::reply(id, outcome))),
+                None => handle.reply(encode::reply(id, outcome)),
             }
             drop((permit, page));
         });
@@ -361,7 +367,7 @@ impl Greeted {
                 Err(_) => {
                     // It may still be stored: then the others must see it although the sender was
                     // told "unknown".
-                    handle.outbox.push(encode::reply(id, Err(timed_out())));
+                    handle.reply(encode::reply(id, Err(timed_out())));
                     unanswered = None;
                     appending.await
                 }
@@ -414,13 +420,14 @@ impl ChatService {
     /// Answers a command in a conversation, if the store still has the life in which it was opened. The numbers of an answer are of
     /// that life, and the client, who learns of another by a `reset` or by opening again, would take them for its own.
     fn answer_in_life(&self, subscription: &Subscription, id: u64, outcome: Outcome) {
-        let outbox = &subscription.session.outbox;
+        let session = &subscription.session;
         let is_of_life = outcome.is_ok();
         let frame = encode::reply(id, outcome);
         // The engine is in another life before anybody is told so: what is queued while it is not stands before the news.
         let same_life = || !is_of_life || subscription.lives_in(&self.persistence.epoch());
-        if !outbox.push_if(frame, same_life) {
-            outbox.push(encode::reply(id, Err(other_life())));
+        session.replied.replied(frame.len());
+        if !session.outbox.push_if(frame, same_life) {
+            session.outbox.push(encode::reply(id, Err(other_life())));
         }
     }
 

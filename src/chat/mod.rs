@@ -9,6 +9,8 @@ mod groups;
 mod listing;
 mod methods;
 mod outbox;
+mod pace;
+mod rate;
 mod reading;
 mod refusals;
 mod room;

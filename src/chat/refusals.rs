@@ -11,6 +11,11 @@ pub(super) fn already_hello() -> ErrorBody {
     ErrorBody::new(ErrorCode::AlreadyHello, "this session has said hello")
 }
 
+/// The user has as many sessions on this node as one may have.
+pub(super) fn too_many_sessions() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Limit, "this user has as many connections here as one may have")
+}
+
 /// The node is shutting down; another, or this one restarted, takes the command in a moment.
 pub(super) fn draining() -> ErrorBody {
     ErrorBody::new(ErrorCode::Draining, "this server is shutting down; connect again")

@@ -198,8 +198,7 @@ impl Room {
         }
         let held = std::mem::take(held);
         subscription.shows(epoch, head);
-        let outbox = &subscription.session.outbox;
-        outbox.push(reply);
+        subscription.session.reply(reply);
         for message in held.iter().filter(|message| message.seq > head) {
             if subscription.wants(message) {
                 push_msg(&subscription.session, self.conv, message, msg_frame(self.conv, message));

@@ -32,7 +32,7 @@ fn room() -> Room {
 fn subscriber(user: &str, echo: bool) -> Arc<Subscription> {
     let outbox = Arc::new(Outbox::new(1 << 20));
     let user = UserName::new(user).unwrap();
-    let session = SessionHandle::new(SessionId::generate(), user, outbox);
+    let session = SessionHandle::new(SessionId::generate(), user, outbox, None);
     Arc::new(Subscription::new(Arc::new(session), echo, true, None))
 }
 

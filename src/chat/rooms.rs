@@ -144,7 +144,7 @@ mod tests {
         let place = Arc::new(Place::direct(ann.clone(), bob.clone()));
         let rooms = Rooms::new(Arc::new(LocalDistribution::default()));
         let outbox = Arc::new(Outbox::new(1 << 20));
-        let session = Arc::new(SessionHandle::new(SessionId::generate(), ann, outbox));
+        let session = Arc::new(SessionHandle::new(SessionId::generate(), ann, outbox, None));
         let subscription = Arc::new(Subscription::new(session, true, true, None));
         rooms.join(place.conv_id(), &place, subscription);
         let told: Vec<usize> =

@@ -13,12 +13,13 @@ use tokio_util::task::TaskTracker;
 use super::directory::Directory;
 use super::encode;
 use super::gaps::Gaps;
+use super::rate::RateLimits;
 use super::room::{Missing, Need, Room};
 use super::rooms::Rooms;
 use crate::distribution::{
     self, Concerned, Distribution, Hint, HintSink, MessageHint, Parts, Stage,
 };
-use crate::model::{ConvId, NodeId, Place, Seq, UserName};
+use crate::model::{ConvId, NodeId, OperatorLimits, Place, Seq, UserName};
 use crate::persistence::{EngineError, Following, Persistence, Rostered};
 use crate::protocol::{NoticePush, Push};
 use crate::registry::{self, Change, PresenceSink, Registry};
@@ -49,6 +50,8 @@ pub struct ChatSettings {
     pub node: NodeId,
     /// How often the server pings, as `hello` says it.
     pub ping: Duration,
+    /// What the operator allows a session, as `hello` says it.
+    pub limits: OperatorLimits,
 }
 
 /// Why a node's chat cannot start.
@@ -68,6 +71,7 @@ pub struct ChatService {
     pub(super) distribution: Arc<dyn Distribution>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: ChatSettings,
+    pub(super) rates: RateLimits,
     pub(super) rooms: Rooms,
     pub(super) directory: Directory,
     draining: AtomicBool,
@@ -91,6 +95,7 @@ impl ChatService {
             rooms: Rooms::new(Arc::clone(&distribution)),
             distribution,
             registry,
+            rates: RateLimits::from(&settings.limits),
             settings,
             directory: Directory::default(),
             draining: AtomicBool::new(false),

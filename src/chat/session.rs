@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use super::directory::SessionHandle;
 use super::methods::Greeted;
-use super::refusals::{already_hello, draining};
+use super::pace::{Demand, Pace};
+use super::refusals::{already_hello, draining, too_many_sessions};
 use super::{ChatService, Outbox, encode};
-use crate::model::{LIMITS, SessionId};
+use crate::model::{AllLimits, LIMITS, SessionId};
 use crate::protocol::{
     CloseCode, Command, EngineInfo, ErrorBody, ErrorCode, Hello, HelloReply, PROTOCOL_VERSION,
-    Reply, parse_command,
+    Rejected, Reply, parse_command,
 };
 
-/// This many bad frames within [`BAD_FRAMES_TIME`] close the connection.
-const BAD_FRAMES_MAX: usize = 10;
+/// `bad_frames_max` within this time close the connection.
 const BAD_FRAMES_TIME: Duration = Duration::from_secs(60);
 
 /// A session from its first frame to its end. Frames go in by [`Session::handle`]; everything that
@@ -26,13 +26,15 @@ pub struct Session {
     service: Arc<ChatService>,
     outbox: Arc<Outbox>,
     greeted: Option<Box<Greeted>>,
+    pace: Pace,
     bad_frames: VecDeque<Instant>,
 }
 
 impl Session {
     /// A session that has not said `hello` yet.
     pub fn new(service: Arc<ChatService>, outbox: Arc<Outbox>) -> Self {
-        Self { service, outbox, greeted: None, bad_frames: VecDeque::new() }
+        let (pace, bad_frames) = (Pace::new(Instant::now()), VecDeque::new());
+        Self { service, outbox, greeted: None, pace, bad_frames }
     }
 
     /// Whether `hello` was accepted.
@@ -45,8 +47,12 @@ impl Session {
     /// `Err`: close with this code, after what the outbox holds. Cancelling it ends the session's turn: call
     /// [`Session::end`] then.
     pub async fn handle(&mut self, text: &str) -> Result<(), CloseCode> {
-        match parse_command(text) {
-            Ok((id, Command::Hello(hello))) => Box::pin(self.hello(id, hello)).await,
+        let parsed = parse_command(text);
+        if let Some(closes) = self.refuse_too_fast(&parsed, text.len()) {
+            return closes.map_or(Ok(()), Err);
+        }
+        match parsed {
+            Ok((id, Command::Hello(hello))) => return Box::pin(self.hello(id, hello)).await,
             Ok((id, command)) => match &mut self.greeted {
                 Some(greeted) => greeted.dispatch(id, command).await,
                 None => return self.hello_first(Some(id)),
@@ -69,6 +75,36 @@ impl Session {
         Ok(())
     }
 
+    /// Counts a control frame of the client; `Err`: it sends so many that the connection closes.
+    pub fn control(&mut self) -> Result<(), CloseCode> {
+        self.pace.control(&self.service.rates, Instant::now()).map_or(Ok(()), Err)
+    }
+
+    /// Refuses a frame that comes too soon: it is not done. `Some`: it was refused, and closes with this.
+    fn refuse_too_fast(
+        &mut self,
+        parsed: &Result<(u64, Command), Box<Rejected>>,
+        bytes: usize,
+    ) -> Option<Option<CloseCode>> {
+        let (id, command) = match parsed {
+            Ok((id, command)) => (Some(*id), Some(command)),
+            Err(rejected) => (rejected.id, None),
+        };
+        let demand = Demand {
+            is_send: matches!(command, Some(Command::Send(_))),
+            is_page: matches!(
+                command,
+                Some(Command::Open(_) | Command::Read(_) | Command::List(_))
+            ),
+            bytes,
+        };
+        let replied = self.greeted.as_ref().map(|greeted| greeted.replied());
+        let now = Instant::now();
+        let refused = self.pace.admit(&self.service.rates, demand, replied, now).err()?;
+        self.outbox.push(encode::rejection(id, Reply::Error(refused.error)));
+        Some(refused.close)
+    }
+
     fn hello_first(&self, id: Option<u64>) -> Result<(), CloseCode> {
         let error = ErrorBody::new(ErrorCode::HelloFirst, "the first frame must be hello");
         self.outbox.push(encode::rejection(id, Reply::Error(error)));
@@ -79,25 +115,31 @@ impl Session {
         let now = Instant::now();
         self.bad_frames.retain(|&at| now - at < BAD_FRAMES_TIME);
         self.bad_frames.push_back(now);
-        if self.bad_frames.len() < BAD_FRAMES_MAX { Ok(()) } else { Err(CloseCode::BAD_REQUEST) }
+        if self.bad_frames.len() < LIMITS.bad_frames_max {
+            Ok(())
+        } else {
+            Err(CloseCode::BAD_REQUEST)
+        }
     }
 
-    async fn hello(&mut self, id: u64, hello: Hello) {
+    async fn hello(&mut self, id: u64, hello: Hello) -> Result<(), CloseCode> {
         if self.is_greeted() {
             self.outbox.push(encode::reply(id, Err(already_hello())));
-            return;
+            return Ok(());
         }
         let service = &self.service;
         if service.is_draining() {
             self.outbox.push(encode::reply(id, Err(draining())));
-            return;
+            return Ok(());
         }
+        let limits = service.settings.limits;
         let session = SessionId::generate();
-        let handle =
-            SessionHandle::new(session.clone(), hello.user.clone(), Arc::clone(&self.outbox));
-        let handle = Arc::new(handle);
-        // Set before anything is awaited, so that `end` undoes it wherever this is cut off.
-        self.greeted = Some(Box::new(Greeted::new(Arc::clone(service), Arc::clone(&handle))));
+        let handle = Arc::new(SessionHandle::new(
+            session.clone(),
+            hello.user.clone(),
+            Arc::clone(&self.outbox),
+            service.rates.reply_bytes,
+        ));
         let reply = HelloReply {
             session: session.clone(),
             user: hello.user.clone(),
@@ -107,12 +149,20 @@ impl Session {
                 name: service.persistence.name().to_owned(),
                 durability: service.persistence.durability(),
             },
-            limits: LIMITS,
+            limits: AllLimits { fixed: LIMITS, operator: limits },
             ping_ms: service.settings.ping.as_millis() as u64,
         };
-        self.outbox.push(encode::reply(id, Ok(Reply::Hello(Box::new(reply)))));
-        service.directory.add(handle);
+        let greeting = encode::reply(id, Ok(Reply::Hello(Box::new(reply))));
+        let sessions_max = limits.connections_per_user_max;
+        if !service.directory.add(Arc::clone(&handle), sessions_max, greeting) {
+            self.outbox.push(encode::reply(id, Err(too_many_sessions())));
+            metrics::counter!("chatctl_refused_total", "reason" => "user").increment(1);
+            return Err(CloseCode::TOO_MANY);
+        }
+        // Set before anything is awaited, so that `end` undoes it wherever this is cut off.
+        self.greeted = Some(Box::new(Greeted::new(Arc::clone(service), handle)));
         service.registry.connect(&hello.user, &session).await;
+        Ok(())
     }
 
     /// Ends the session: no more pushes, no longer online. Commands in flight still take effect.

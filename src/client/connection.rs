@@ -16,13 +16,16 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
 use super::{Answered, PushHandler, ReceivedPush};
-use crate::protocol::{Reply, ServerFrame};
+use crate::protocol::{ErrorBody, ErrorCode, Reply, ServerFrame};
 
 /// Submissions that are taken before what they hold is flushed.
 const TAKEN_AT_ONCE_MAX: usize = 64;
 
 /// How long a polite close waits for the other end's.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// However long a server says that it must not be asked, it is asked again after this.
+const HOLD_MAX: Duration = Duration::from_secs(10);
 
 /// One encoded command and who waits for its answer.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub(super) struct Connection {
     flushed: bool,
     unanswered: HashMap<u64, oneshot::Sender<Answered>>,
     in_flight_max: usize,
+    /// Nothing is taken before this: the server said that it was asked too much.
+    held_until: Option<Instant>,
     pushes: PushHandler,
     ended: Arc<OnceLock<Ended>>,
 }
@@ -79,6 +84,7 @@ impl Connection {
             flushed: true,
             unanswered: HashMap::new(),
             in_flight_max,
+            held_until: None,
             pushes,
             ended,
         }
@@ -94,7 +100,9 @@ impl Connection {
     async fn serve(&mut self) -> Ended {
         let mut taken = Vec::new();
         loop {
-            let may_take = self.flushed && self.unanswered.len() < self.in_flight_max;
+            let may_take = self.flushed
+                && self.unanswered.len() < self.in_flight_max
+                && self.held_until.is_none();
             // Reading goes on while a write is stuck: a server that waits for us to read our
             // answers before it reads more would otherwise never get on.
             tokio::select! {
@@ -109,6 +117,9 @@ impl Connection {
                         Ok(()) => self.flushed = true,
                         Err(error) => return ended_by(&error),
                     }
+                }
+                () = until(self.held_until), if self.held_until.is_some() => {
+                    self.held_until = None;
                 }
                 count = self.submissions.recv_many(&mut taken, TAKEN_AT_ONCE_MAX), if may_take => {
                     let closing = taken.drain(..).fold(count == 0, |closing, submission| {
@@ -168,11 +179,23 @@ impl Connection {
             }
         };
         match ServerFrame::parse(&text).map_err(protocol)? {
-            ServerFrame::Reply { id: Some(id), reply } => match self.unanswered.remove(&id) {
-                // Whoever asked may have stopped waiting.
-                Some(answer) => drop(answer.send(Answered { reply, received_at })),
-                None => return Err(protocol(format!("it answered {id}, which nobody asked"))),
-            },
+            ServerFrame::Reply { id: Some(id), reply } => {
+                if let Reply::Error(ErrorBody {
+                    code: ErrorCode::RateLimited,
+                    retry_after_ms: Some(retry_after_ms),
+                    ..
+                }) = &reply
+                {
+                    // For all commands of this session, not only for this one.
+                    let until = received_at + Duration::from_millis(*retry_after_ms).min(HOLD_MAX);
+                    self.held_until = self.held_until.max(Some(until));
+                }
+                match self.unanswered.remove(&id) {
+                    // Whoever asked may have stopped waiting.
+                    Some(answer) => drop(answer.send(Answered { reply, received_at })),
+                    None => return Err(protocol(format!("it answered {id}, which nobody asked"))),
+                }
+            }
             ServerFrame::Reply { id: None, reply: Reply::Error(error) } => {
                 return Err(protocol(format!("it could not read the id of a command: {error}")));
             }
@@ -224,6 +247,12 @@ fn poll_write_all<S: Sink<Message, Error = SocketError>>(
         }
     }
     sink.poll_flush(context)
+}
+
+async fn until(held: Option<Instant>) {
+    if let Some(held) = held {
+        tokio::time::sleep_until(held.into()).await;
+    }
 }
 
 fn ended_by(error: &SocketError) -> Ended {

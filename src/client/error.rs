@@ -1,8 +1,9 @@
 //! What can go wrong between a client and its server.
 
 use std::io;
+use std::time::Duration;
 
-use crate::protocol::{CloseCode, ErrorBody};
+use crate::protocol::{CloseCode, ErrorBody, ErrorCode};
 
 /// Why a connect or a command has no answer to give.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,19 @@ impl ClientError {
             Self::Timeout { .. } => true,
             Self::Refused(error) => error.temporary,
             _ => false,
+        }
+    }
+
+    /// The server was asked too much in too short a time: it did not do this.
+    pub fn is_too_fast(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code == ErrorCode::RateLimited)
+    }
+
+    /// What the server says must pass before it is asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(error) => error.retry_after_ms.map(Duration::from_millis),
+            _ => None,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
 use crate::config::{
     Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine, Sources,
-    VariableArgs, env_example,
+    VariableArgs, env_example, limits_table,
 };
 use crate::model::NodeId;
 use crate::protocol::WEBSOCKET_PATH;
@@ -43,12 +43,19 @@ pub struct ServeArgs {
     /// Print `.env.example` and exit
     #[arg(long, hide = true)]
     pub print_env_example: bool,
+    /// Print `docs/limits.md` and exit
+    #[arg(long, hide = true)]
+    pub print_limits: bool,
 }
 
 /// Runs a server until a signal stops it (`Pass`) or its engine breaks (`ToolError`).
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if args.print_env_example {
         print_out(&env_example())?;
+        return Ok(Exit::Pass);
+    }
+    if args.print_limits {
+        print_out(&limits_table())?;
         return Ok(Exit::Pass);
     }
     let mut sources = Sources::of_process(&args.variables)?;
@@ -93,7 +100,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         engines.store.persistence,
         engines.distribution,
         engines.registry,
-        ChatSettings { node, ping: config.ping },
+        ChatSettings { node, ping: config.ping, limits: config.limits },
     )
     .await;
     let chat = match (chat, &tenancy) {
@@ -235,6 +242,7 @@ fn settings(config: Config) -> ServerSettings {
         drain: config.drain,
         outbox_bytes_max: config.outbox_bytes_max,
         connections_max: config.connections_max,
+        connections_per_address_max: config.limits.connections_per_address_max,
         header_timeout: config.header_timeout,
         origins: config.origins,
         ..ServerSettings::default()

@@ -9,6 +9,7 @@ use super::{
     LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig, RegistryEngine, ServicesConfig,
     Source, Sources, VARIABLES, Variable,
 };
+use crate::model::{OperatorLimits, PONG_GRACE_MS};
 
 impl Config {
     /// Judges what was set; the first value that cannot be used is the error.
@@ -77,6 +78,7 @@ impl Config {
             outbox_bytes_max: reader.count("CHATCTL_OUTBOX_BYTES_MAX")?,
             connections_max: reader.count("CHATCTL_CONNECTIONS_MAX")?,
             header_timeout: reader.duration("CHATCTL_HEADER_TIMEOUT_MS")?,
+            limits: reader.limits()?,
             origins: reader.parsed("CHATCTL_ALLOWED_ORIGINS", parse_origins)?.unwrap_or_default(),
             log: reader.text("CHATCTL_LOG")?.to_owned(),
             log_format: match reader.choice("CHATCTL_LOG_FORMAT")? {
@@ -187,6 +189,27 @@ impl Reader<'_> {
 
     fn duration(&self, key: &'static str) -> Result<Duration, ConfigError> {
         self.number(key).map(Duration::from_millis)
+    }
+
+    fn limits(&self) -> Result<OperatorLimits, ConfigError> {
+        let set = |key| self.number(key).map(Some);
+        // Zero: no limit.
+        let limit = |key| self.number(key).map(|number| (number > 0).then_some(number));
+        let ping_ms = self.number("CHATCTL_PING_MS")?;
+        Ok(OperatorLimits {
+            connections_max: set("CHATCTL_CONNECTIONS_MAX")?,
+            connections_per_address_max: limit("CHATCTL_CONNECTIONS_PER_ADDRESS_MAX")?,
+            connections_per_user_max: limit("CHATCTL_CONNECTIONS_PER_USER_MAX")?,
+            commands_per_s_max: limit("CHATCTL_COMMANDS_PER_S_MAX")?,
+            messages_per_s_max: limit("CHATCTL_MESSAGES_PER_S_MAX")?,
+            incoming_bytes_per_s_max: limit("CHATCTL_INCOMING_BYTES_PER_S_MAX")?,
+            reply_bytes_per_s_max: limit("CHATCTL_REPLY_BYTES_PER_S_MAX")?,
+            rate_burst_ms: set("CHATCTL_RATE_BURST_MS")?,
+            rate_sustained_ms: set("CHATCTL_RATE_SUSTAINED_MS")?,
+            idle_ms_max: Some(ping_ms + PONG_GRACE_MS),
+            header_ms_max: set("CHATCTL_HEADER_TIMEOUT_MS")?,
+            outbox_bytes_max: set("CHATCTL_OUTBOX_BYTES_MAX")?,
+        })
     }
 
     fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {

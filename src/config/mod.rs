@@ -9,12 +9,14 @@ mod dotenv_file;
 mod env_example;
 mod error;
 mod folders;
+mod limits_table;
 mod load;
 mod origin;
 mod redis_url;
 mod services;
 mod sources;
 mod values;
+mod variable;
 mod variables;
 
 pub use args::VariableArgs;
@@ -22,6 +24,7 @@ pub use dotenv_file::{DotenvMerge, DotenvMergeError, KeptPlace, KeptVariable};
 pub use env_example::env_example;
 pub use error::ConfigError;
 pub use folders::{cache_folder, java_home, search_path, state_folder};
+pub use limits_table::limits_table;
 pub use origin::{Authority, Origin};
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use services::ServicesConfig;
@@ -30,4 +33,5 @@ pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
     PersistenceEngine, RedisConfig, RegistryEngine,
 };
-pub use variables::{Kind, VARIABLES, Variable};
+pub use variable::{Kind, Variable};
+pub use variables::VARIABLES;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Origin, RedisUrl};
-use crate::model::Durability;
+use crate::model::{Durability, OperatorLimits};
 
 /// Everything that a server was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Time for the head of an HTTP request.
     pub header_timeout: Duration,
+    /// What one client, one user and one address may, and the bounds above once more, as clients are told them.
+    pub limits: OperatorLimits,
     /// Web pages of other hosts that may connect.
     pub origins: Vec<Origin>,
     /// What is logged: directives of an env-filter.

@@ -1,75 +1,13 @@
 //! The one table of variables.
 
-/// One thing that a server can be told.
-#[derive(Debug, Clone, Copy)]
-pub struct Variable {
-    /// Its name in the environment and in `.env`.
-    pub key: &'static str,
-    /// Its flag, without the dashes.
-    pub flag: &'static str,
-    /// What holds when it is not set; `None`: it has no value then.
-    pub default: Option<&'static str>,
-    /// What it may be.
-    pub kind: Kind,
-    /// What it is for.
-    pub doc: &'static str,
-    /// Its value is never shown.
-    pub secret: bool,
-}
-
-/// The shape of a variable's value.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// An integer in this unit, both ends inclusive.
-    Number {
-        /// Its unit; also the last word of the key.
-        unit: &'static str,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// An IP address and a port.
-    Address,
-    /// Anything that this describes; the parser of the variable decides.
-    Text {
-        /// The name of the value in `--help`.
-        name: &'static str,
-        /// What is allowed, for people.
-        allowed: &'static str,
-    },
-}
-
-impl Kind {
-    /// What is allowed, for people: completes "use …".
-    pub fn allowed(&self) -> String {
-        match self {
-            Self::Choice(words) => words.join(", "),
-            Self::Number { unit, min, max } => format!("an integer from {min} to {max} ({unit})"),
-            Self::Address => {
-                "an IP address and a port, such as 127.0.0.1:8080 or [::1]:0".to_owned()
-            }
-            Self::Text { allowed, .. } => (*allowed).to_owned(),
-        }
-    }
-
-    /// The name of the value in `--help`.
-    pub fn value_name(&self) -> &'static str {
-        match self {
-            Self::Choice(_) => "WORD",
-            Self::Number { unit, .. } => unit,
-            Self::Address => "ADDRESS:PORT",
-            Self::Text { name, .. } => name,
-        }
-    }
-}
+use super::{Kind, Variable};
 
 /// A day: no interval of a server is longer.
 const DAY_MS: u64 = 86_400_000;
 /// An exbibyte: beyond every disk, far from overflow.
 const BYTES_MAX: u64 = 1 << 60;
+/// More than a session could ever do in a second.
+const PER_S_MAX: u64 = 1 << 40;
 
 const ADDRESSES: Kind = Kind::Text {
     name: "ADDRESSES",
@@ -86,6 +24,15 @@ const fn milliseconds(min: u64) -> Kind {
 
 const fn bytes(min: u64) -> Kind {
     Kind::Number { unit: "BYTES", min, max: BYTES_MAX }
+}
+
+const fn connections(min: u64) -> Kind {
+    Kind::Number { unit: "COUNT", min, max: 10_000_000 }
+}
+
+/// Zero: no limit.
+const fn per_second(unit: &'static str) -> Kind {
+    Kind::Number { unit, min: 0, max: PER_S_MAX }
 }
 
 const fn variable(
@@ -319,8 +266,64 @@ pub const VARIABLES: &[Variable] = &[
         "CHATCTL_CONNECTIONS_MAX",
         "connections-max",
         Some("100000"),
-        Kind::Number { unit: "COUNT", min: 1, max: 10_000_000 },
+        connections(1),
         "Clients at once; above, they are closed with 4504",
+    ),
+    variable(
+        "CHATCTL_CONNECTIONS_PER_ADDRESS_MAX",
+        "connections-per-address-max",
+        Some("10000"),
+        connections(0),
+        "Connections of one address (IPv6: of one /64), HTTP included; above, clients get HTTP 429. 0: no limit, as behind a proxy, whose address all have",
+    ),
+    variable(
+        "CHATCTL_CONNECTIONS_PER_USER_MAX",
+        "connections-per-user-max",
+        Some("100"),
+        connections(0),
+        "Clients of one user at once on this node; above, they are closed with 4504 after hello. 0: no limit",
+    ),
+    variable(
+        "CHATCTL_COMMANDS_PER_S_MAX",
+        "commands-per-s-max",
+        Some("2000"),
+        per_second("PER_S"),
+        "Commands of one client in a second; above, they are answered rate_limited. 0: no limit",
+    ),
+    variable(
+        "CHATCTL_MESSAGES_PER_S_MAX",
+        "messages-per-s-max",
+        Some("1000"),
+        per_second("PER_S"),
+        "Messages that one client sends in a second; above, they are answered rate_limited. 0: no limit",
+    ),
+    variable(
+        "CHATCTL_INCOMING_BYTES_PER_S_MAX",
+        "incoming-bytes-per-s-max",
+        Some("4194304"),
+        per_second("BYTES_PER_S"),
+        "Bytes of the commands of one client in a second; above, they are answered rate_limited. 0: no limit",
+    ),
+    variable(
+        "CHATCTL_REPLY_BYTES_PER_S_MAX",
+        "reply-bytes-per-s-max",
+        Some("16777216"),
+        per_second("BYTES_PER_S"),
+        "Bytes of the replies to one client in a second; above, open, read and list are answered rate_limited. 0: no limit",
+    ),
+    variable(
+        "CHATCTL_RATE_BURST_MS",
+        "rate-burst-ms",
+        Some("10000"),
+        milliseconds(1),
+        "What one client may do at once: as much as it may in this time",
+    ),
+    variable(
+        "CHATCTL_RATE_SUSTAINED_MS",
+        "rate-sustained-ms",
+        Some("10000"),
+        milliseconds(1_000),
+        "A client that for this long asks for more than five times what it may is closed with 4029",
     ),
     variable(
         "CHATCTL_HEADER_TIMEOUT_MS",

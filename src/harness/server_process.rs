@@ -21,6 +21,17 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may take to drain after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(20);
 
+/// Limits of a server that a run asks for as much as it can: a load is no flood, and one address has all clients. What the user says
+/// comes after them. An older program does not know them and says so in its log.
+const LIFTED: [(&str, &str); 6] = [
+    ("CHATCTL_COMMANDS_PER_S_MAX", "0"),
+    ("CHATCTL_MESSAGES_PER_S_MAX", "0"),
+    ("CHATCTL_INCOMING_BYTES_PER_S_MAX", "0"),
+    ("CHATCTL_REPLY_BYTES_PER_S_MAX", "0"),
+    ("CHATCTL_CONNECTIONS_PER_ADDRESS_MAX", "0"),
+    ("CHATCTL_CONNECTIONS_PER_USER_MAX", "0"),
+];
+
 /// A running `chatctl serve`. Dropping it kills it, waits, and removes its data; [`ServerProcess::stop`]
 /// lets it drain first.
 #[derive(Debug)]
@@ -229,6 +240,7 @@ impl Launch {
             .args(&self.arguments)
             .env("CHATCTL_ADMIN_ADDRESS_FILE", data.admin_address())
             .env("CHATCTL_DATA_DIR", data.path.join("store"))
+            .envs(LIFTED)
             // Where it listens may be the user's to say.
             .envs(more.iter().map(|(key, value)| (key, value)))
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

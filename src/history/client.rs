@@ -19,6 +19,9 @@ use crate::protocol::{self, Command, Open, OpenReply, Push, Reply};
 /// Pages of a final read; a read that has not ended by then would never.
 pub const FINAL_PAGES_MAX: u64 = 100_000;
 
+/// Times that a command is sent which the server refuses because too much was asked: each is an operation of the history.
+pub const TOO_FAST_MAX: u32 = 20;
+
 /// A session with a server, and its lines in a history if there is one. Without a recorder it costs nothing.
 #[derive(Debug)]
 pub struct RecordedClient {
@@ -151,7 +154,15 @@ impl RecordedClient {
         for page in 0..pages_max {
             let asked = ReadAsked { kind: kind.clone(), limit, page, chain, is_final };
             let read = Command::Read(read_of(conv, &asked, cursor));
-            match self.call(Some(conv), || Asked::Read(asked), &read).await?.reply {
+            let mut answer = self.call(Some(conv), || Asked::Read(asked.clone()), &read).await;
+            for _ in 1..TOO_FAST_MAX {
+                if !answer.as_ref().is_err_and(ClientError::is_too_fast) {
+                    break;
+                }
+                // The connection waits for as long as the server says.
+                answer = self.call(Some(conv), || Asked::Read(asked.clone()), &read).await;
+            }
+            match answer?.reply {
                 Reply::Read(reply) => cursor = reply.next,
                 other => return Err(self.wrong_reply("read", &other)),
             }

@@ -18,7 +18,8 @@ mod session_log;
 pub(crate) mod simulated;
 
 pub use client::{
-    FINAL_PAGES_MAX, RecordedAnswer, RecordedClient, asked_of_open, asked_of_send, read_of,
+    FINAL_PAGES_MAX, RecordedAnswer, RecordedClient, TOO_FAST_MAX, asked_of_open, asked_of_send,
+    read_of,
 };
 pub use dumped::{Dumped, hash_chain};
 pub use event::*;

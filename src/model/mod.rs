@@ -18,7 +18,7 @@ pub use ids::{
     ChannelName, Cid, ConvId, Epoch, GroupId, InvalidName, MessageType, NodeId, Place, Seq,
     SessionId, UserName,
 };
-pub use limits::{LIMITS, Limits};
+pub use limits::{AllLimits, LIMITS, Limits, OperatorLimits, PONG_GRACE_MS};
 pub use message::{Message, Order};
 pub use roster::{GroupAct, GroupRefusal, Membership, Roster};
 pub use unread::{Count, UnreadCounts, UnreadScan};

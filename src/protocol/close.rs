@@ -18,6 +18,8 @@ impl CloseCode {
     pub const BAD_UTF8: Self = Self::new(1007, "not UTF-8");
     /// The frame is larger than `frame_bytes_max` (RFC 6455).
     pub const TOO_LARGE: Self = Self::new(1009, "frame too large");
+    /// The message comes in more frames than `fragments_max` (RFC 6455).
+    pub const TOO_MANY_FRAGMENTS: Self = Self::new(1009, "too many fragments");
     /// The server shuts down.
     pub const SHUTDOWN: Self = Self::new(4001, "shutdown");
     /// No `hello` within `hello_ms_max`.
@@ -41,6 +43,12 @@ impl CloseCode {
 
     const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason }
+    }
+
+    /// Whether a close frame may carry this code: those of RFC 6455 §7.4.1 that do not stand for its absence, those that were
+    /// registered since (1012 to 1014), and what is left to libraries and applications.
+    pub fn may_be_sent(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
     /// Whether a client should come back by itself.

@@ -209,9 +209,6 @@ pub struct Rejected {
     pub is_hello: bool,
 }
 
-/// Deepest nesting of a frame, its own object included.
-const NESTING_MAX: usize = 16;
-
 /// Reads one text frame. Total: every input is a command or an error to answer with.
 pub fn parse_command(text: &str) -> Result<(u64, Command), Box<Rejected>> {
     let bad_frame = |id, message: String| {
@@ -228,8 +225,8 @@ pub fn parse_command(text: &str) -> Result<(u64, Command), Box<Rejected>> {
         (Some(method), false) => method,
         _ => return Err(bad_frame(Some(id), "a frame has exactly one method beside id".into())),
     };
-    if nesting(&body) >= NESTING_MAX {
-        return Err(bad_frame(Some(id), format!("nested deeper than {NESTING_MAX}")));
+    if nesting(&body) >= LIMITS.nesting_max {
+        return Err(bad_frame(Some(id), format!("nested deeper than {}", LIMITS.nesting_max)));
     }
     parse_method(&method, body)
         .map(|command| (id, command))
@@ -437,6 +434,9 @@ fn parse_list(mut fields: Fields) -> Result<Command, ErrorBody> {
     fields.finish(Command::List(List { limit, cursor }))
 }
 
+#[cfg(test)]
+#[path = "bad_inputs_tests.rs"]
+mod bad_inputs_tests;
 #[cfg(test)]
 #[path = "command_tests.rs"]
 mod tests;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ErrorBody, To};
 use crate::model::{
-    AckSet, ConvId, Durability, Epoch, GroupId, Limits, Message, NodeId, Seq, SessionId, UserName,
+    AckSet, AllLimits, ConvId, Durability, Epoch, GroupId, Message, NodeId, Seq, SessionId,
+    UserName,
 };
 
 /// A frame that answers a command: `{"id":7,"send":{…}}` or `{"id":7,"error":{…}}`.
@@ -68,7 +69,7 @@ pub struct HelloReply {
     /// The engine and its durability class.
     pub engine: EngineInfo,
     /// Every bound.
-    pub limits: Limits,
+    pub limits: AllLimits,
     /// The server pings this often.
     pub ping_ms: u64,
 }

@@ -1,9 +1,12 @@
 //! The accept loop, and HTTP on each connection.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -11,15 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use super::ServerSettings;
-
-/// HTTP connections at once beside the WebSockets: those that were not upgraded yet, and scrapers.
-/// Above, a new connection is closed unheard: the header timeout makes room within seconds.
-const HTTP_CONNECTIONS_MAX: usize = 10_000;
-
-/// Bytes of one request's head; ours are a few hundred.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+use super::addresses::{AddressPlace, Addresses};
+use crate::model::LIMITS;
 
 /// Pauses after an accept that failed for want of something (file descriptors, memory).
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -29,6 +28,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Acceptor<'a> {
     pub(super) listener: TcpListener,
     pub(super) router: Router,
+    pub(super) addresses: Arc<Addresses>,
     pub(super) settings: &'a ServerSettings,
     /// No more connections; those there are end after the request at hand.
     pub(super) stop: CancellationToken,
@@ -40,10 +40,13 @@ impl Acceptor<'_> {
     /// Accepts until told to stop, then waits for the HTTP connections it started. An error never
     /// ends it: what the kernel lacks now it may have later.
     pub(super) async fn run(self) {
+        // `headers_max` is what the library takes by itself, without memory of its own for each request.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.settings.header_timeout)
-            .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(LIMITS.head_bytes_max)
+            // More, so that a head just too large is read to its end, and its answer is read, too.
+            .max_buf_size(2 * LIMITS.head_bytes_max)
             .keep_alive(true);
         let connections = TaskTracker::new();
         let mut backoff = BACKOFF_MIN;
@@ -54,14 +57,21 @@ impl Acceptor<'_> {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     backoff = BACKOFF_MIN;
-                    if connections.len() >= HTTP_CONNECTIONS_MAX {
+                    // Those that were not upgraded yet, and scrapers: the header timeout makes room within seconds.
+                    if connections.len() >= LIMITS.http_connections_max {
                         metrics::counter!("chatctl_refused_total", "reason" => "http").increment(1);
                         continue;
                     }
+                    let Some(place) = self.addresses.admit(peer.ip()) else {
+                        metrics::counter!("chatctl_refused_total", "reason" => "address_unheard")
+                            .increment(1);
+                        continue;
+                    };
                     let serve = serve(
                         stream,
+                        Arc::new(place),
                         http.clone(),
                         self.router.clone(),
                         self.stop.clone(),
@@ -102,6 +112,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// lives in a task of its own.
 async fn serve(
     stream: TcpStream,
+    place: Arc<AddressPlace>,
     http: http1::Builder,
     router: Router,
     stop: CancellationToken,
@@ -111,7 +122,12 @@ async fn serve(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service = TowerToHyperService::new(router);
+    // A WebSocket takes its place along.
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&place));
+        request
+    });
+    let service = TowerToHyperService::new(service);
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

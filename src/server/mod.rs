@@ -1,13 +1,15 @@
 //! The network side of a node: listeners, HTTP, WebSocket, metrics, and the way to stop.
 
 mod accept;
+mod addresses;
 mod admin;
 mod connections;
 mod drain;
 mod ending;
+mod fragments;
+mod frame_header;
 mod frame_reader;
 mod frame_writer;
-
 mod listen;
 mod metrics;
 mod origin;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
+use self::addresses::Addresses;
 use self::connections::Connections;
 pub use self::listen::bind;
 pub use self::metrics::{Metrics, install as install_metrics};
@@ -82,9 +85,12 @@ pub async fn run(
         draining: CancellationToken::new(),
         abort: CancellationToken::new(),
     });
-    let acceptor = |listener, router, stop: &CancellationToken| Acceptor {
+    // Operators are few, and their scrapers may all come from one address.
+    let addresses = Addresses::new(node.settings.connections_per_address_max);
+    let acceptor = |listener, router, addresses, stop: &CancellationToken| Acceptor {
         listener,
         router,
+        addresses,
         settings: &node.settings,
         stop: stop.clone(),
         abort: node.abort.clone(),
@@ -96,8 +102,8 @@ pub async fn run(
     };
     let public_router = public::router(Arc::clone(&node), loopback(&public));
     let admin_router = admin::router(Arc::clone(&node), loopback(&admin));
-    let serve_clients = acceptor(public, public_router, &stop).run();
-    let serve_operators = acceptor(admin, admin_router, &admin_stop).run();
+    let serve_clients = acceptor(public, public_router, addresses, &stop).run();
+    let serve_operators = acceptor(admin, admin_router, Addresses::new(None), &admin_stop).run();
     let drain = async {
         stop.cancelled().await;
         drain::drain(&node).await;

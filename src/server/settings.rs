@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Origin;
-use crate::model::LIMITS;
+use crate::model::{LIMITS, PONG_GRACE_MS};
 
 /// Durations and bounds. Everything is here and nothing is a constant elsewhere, so that tests
 /// take milliseconds.
@@ -23,6 +23,8 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// Clients above that which are still told so by a close frame; more get a plain 503.
     pub refusals_max: usize,
+    /// Connections of one address; `None`: no limit.
+    pub connections_per_address_max: Option<u64>,
     /// Web pages of other hosts that may connect.
     pub origins: Vec<Origin>,
     /// Most time between the order to stop and the end.
@@ -39,12 +41,13 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             ping: Duration::from_secs(25),
-            pong_grace: Duration::from_secs(10),
+            pong_grace: Duration::from_millis(PONG_GRACE_MS),
             hello: Duration::from_millis(LIMITS.hello_ms_max),
             header_timeout: Duration::from_secs(5),
             outbox_bytes_max: 8 << 20,
             connections_max: 100_000,
             refusals_max: 1_000,
+            connections_per_address_max: None,
             origins: Vec::new(),
             drain: Duration::from_secs(5),
             close_flush: Duration::from_secs(5),

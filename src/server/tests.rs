@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::chat::ChatSettings;
 use crate::distribution::local::LocalDistribution;
-use crate::model::{ConvId, Durability, Epoch, LIMITS, NodeId, Seq, UserName};
+use crate::model::{ConvId, Durability, Epoch, LIMITS, NodeId, OperatorLimits, Seq, UserName};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
     GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
@@ -130,7 +130,7 @@ impl TestServer {
             Arc::new(engine),
             Arc::new(LocalDistribution::default()),
             Arc::new(LocalRegistry::default()),
-            ChatSettings { node, ping: settings.ping },
+            ChatSettings { node, ping: settings.ping, limits: OperatorLimits::default() },
         )
         .await
         .unwrap();

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::addresses::AddressPlace;
 use super::connections::Slot;
 use super::{Node, websocket};
 
@@ -60,6 +61,13 @@ pub(super) async fn upgrade(State(node): State<Arc<Node>>, mut request: Request)
         Ok(accept) => accept,
         Err(refusal) => return refusal.into_response(),
     };
+    let place = request.extensions_mut().remove::<Arc<AddressPlace>>();
+    if place.as_ref().is_some_and(|place| place.refused) {
+        metrics::counter!("chatctl_refused_total", "reason" => "address").increment(1);
+        let text = "too many connections from this address\n";
+        // It holds a place as long as it is there.
+        return (StatusCode::TOO_MANY_REQUESTS, [(CONNECTION, "close")], text).into_response();
+    }
     let unavailable = |text: &'static str| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     if node.draining.is_cancelled() {
         return unavailable("the server is shutting down\n");
@@ -69,13 +77,13 @@ pub(super) async fn upgrade(State(node): State<Arc<Node>>, mut request: Request)
         return unavailable("too many connections\n");
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    node.websockets.spawn(begin(upgrade, Arc::clone(&node), slot));
+    node.websockets.spawn(begin(upgrade, Arc::clone(&node), slot, place));
     let headers =
         [(CONNECTION, "Upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_ACCEPT, accept.as_str())];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn begin(upgrade: OnUpgrade, node: Arc<Node>, slot: Slot) {
+async fn begin(upgrade: OnUpgrade, node: Arc<Node>, slot: Slot, _place: Option<Arc<AddressPlace>>) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         // The client went away before it had our 101.

@@ -25,7 +25,8 @@ pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node
     let settings = &node.settings;
     let pulse = Pulse::start(Instant::now());
     let (read_half, write_half) = stream.split();
-    let mut reader = FrameReader::new(read_half, read_ahead, &pulse).await;
+    let mut reader = FrameReader::new(read_half, &read_ahead, &pulse);
+    drop(read_ahead);
     let mut writer = FrameWriter::new(write_half);
     if slot.refused {
         let ending = Ending::Code(CloseCode::TOO_MANY);
@@ -90,7 +91,17 @@ async fn read_loop(
                     slot.greet();
                 }
             }
-            Heard::Ping(payload) => pulse.pinged(payload),
+            Heard::Ping(payload) => {
+                pulse.pinged(payload);
+                if let Err(code) = session.control() {
+                    return Ending::Code(code);
+                }
+            }
+            Heard::Pong => {
+                if let Err(code) = session.control() {
+                    return Ending::Code(code);
+                }
+            }
             Heard::End(ending) => return ending,
         }
     }

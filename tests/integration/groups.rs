@@ -149,6 +149,28 @@ async fn what_was_said_before_a_second_invitation_counts_as_read() {
     assert_eq!((&opened["acked"]["up_to"], &opened["unread"]), (&json!(5), &json!(0)));
 }
 
+#[tokio::test]
+async fn a_group_has_as_many_members_as_the_limit_says() {
+    let server = Server::start_with(&[("CHATCTL_LOCAL_SYNC", "memory")]).await;
+    let mut ann = server.connect(&unique("ann")).await;
+    let group = ann.ok("create", json!({})).await["group"].as_str().unwrap().to_owned();
+    let conv = open(&mut ann, &group).await["conv"].clone();
+    let limit = 1_000;
+    for number in 2..=limit {
+        let invite = json!({"conv": conv, "user": format!("guest-{number}")});
+        assert_eq!(ann.ok("invite", invite).await, json!({}), "member {number}");
+    }
+    let one_more = json!({"conv": conv, "user": "one-more"});
+    let refused = ann.error("invite", one_more.clone()).await;
+    assert_eq!((&refused["code"], &refused["definite"]), (&json!("limit"), &json!(true)));
+    // Who is in it may be invited, and a place may become free.
+    ann.ok("invite", json!({"conv": conv, "user": "guest-7"})).await;
+    ann.ok("remove", json!({"conv": conv, "user": "guest-7"})).await;
+    ann.ok("invite", one_more).await;
+    let roster = ann.ok("roster", json!({"conv": conv})).await;
+    assert_eq!(roster["members"].as_array().unwrap().len(), limit);
+}
+
 /// Removed on one node, and read, written and pushed to on the other.
 #[tokio::test]
 async fn a_removal_holds_on_every_node_at_once() {

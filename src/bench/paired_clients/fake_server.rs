@@ -15,7 +15,7 @@ use super::super::recorder::RunRecord;
 use super::*;
 use crate::client::Address;
 use crate::model::{
-    ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId, UserName,
+    AllLimits, ConvId, Durability, Epoch, Message, NodeId, Place, Seq, SessionId, UserName,
 };
 use crate::nemesis::Kind;
 use crate::protocol::{
@@ -107,7 +107,7 @@ fn hello_reply(user: &UserName) -> HelloReply {
         node: NodeId::generate(),
         protocol: 1,
         engine: EngineInfo { name: "FAKE".into(), durability: Durability::NONE },
-        limits: LIMITS,
+        limits: AllLimits::default(),
         ping_ms: 25_000,
     }
 }

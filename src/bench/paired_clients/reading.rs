@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::line::Line;
 use super::sending::{ATTEMPTS_MAX, retry_wait};
 use crate::client::{Answered, ClientError};
-use crate::history::{Asked, ReadAsked, ReadKind, read_of};
+use crate::history::{Asked, ReadAsked, ReadKind, TOO_FAST_MAX, read_of};
 use crate::model::{ConvId, INTEGER_MAX};
 use crate::protocol::{Command, ReadReply, Reply};
 
@@ -74,15 +74,16 @@ impl PageReader {
             }
             let has_time = match self.line.patience() {
                 Some(patience) => begun.elapsed() < patience,
-                None => attempt < ATTEMPTS_MAX,
+                None => attempt < ATTEMPTS_MAX || error.is_too_fast() && attempt < TOO_FAST_MAX,
             };
             let again = has_time && (is_lost || error.is_retryable());
+            let wait = error.retry_after().unwrap_or_else(|| retry_wait(attempt));
             errors.push(error);
             if !again {
                 break;
             }
             if !is_lost {
-                tokio::time::sleep(retry_wait(attempt)).await;
+                tokio::time::sleep(wait).await;
             }
         }
         Ok(None)

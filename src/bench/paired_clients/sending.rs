@@ -22,6 +22,9 @@ use crate::protocol::{Command, ErrorCode, Reply, SendReply};
 /// Times that something is asked for before it is given up.
 pub(super) const ATTEMPTS_MAX: u32 = 5;
 
+/// For so long a message is sent again that the server refuses because it is asked too much.
+const TOO_FAST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// First wait before a repetition where the server names none; doubles each time, up to a point.
 const RETRY_WAIT: Duration = Duration::from_millis(50);
 
@@ -159,12 +162,11 @@ impl Chatter {
         books.tally.error(&error);
         outgoing.uncertain |= !error.is_definite();
         let is_lost = self.line.survives(&error);
-        if self.may_try_again(&outgoing) && (is_lost || self.is_retryable(&error)) {
+        if self.may_try_again(&outgoing, &error) && (is_lost || self.is_retryable(&error)) {
             let wait = match &error {
                 // Whoever waits for the next connection has waited enough.
                 _ if is_lost => Some(Duration::ZERO),
-                ClientError::Refused(error) => error.retry_after_ms.map(Duration::from_millis),
-                _ => None,
+                error => error.retry_after(),
             };
             let wait = wait.unwrap_or_else(|| retry_wait(outgoing.attempts));
             outgoing.attempts += 1;
@@ -184,9 +186,11 @@ impl Chatter {
     }
 
     /// Whether there is time for one attempt more: beside a nemesis, as long as everything takes to be whole again.
-    fn may_try_again(&self, outgoing: &Outgoing) -> bool {
+    fn may_try_again(&self, outgoing: &Outgoing, error: &ClientError) -> bool {
         match self.line.patience() {
             Some(patience) => outgoing.sent.really.elapsed() < patience,
+            // A server that allows less than is asked for is no failing one: the run takes longer.
+            None if error.is_too_fast() => outgoing.sent.really.elapsed() < TOO_FAST_PATIENCE,
             None => outgoing.attempts < ATTEMPTS_MAX,
         }
     }

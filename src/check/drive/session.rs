@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::client::{Address, ClientError, ClientOptions, ReceivedPush};
 use crate::history::{
-    Asked, ReadKind, RecordedAnswer, RecordedClient, Recorder, asked_of_open, asked_of_send,
+    Asked, ReadKind, RecordedAnswer, RecordedClient, Recorder, TOO_FAST_MAX, asked_of_open,
+    asked_of_send,
 };
 use crate::model::{ConvId, Epoch, GroupId, Seq, UserName};
 use crate::protocol::{self, Command, OpenReply, Push, Reply, To};
@@ -113,7 +114,14 @@ impl Session {
 
     /// One command and its answer; `None` when there is none, or it is an error.
     pub async fn ask(&self, conv: Option<ConvId>, asked: Asked, command: Command) -> Option<Reply> {
-        self.begin(conv, asked, command).await.end().await.ok()
+        for _ in 0..TOO_FAST_MAX {
+            let answer = self.begin(conv, asked.clone(), command.clone()).await.end().await;
+            // The connection waits for as long as the server says.
+            if !answer.as_ref().is_err_and(ClientError::is_too_fast) {
+                return answer.ok();
+            }
+        }
+        None
     }
 
     /// Begins a send.

@@ -2,6 +2,7 @@
 
 pub mod browser;
 mod peer;
+pub mod raw;
 mod server;
 pub mod services;
 

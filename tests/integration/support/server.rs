@@ -13,6 +13,16 @@ use super::{PATIENCE, Peer};
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chatctl");
 
+/// What is no limit to the servers of tests.
+const LIFTED: [&str; 6] = [
+    "CHATCTL_COMMANDS_PER_S_MAX",
+    "CHATCTL_MESSAGES_PER_S_MAX",
+    "CHATCTL_INCOMING_BYTES_PER_S_MAX",
+    "CHATCTL_REPLY_BYTES_PER_S_MAX",
+    "CHATCTL_CONNECTIONS_PER_ADDRESS_MAX",
+    "CHATCTL_CONNECTIONS_PER_USER_MAX",
+];
+
 /// A running server; killed when dropped.
 pub struct Server {
     child: Child,
@@ -50,6 +60,8 @@ impl Server {
             .env("CHATCTL_DATA_DIR", data_dir)
             // Ports change from start to start.
             .env("CHATCTL_NODE", data_dir)
+            // A test is a flood to a server that people use. Those of limits say what they are.
+            .envs(LIFTED.map(|key| (key, "0")))
             .env("CHATCTL_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

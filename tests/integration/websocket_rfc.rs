@@ -1,0 +1,523 @@
+//! RFC 6455, case by case, over raw sockets: what a client sends, and exactly what it gets. Every case names its section. After
+//! its answers a connection that is still open is closed with 1000, which must be the next thing that comes back: so nothing else
+//! was said.
+
+use crate::support::raw::{Got, HANDSHAKE, Raw, close, frame, text, with_length};
+use crate::support::{Server, unique};
+
+/// A command, as text, and its reply.
+const PING: &[u8] = br#"{"id":2,"ping":{}}"#;
+const REPLY: &str = r#"{"id":2,"ping":{}}"#;
+
+/// What is sent at once, and what must come back before the next is sent.
+type Step = (Vec<u8>, Vec<Got>);
+
+struct Case {
+    section: &'static str,
+    name: String,
+    steps: Vec<Step>,
+}
+
+fn case(section: &'static str, name: impl Into<String>, sent: Vec<u8>, got: Vec<Got>) -> Case {
+    Case { section, name: name.into(), steps: vec![(sent, got)] }
+}
+
+/// Sent, and closed with this code.
+fn closes(section: &'static str, name: impl Into<String>, sent: Vec<u8>, code: u16) -> Case {
+    case(section, name, sent, vec![Got::Close(Some(code))])
+}
+
+/// Sent, and answered as the command.
+fn replies(section: &'static str, name: impl Into<String>, sent: Vec<u8>) -> Case {
+    case(section, name, sent, vec![reply()])
+}
+
+fn reply() -> Got {
+    Got::Text(REPLY.to_owned())
+}
+
+/// A command of exactly so many bytes.
+fn padded(bytes: usize) -> Vec<u8> {
+    let (start, end) = (r#"{"id":2,"ping":{"pad":""#, r#""}}"#);
+    format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len())).into_bytes()
+}
+
+fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, payload.len() as u8], payload].concat()
+}
+
+/// `PING` in frames of these lengths and the rest.
+fn fragmented(lengths: &[usize]) -> Vec<u8> {
+    let (mut sent, mut rest) = (Vec::new(), PING);
+    for (number, &length) in lengths.iter().enumerate() {
+        let (piece, tail) = rest.split_at(length);
+        sent.extend(frame(u8::from(number == 0), piece));
+        rest = tail;
+    }
+    sent.extend(frame(0x80, rest));
+    sent
+}
+
+fn framing() -> Vec<Case> {
+    let mut cases = vec![
+        replies("5.2", "a text frame", frame(0x81, PING)),
+        replies(
+            "5.3",
+            "a mask of zeros",
+            [&[0x81, 0x80 | PING.len() as u8, 0, 0, 0, 0], PING].concat(),
+        ),
+        closes("5.1", "a text without a mask", unmasked(0x81, PING), 1002),
+        closes("5.1", "a ping without a mask", unmasked(0x89, b"x"), 1002),
+        closes("5.1", "a close without a mask", unmasked(0x88, &1000u16.to_be_bytes()), 1002),
+        closes("5.6", "a binary frame", frame(0x82, PING), 1003),
+        closes("5.6", "an empty binary frame", frame(0x82, b""), 1003),
+        closes("5.6", "the first fragment of a binary message", frame(0x02, PING), 1003),
+        replies("5.2", "a length of 125 in 7 bits", frame(0x81, &padded(125))),
+        replies("5.2", "a length of 126 in 16 bits", frame(0x81, &padded(126))),
+        replies("5.2", "a length of 65 535 in 16 bits", frame(0x81, &padded(65_535))),
+        replies("5.2", "a length of 65 536 in 64 bits", frame(0x81, &padded(65_536))),
+        replies("5.2", "frame_bytes_max − 1", frame(0x81, &padded(131_071))),
+        replies("5.2", "frame_bytes_max", frame(0x81, &padded(131_072))),
+        closes("7.4.1", "frame_bytes_max + 1", frame(0x81, &padded(131_073)), 1009),
+        closes("5.2", "125 in 16 bits", with_length(0x81, &[0xfe, 0, 125], &padded(125)), 1002),
+        closes(
+            "5.2",
+            "18 in 64 bits",
+            with_length(0x81, &[0xff, 0, 0, 0, 0, 0, 0, 0, 18], PING),
+            1002,
+        ),
+        closes(
+            "5.2",
+            "65 535 in 64 bits",
+            with_length(0x81, &[0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], &padded(65_535)),
+            1002,
+        ),
+        closes(
+            "5.2",
+            "the top bit of 64",
+            with_length(0x81, &[0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], b""),
+            1002,
+        ),
+        closes(
+            "7.4.1",
+            "2⁶³ − 1",
+            with_length(0x81, &[0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], b""),
+            1009,
+        ),
+        case("5.2", "two frames at once", frame(0x81, PING).repeat(2), vec![reply(), reply()]),
+    ];
+    for (bit, name) in [(0x40, "RSV1"), (0x20, "RSV2"), (0x10, "RSV3")] {
+        cases.push(closes("5.2", format!("{name} of a text"), frame(0x81 | bit, PING), 1002));
+        cases.push(closes("5.2", format!("{name} of a ping"), frame(0x89 | bit, b""), 1002));
+    }
+    for opcode in (0x3..=0x7).chain(0xb..=0xf) {
+        let sent = frame(0x80 | opcode, b"");
+        cases.push(closes("5.2", format!("reserved opcode {opcode:#x}"), sent, 1002));
+    }
+    cases
+}
+
+fn fragments() -> Vec<Case> {
+    let start = || frame(0x01, &PING[..5]);
+    let rest = || frame(0x80, &PING[5..]);
+    let pong = |payload: &[u8]| Got::Pong(payload.to_vec());
+    let many = |frames: usize| [start(), frame(0x00, b"").repeat(frames - 2), rest()].concat();
+    let halves = |bytes: usize| {
+        let whole = padded(bytes);
+        let (first, second) = whole.split_at(bytes / 2);
+        [frame(0x01, first), frame(0x80, second)].concat()
+    };
+    let interleaved = |name: &str, payload: &'static [u8]| Case {
+        section: "5.4, 5.5",
+        name: name.to_owned(),
+        steps: vec![
+            ([start(), frame(0x89, payload)].concat(), vec![pong(payload)]),
+            (rest(), vec![reply()]),
+        ],
+    };
+    vec![
+        replies("5.4", "two fragments", fragmented(&[9])),
+        replies("5.4", "three fragments", fragmented(&[3, 9])),
+        replies("5.4", "an empty first fragment", fragmented(&[0, 9])),
+        replies("5.4", "an empty last fragment", fragmented(&[9, 9])),
+        replies("5.4", "a byte in each", fragmented(&[1; 17])),
+        closes("5.4", "a last fragment without a first", frame(0x80, PING), 1002),
+        closes("5.4", "a middle fragment without a first", frame(0x00, PING), 1002),
+        closes(
+            "5.4",
+            "a fragment after the last",
+            [frame(0x81, b"{}"), frame(0x80, b"")].concat(),
+            1002,
+        )
+        .after(vec![Got::Text(bad_frame())]),
+        closes("5.4", "a text within a text", [start(), frame(0x81, PING)].concat(), 1002),
+        closes("5.4", "the start of a text within a text", [start(), start()].concat(), 1002),
+        // Neither may stand here: what is told first is that it is never spoken.
+        closes("5.4, 5.6", "a binary within a text", [start(), frame(0x82, b"")].concat(), 1003),
+        interleaved("a ping between fragments", b"between"),
+        interleaved("an empty ping between fragments", b""),
+        interleaved("a ping of 125 bytes between fragments", &[b'p'; 125]),
+        replies(
+            "5.4, 5.5",
+            "a pong between fragments",
+            [start(), frame(0x8a, b"?"), rest()].concat(),
+        ),
+        case(
+            "5.4, 5.5.1",
+            "a close between fragments",
+            [start(), close(1000, b"")].concat(),
+            vec![Got::Close(Some(1000))],
+        ),
+        replies("5.4", "fragments_max − 1", many(255)),
+        replies("5.4", "fragments_max", many(256)),
+        closes("7.4.1", "fragments_max + 1", many(257), 1009),
+        replies("5.4", "message_bytes_max − 1 in two fragments", halves(131_071)),
+        replies("5.4", "message_bytes_max in two fragments", halves(131_072)),
+        closes("7.4.1", "message_bytes_max + 1 in two fragments", halves(131_073), 1009),
+    ]
+}
+
+impl Case {
+    /// The same with answers that come before.
+    fn after(mut self, mut before: Vec<Got>) -> Self {
+        before.append(&mut self.steps[0].1);
+        self.steps[0].1 = before;
+        self
+    }
+}
+
+/// The answer to `{}`.
+fn bad_frame() -> String {
+    let message = "id must be an integer of at least 1, once";
+    format!(
+        r#"{{"error":{{"code":"bad_frame","message":"{message}","temporary":false,"definite":true}}}}"#
+    )
+}
+
+fn control_frames() -> Vec<Case> {
+    let pong = |payload: &[u8]| vec![Got::Pong(payload.to_vec())];
+    let mut cases = vec![
+        case("5.5.2", "an empty ping", frame(0x89, b""), pong(b"")),
+        case(
+            "5.5.2",
+            "a ping that is no text",
+            frame(0x89, &[0xff, 0x00, 0xfe]),
+            pong(&[0xff, 0, 0xfe]),
+        ),
+        case("5.5.2", "a ping of 124 bytes", frame(0x89, &[b'p'; 124]), pong(&[b'p'; 124])),
+        case("5.5.2", "a ping of 125 bytes", frame(0x89, &[b'p'; 125]), pong(&[b'p'; 125])),
+        closes("5.5", "a ping of 126 bytes", frame(0x89, &[b'p'; 126]), 1002),
+        replies(
+            "5.5.3",
+            "a pong that nobody asked for",
+            [frame(0x8a, b""), frame(0x81, PING)].concat(),
+        ),
+        replies(
+            "5.5.3",
+            "a pong of 125 bytes",
+            [frame(0x8a, &[0; 125]), frame(0x81, PING)].concat(),
+        ),
+        closes("5.5", "a pong of 126 bytes", frame(0x8a, &[0; 126]), 1002),
+        closes("5.5", "a close of 126 bytes", close(1000, &[b'x'; 124]), 1002),
+    ];
+    for (first, name) in [(0x09, "ping"), (0x0a, "pong"), (0x08, "close")] {
+        cases.push(closes("5.5", format!("a {name} in fragments"), frame(first, b""), 1002));
+    }
+    cases
+}
+
+fn texts() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (bytes, name) in [
+        (&[0xff][..], "no byte of UTF-8"),
+        (&[0x80], "a byte that only goes on"),
+        (&[0xc0, 0x80], "an overlong form of U+0000"),
+        (&[0xe0, 0x80, 0xaf], "an overlong form of a slash"),
+        (&[0xed, 0xa0, 0x80], "half of a surrogate pair"),
+        (&[0xf4, 0x90, 0x80, 0x80], "beyond U+10FFFF"),
+        (&[0xf8, 0x88, 0x80, 0x80, 0x80], "a form of five bytes"),
+        (&[0xe2, 0x82], "a character cut off at the end"),
+    ] {
+        let whole = [b"{\"", bytes].concat();
+        cases.push(closes("8.1", name, frame(0x81, &whole), 1007));
+        let cut = whole.len() - 1;
+        let pieces = [frame(0x01, &whole[..cut]), frame(0x80, &whole[cut..])].concat();
+        cases.push(closes("8.1", format!("{name}, over two fragments"), pieces, 1007));
+    }
+    cases.push(closes("8.1", "known from the first fragment", frame(0x01, b"\xff"), 1007));
+    let smiling = r#"{"id":2,"ping":{"x":"κόσμε 🙂"}}"#.as_bytes();
+    for cut in 0..=smiling.len() {
+        let pieces = [frame(0x01, &smiling[..cut]), frame(0x80, &smiling[cut..])].concat();
+        cases.push(replies("5.6, 8.1", format!("characters of many bytes, cut at {cut}"), pieces));
+    }
+    cases
+}
+
+fn closing() -> Vec<Case> {
+    let mut cases = vec![
+        case("5.5.1", "an empty close", frame(0x88, b""), vec![Got::Close(None)]),
+        closes("5.5.1", "a close of one byte", frame(0x88, &[3]), 1002),
+        closes("5.5.1", "a reason", close(1000, "adiós".as_bytes()), 1000),
+        closes("5.5.1", "a reason of 123 bytes", close(1000, &[b'x'; 123]), 1000),
+        closes("5.5.1, 8.1", "a reason that is no UTF-8", close(1000, &[0xff]), 1007),
+        closes(
+            "5.5.1",
+            "a command after the close",
+            [close(1000, b""), frame(0x81, PING)].concat(),
+            1000,
+        ),
+        closes(
+            "5.5.1",
+            "a ping after the close",
+            [close(1000, b""), frame(0x89, b"x")].concat(),
+            1000,
+        ),
+        closes("5.5.1", "two closes", [close(1000, b""), close(1001, b"")].concat(), 1000),
+        closes(
+            "5.5.1",
+            "rubbish after the close",
+            [close(1000, b""), vec![0xff; 100]].concat(),
+            1000,
+        ),
+    ];
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,
+        4999,
+    ] {
+        cases.push(closes("7.4", format!("code {code}"), close(code, b""), code));
+    }
+    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+        cases.push(closes(
+            "7.4",
+            format!("code {code}, which nobody may send"),
+            close(code, b""),
+            1002,
+        ));
+    }
+    cases
+}
+
+#[tokio::test]
+async fn every_case_of_the_table() {
+    let server = Server::start().await;
+    let address = server.address();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for case in [framing(), fragments(), control_frames(), texts(), closing()].into_iter().flatten()
+    {
+        count += 1;
+        if let Err(problem) = play(&address, &case.steps).await {
+            wrong.push(format!("§{} {}: {problem}", case.section, case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} cases:\n{}", wrong.len(), wrong.join("\n"));
+    println!("{count} cases");
+}
+
+async fn play(address: &str, steps: &[Step]) -> Result<(), String> {
+    let mut raw = Raw::greeted(address, &unique("ann")).await;
+    let mut is_closed = false;
+    for (sent, expected) in steps {
+        raw.write(sent).await;
+        for expected in expected {
+            let got = raw.read().await;
+            if got != *expected {
+                return Err(format!("{got:?} came instead of {expected:?}"));
+            }
+            is_closed |= matches!(got, Got::Close(_));
+        }
+    }
+    if !is_closed {
+        raw.write(&close(1000, b"")).await;
+        let got = raw.read().await;
+        if got != Got::Close(Some(1000)) {
+            return Err(format!("{got:?} came beside the answers"));
+        }
+    }
+    // §7.1.1: the server closes the connection first; after its close frame it says nothing (§5.5.1).
+    raw.shut().await;
+    match raw.read().await {
+        Got::End => Ok(()),
+        got => Err(format!("{got:?} came after the close")),
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_byte_by_byte_is_one_frame() {
+    let server = Server::start().await;
+    let mut raw = Raw::greeted(&server.address(), "ann").await;
+    for sent in [fragmented(&[3, 9]), frame(0x89, b"ping"), frame(0x81, &padded(130))] {
+        for byte in sent {
+            raw.write(&[byte]).await;
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut got = vec![raw.read().await, raw.read().await, raw.read().await];
+    got.sort_by_key(|got| matches!(got, Got::Pong(_)));
+    assert_eq!(got, [reply(), reply(), Got::Pong(b"ping".to_vec())]);
+}
+
+#[tokio::test]
+async fn every_handshake_of_the_table() {
+    let server = Server::start().await;
+    let address = server.address();
+    let without = |name: &str| {
+        let lines = HANDSHAKE.split_inclusive("\r\n");
+        lines.filter(|line| !line.starts_with(name)).collect::<String>()
+    };
+    let with = |more: &str| format!("{HANDSHAKE}{more}\r\n");
+    let other = |name: &str, line: &str| format!("{}{line}\r\n", without(name));
+    let get = "GET /v1/ws HTTP/1.1";
+    let key = "Sec-WebSocket-Key";
+    let version = "Sec-WebSocket-Version";
+    let accepted = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
+    let cases = [
+        ("1.3, 4.2.2", "the example", get, HANDSHAKE.to_owned(), 101, accepted),
+        (
+            "4.2.1",
+            "names and tokens in other cases",
+            get,
+            HANDSHAKE
+                .to_uppercase()
+                .replace("DGHLIHNHBXBSZSBUB25JZQ==", "dGhlIHNhbXBsZSBub25jZQ=="),
+            101,
+            accepted,
+        ),
+        (
+            "4.2.1",
+            "a list of tokens",
+            get,
+            other("Connection", "Connection: keep-alive, Upgrade"),
+            101,
+            accepted,
+        ),
+        (
+            "9.1",
+            "an extension is offered",
+            get,
+            with("Sec-WebSocket-Extensions: permessage-deflate"),
+            101,
+            accepted,
+        ),
+        (
+            "4.2.1",
+            "a subprotocol is offered",
+            get,
+            with("Sec-WebSocket-Protocol: chat"),
+            101,
+            accepted,
+        ),
+        ("4.2.1", "no key", get, without(key), 400, ""),
+        ("4.2.1", "two keys", get, with("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, ""),
+        (
+            "4.2.1",
+            "a key of 15 bytes",
+            get,
+            other(key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub24="),
+            400,
+            "",
+        ),
+        (
+            "4.2.1",
+            "a key of 17 bytes",
+            get,
+            other(key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTE="),
+            400,
+            "",
+        ),
+        (
+            "4.2.1",
+            "a key that is no base64",
+            get,
+            other(key, "Sec-WebSocket-Key: ????????????????????????"),
+            400,
+            "",
+        ),
+        (
+            "4.2.2, 4.4",
+            "version 8",
+            get,
+            other(version, "Sec-WebSocket-Version: 8"),
+            426,
+            "sec-websocket-version: 13",
+        ),
+        (
+            "4.2.2, 4.4",
+            "version 14",
+            get,
+            other(version, "Sec-WebSocket-Version: 14"),
+            426,
+            "sec-websocket-version: 13",
+        ),
+        ("4.2.2, 4.4", "no version", get, without(version), 426, "sec-websocket-version: 13"),
+        ("4.2.1", "no upgrade", get, without("Upgrade"), 426, "upgrade: websocket"),
+        (
+            "4.2.1",
+            "another upgrade",
+            get,
+            other("Upgrade", "Upgrade: h2c"),
+            426,
+            "upgrade: websocket",
+        ),
+        ("4.2.1", "no connection", get, without("Connection"), 426, "upgrade: websocket"),
+        ("4.2.1", "HTTP/1.0", "GET /v1/ws HTTP/1.0", HANDSHAKE.to_owned(), 426, ""),
+        (
+            "4.2.1",
+            "another method",
+            "POST /v1/ws HTTP/1.1",
+            HANDSHAKE.to_owned(),
+            405,
+            "allow: get",
+        ),
+        ("4.2.1", "another path", "GET /v1/nowhere HTTP/1.1", HANDSHAKE.to_owned(), 404, ""),
+        ("4.2.2, 10.2", "another web page", get, with("Origin: http://evil.example"), 403, ""),
+        ("4.2.1", "no request at all", "HELLO", String::new(), 400, ""),
+    ];
+    for (section, name, line, headers, status, header) in cases {
+        let mut raw = Raw::connect(&address).await;
+        let head =
+            raw.request(&format!("{line}\r\nHost: {address}\r\n{headers}")).await.to_lowercase();
+        assert_eq!(head.split(' ').nth(1), Some(&*status.to_string()), "§{section} {name}: {head}");
+        assert!(header.is_empty() || head.contains(header), "§{section} {name}: {head}");
+        // §9.1, §4.2.2: what was not agreed on is not there.
+        assert!(!head.contains("sec-websocket-extensions"), "{head}");
+        assert!(!head.contains("sec-websocket-protocol"), "{head}");
+        if status == 101 {
+            raw.write(&text(r#"{"id":1,"hello":{"user":"ann"}}"#)).await;
+            assert!(matches!(raw.read().await, Got::Text(_)), "{name}");
+        }
+    }
+    // §4.2.1: there must be a Host; the rule about web pages refuses its absence.
+    let mut raw = Raw::connect(&address).await;
+    let head = raw.request(&format!("{get}\r\n{HANDSHAKE}")).await;
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_costs_one_pong_and_no_memory() {
+    let server = Server::start().await;
+    let mut raw = Raw::greeted(&server.address(), "ann").await;
+    let before = server.counter("chatctl_process_resident_bytes").await;
+    // §5.5.3: only the newest need be answered. 50 000 pings of 125 bytes, of which nobody reads the pongs.
+    for number in 0..500u32 {
+        let mut payload = [0; 125];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        raw.write(&frame(0x89, &payload).repeat(100)).await;
+    }
+    raw.write(&frame(0x89, b"last")).await;
+    raw.write(&frame(0x81, PING)).await;
+    let mut pongs = 0;
+    let (mut is_last, mut is_answered) = (false, false);
+    while !(is_last && is_answered) {
+        match raw.read().await {
+            Got::Pong(payload) => {
+                pongs += 1;
+                is_last |= payload == b"last";
+            }
+            Got::Text(text) => is_answered |= text == REPLY,
+            got => panic!("{got:?}"),
+        }
+    }
+    assert!(pongs <= 50_001, "{pongs}");
+    let grown = server.counter("chatctl_process_resident_bytes").await - before;
+    assert!(grown < 8e6, "{grown} bytes more");
+}
