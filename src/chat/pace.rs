@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What a command takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// It stores a message.
+    /// It stores a message, or changes a group.
     pub is_send: bool,
     /// It asks for a page: what was replied counts for it.
     pub is_page: bool,

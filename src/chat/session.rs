@@ -91,10 +91,19 @@ impl Session {
             Err(rejected) => (rejected.id, None),
         };
         let demand = Demand {
-            is_send: matches!(command, Some(Command::Send(_))),
+            is_send: matches!(
+                command,
+                Some(
+                    Command::Send(_)
+                        | Command::Create {}
+                        | Command::Invite(_)
+                        | Command::Remove(_)
+                        | Command::Quit(_)
+                )
+            ),
             is_page: matches!(
                 command,
-                Some(Command::Open(_) | Command::Read(_) | Command::List(_))
+                Some(Command::Open(_) | Command::Read(_) | Command::List(_) | Command::Roster(_))
             ),
             bytes,
         };

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "faults")]
@@ -65,7 +66,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     }
     let config = Config::load(&sources)?;
     clock::set_offset(config.clock_offset_ms);
-    start_log(&config, &sources)?;
+    // Writes what is left when it is dropped.
+    let _log = start_log(&config, &sources)?;
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }
@@ -263,21 +265,31 @@ fn raise_file_limit() -> Option<u64> {
 /// A library's advice on settings that are chosen on purpose, again with every session.
 const QUIETER: &str = "scylla=error";
 
-/// Logs go to stderr: stdout holds one line and nothing else.
-fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<()> {
+/// Lines of the log that may wait for somebody to read them.
+const LOG_LINES_MAX: usize = 8_192;
+
+/// Logs go to stderr: stdout holds one line and nothing else. By a thread of its own, which leaves out what it cannot get rid of:
+/// whoever reads the log must not hold up the chat.
+fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<WorkerGuard> {
     // What is set comes last and wins.
     let filter = EnvFilter::builder()
         .parse(format!("{QUIETER},{}", config.log))
         .map_err(|error| anyhow!("{}: {error}", Config::refuse(sources, "CHATCTL_LOG")))?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_LINES_MAX)
+        .thread_name("log")
+        .finish(std::io::stderr());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(writer);
     let installed = match config.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),
     };
-    installed.map_err(|error| anyhow!("the log cannot start: {error}"))
+    installed.map_err(|error| anyhow!("the log cannot start: {error}"))?;
+    Ok(guard)
 }
 
 /// Written beside and renamed, so that whoever waits for the file never reads half of it.

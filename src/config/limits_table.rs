@@ -89,7 +89,11 @@ const RATES: &[Row] = &[
         "CHATCTL_COMMANDS_PER_S_MAX",
         "`rate_limited`; every frame counts, also pings, pongs and bad ones",
     ),
-    ("messages_per_s_max", "CHATCTL_MESSAGES_PER_S_MAX", "`send`: `rate_limited`"),
+    (
+        "messages_per_s_max",
+        "CHATCTL_MESSAGES_PER_S_MAX",
+        "`send`, and changes of groups: `rate_limited`",
+    ),
     (
         "incoming_bytes_per_s_max",
         "CHATCTL_INCOMING_BYTES_PER_S_MAX",
@@ -98,7 +102,7 @@ const RATES: &[Row] = &[
     (
         "reply_bytes_per_s_max",
         "CHATCTL_REPLY_BYTES_PER_S_MAX",
-        "`open`, `read`, `list`: `rate_limited`; the reply that goes beyond it is still given",
+        "`open`, `read`, `list`, `roster`: `rate_limited`; the reply that goes beyond it is still given",
     ),
     ("rate_burst_ms", "CHATCTL_RATE_BURST_MS", "as much as flows in in this time may come at once"),
     (

@@ -22,6 +22,7 @@ mod equivalence;
 mod faults;
 mod gates;
 mod groups;
+mod host_faults;
 mod init_env;
 mod kafka_bus;
 mod kafka_costs;

@@ -52,8 +52,19 @@ impl Server {
     /// A command that would serve `data_dir`, with nothing of this process's environment in it.
     pub fn command(data_dir: &Path) -> Command {
         let mut command = Command::new(BINARY);
+        command.arg("serve");
+        Self::told(command, data_dir)
+    }
+
+    /// The same by a shell that does something first: limits of the process are inherited.
+    pub fn command_after(setup: &str, data_dir: &Path) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{setup}; exec \"$0\" \"$@\""), BINARY, "serve"]);
+        Self::told(command, data_dir)
+    }
+
+    fn told(mut command: Command, data_dir: &Path) -> Command {
         command
-            .arg("serve")
             .env_clear()
             .env("CHATCTL_LISTEN", "127.0.0.1:0")
             .env("CHATCTL_ADMIN_LISTEN", "127.0.0.1:0")
@@ -69,10 +80,46 @@ impl Server {
         command
     }
 
+    /// One that a shell starts after doing something; its log can be read.
+    pub async fn start_after(setup: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        let mut command = Self::command_after(setup, &data_dir);
+        command.stderr(Stdio::piped());
+        let variables = variables.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+        let mut server = Self::launch_by(command, &data_dir, variables).await.unwrap();
+        server._folder = Some(folder);
+        server
+    }
+
+    /// The end that the log comes out of, once.
+    pub fn log(&mut self) -> tokio::process::ChildStderr {
+        self.child.stderr.take().expect("asked for")
+    }
+
+    /// CPU time that it has used, in all.
+    pub fn cpu_time(&self) -> std::time::Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id().unwrap()));
+        let stat = stat.unwrap();
+        // User and system time are the 14th and 15th field; the second may hold blanks.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
+        std::time::Duration::from_millis(ticks * 10)
+    }
+
     async fn launch(data_dir: &Path, variables: Vec<(String, String)>) -> Result<Self, String> {
+        Self::launch_by(Self::command(data_dir), data_dir, variables).await
+    }
+
+    async fn launch_by(
+        mut command: Command,
+        data_dir: &Path,
+        variables: Vec<(String, String)>,
+    ) -> Result<Self, String> {
         std::fs::create_dir_all(data_dir).unwrap();
         let admin_file = data_dir.with_extension("admin");
-        let mut child = Self::command(data_dir)
+        let mut child = command
             .env("CHATCTL_ADMIN_ADDRESS_FILE", &admin_file)
             .envs(variables.iter().map(|(key, value)| (key.as_str(), value.as_str())))
             .spawn()

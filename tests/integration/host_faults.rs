@@ -1,0 +1,185 @@
+//! What the machine below does not give: files, descriptors, somebody who reads the log.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, Peer, Server, unique};
+
+/// The log of a server that has ended.
+async fn log_of(server: &mut Server) -> String {
+    let mut text = String::new();
+    let mut log = server.log();
+    timeout(PATIENCE, log.read_to_string(&mut text)).await.expect("it ends").unwrap();
+    text
+}
+
+/// Text that no compression makes smaller; another for each number.
+fn incompressible(number: usize) -> String {
+    let mut state = number as u64 + 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state >> 33) as u8 % 64)
+    };
+    (0..16_000).map(|_| next()).collect()
+}
+
+/// The kernel refuses a write for good: no file may be larger than what a journal begins with.
+#[tokio::test]
+async fn a_write_that_fails_ends_all_answers_and_the_process_and_names_the_place() {
+    /// Sends that are under way at once: the journal is 64 MiB.
+    const AT_ONCE: usize = 64;
+    // 64 MiB in units of 512 bytes; without the signal, so that the write itself fails.
+    let mut server = Server::start_after("trap '' XFSZ; ulimit -f 131072", &[]).await;
+    let (name, peer) = (unique("ann"), unique("bob"));
+    let mut ann = server.connect(&name).await;
+    let open = json!({"to": {"user": peer}, "limit": 0, "push": false});
+    let conv = ann.ok("open", open.clone()).await["conv"].clone();
+    let send = |number: usize| {
+        let content = incompressible(number);
+        json!({"conv": conv, "cid": format!("c{number}"), "type": "text", "content": content})
+    };
+    let (mut begun, mut answered) = (0, Vec::new());
+    let ended = 'sending: loop {
+        assert!(begun < 8_000, "the limit was never met");
+        for number in begun..begun + AT_ONCE {
+            ann.begin("send", send(number)).await;
+        }
+        for _ in 0..AT_ONCE {
+            match ann.frame().await {
+                Ok(frame) if frame["send"].is_object() => answered.push(frame["id"].clone()),
+                Ok(frame) => break 'sending Some(frame["error"].clone()),
+                Err(_) => break 'sending None,
+            }
+        }
+        begun += AT_ONCE;
+    };
+    // Who is told anything at all is told that it may have happened.
+    if let Some(error) = ended {
+        assert_eq!(error["definite"], json!(false), "{error}");
+    }
+    let code = server.wait_for_end().await;
+    assert!(code.is_some_and(|code| code != 0), "{code:?}");
+    let log = log_of(&mut server).await;
+    let data_dir = server.data_dir().display().to_string();
+    assert!(log.contains(&data_dir), "no file of {data_dir} is named: {log}");
+    // Nothing that was answered is gone.
+    server.restart().await;
+    let mut ann = server.connect(&name).await;
+    let opened = ann.ok("open", open).await;
+    assert!(opened["head"].as_u64().unwrap() >= answered.len() as u64, "{opened}");
+    for number in [0, answered.len() - 1] {
+        assert_eq!(ann.ok("send", send(number)).await["dup"], json!(true), "{number}");
+    }
+}
+
+/// As many connections as the process has descriptors for, and some that wait in vain.
+#[tokio::test]
+async fn without_descriptors_it_pauses_and_serves_those_it_has() {
+    let variables = [("CHATCTL_LOCAL_SYNC", "memory")];
+    let server = Server::start_after("ulimit -n 64", &variables).await;
+    let mut ann = server.connect(&unique("ann")).await;
+    let conv = ann.open_user(&unique("bob")).await["conv"].clone();
+    let mut silent = Vec::new();
+    for _ in 0..80 {
+        silent.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (cpu, begun) = (server.cpu_time(), Instant::now());
+    while begun.elapsed() < Duration::from_secs(2) {
+        ann.send(&conv, &format!("c{}", begun.elapsed().as_nanos()), None).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let used = server.cpu_time() - cpu;
+    assert!(used < Duration::from_millis(500), "{used:?} of CPU in 2 s: a busy loop");
+    drop(silent);
+    let mut late = Peer::connect(&server.url, &unique("late")).await;
+    late.ok("ping", json!({})).await;
+    assert!(server.counter("chatctl_accept_errors_total").await >= 1.0);
+}
+
+/// Where it may not write it does not start, and says where and what to set.
+#[tokio::test]
+async fn a_folder_that_is_read_only_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    let mut mode = std::fs::metadata(&data_dir).unwrap().permissions();
+    mode.set_readonly(true);
+    for path in [&data_dir, &folder.path().to_owned()] {
+        std::fs::set_permissions(path, mode.clone()).unwrap();
+    }
+    // What is forbidden is not forbidden to root.
+    let command = match rustix::process::getuid().is_root() {
+        true => {
+            let mut command = tokio::process::Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+            command.args([crate::support::BINARY, "serve"]);
+            command
+        }
+        false => {
+            let mut command = tokio::process::Command::new(crate::support::BINARY);
+            command.arg("serve");
+            command
+        }
+    };
+    let mut command = command;
+    let output = command
+        .env_clear()
+        .env("CHATCTL_LISTEN", "127.0.0.1:0")
+        .env("CHATCTL_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("CHATCTL_DATA_DIR", &data_dir)
+        .output();
+    let output = timeout(PATIENCE, output).await.expect("it ends").unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    assert!(said.contains(&data_dir.display().to_string()), "{said}");
+    assert!(said.contains("CHATCTL_DATA_DIR"), "{said}");
+    // So that it can be removed again.
+    mode.set_readonly(false);
+    for path in [&folder.path().to_owned(), &data_dir] {
+        std::fs::set_permissions(path, mode.clone()).unwrap();
+    }
+}
+
+/// Whoever read the log is gone: that is no reason to stop.
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_does_not_stop_it() {
+    let mut server = Server::start_after("true", &[("CHATCTL_LOG", "trace")]).await;
+    drop(server.log());
+    let mut ann = server.connect(&unique("ann")).await;
+    let conv = ann.open_user(&unique("bob")).await["conv"].clone();
+    for number in 0..50 {
+        ann.send(&conv, &format!("c{number}"), None).await;
+    }
+    // One that is there and reads nothing: the log must not hold up the chat.
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.wait_for_end().await, Some(0));
+}
+
+/// A reader of the log that has stopped holds up nobody: what does not fit is left out.
+#[tokio::test]
+async fn a_log_that_is_not_read_does_not_hold_up_the_chat() {
+    // Each send is refused, and each refusal is a line: far more than a pipe holds.
+    let full = [("CHATCTL_LOG", "debug"), ("CHATCTL_LOCAL_RESERVE_BYTES", "9007199254740991")];
+    let server = Server::start_after("true", &full).await;
+    let mut ann = server.connect(&unique("ann")).await;
+    let id = ann.begin("open", json!({"to": {"channel": unique("channel")}})).await;
+    ann.answer(id).await;
+    for number in 0..3_000 {
+        let id = ann.begin("open", json!({"to": {"channel": format!("c-{number}")}})).await;
+        let reply =
+            timeout(PATIENCE, ann.answer(id)).await.expect("answered although nobody reads");
+        assert_eq!(reply["error"]["code"], "storage_full", "{number}: {reply}");
+    }
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut head = [0; 15];
+    timeout(PATIENCE, socket.read_exact(&mut head)).await.expect("answered").unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+}
