@@ -64,7 +64,8 @@ use crate::cassandra_link::Cluster;
 use crate::model::{AckError, ConvId, Durability, Epoch, Place, Seq, UserName};
 
 /// The tables, in the order of their versions: made by `init-env`, never by the engine.
-pub const SCHEMA: [(u32, &str); 1] = [(1, include_str!("schema/001.cql"))];
+pub const SCHEMA: [(u32, &str); 2] =
+    [(1, include_str!("schema/001.cql")), (2, include_str!("schema/002.cql"))];
 
 /// What the engine can be told.
 #[derive(Debug, Clone)]
