@@ -17,8 +17,10 @@ use crate::services::{
 };
 
 /// The tables of the CASSANDRA engine.
-pub const CASSANDRA_SCHEMA: &[services::SchemaFile] =
-    &[services::SchemaFile { version: cassandra::SCHEMA[0].0, cql: cassandra::SCHEMA[0].1 }];
+pub const CASSANDRA_SCHEMA: &[services::SchemaFile] = &[
+    services::SchemaFile { version: cassandra::SCHEMA[0].0, cql: cassandra::SCHEMA[0].1 },
+    services::SchemaFile { version: cassandra::SCHEMA[1].0, cql: cassandra::SCHEMA[1].1 },
+];
 
 /// What `init-env` takes.
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use scylla::DeserializeRow;
 use scylla::value::CqlValue;
 
 use super::failure::unreadable;
+use super::rosters::RosterId;
 use crate::model::{Cid, ConvId, Message, MessageType, Seq, UserName};
 use crate::persistence::EngineError;
 
@@ -25,28 +26,52 @@ pub struct MessageRow {
     late: bool,
 }
 
-/// A message in its bucket, beside what the bucket says of itself.
+/// A message in its bucket, beside what the bucket says of itself; of a bucket without a message only that.
 #[derive(Debug, DeserializeRow)]
 pub struct BucketRow {
-    /// The highest number in the bucket.
-    pub head: i64,
+    head: i64,
+    high: i64,
+    floor: i64,
+    generation: i64,
+    cuts: String,
+    roster: Option<Vec<u8>>,
+    seq: Option<i64>,
+    sender: Option<String>,
+    cid: Option<String>,
+    kind: Option<String>,
+    content: Option<String>,
+    ts: Option<i64>,
+    at: Option<i64>,
+    late: Option<bool>,
+    tag: Option<i64>,
+}
+
+/// What a bucket says of itself, as it is stored.
+#[derive(Debug, DeserializeRow)]
+pub struct StaticsRow {
+    head: i64,
+    high: i64,
+    floor: i64,
+    generation: i64,
+    cuts: String,
+    roster: Option<Vec<u8>>,
+}
+
+/// What a bucket says of itself.
+#[derive(Debug)]
+pub struct Statics {
+    /// The highest number in it, or before it where it holds none yet.
+    pub head: Seq,
     /// The highest `ts` in the conversation so far.
-    pub high: i64,
+    pub high: u64,
     /// The highest `ts` before the bucket.
-    pub floor: i64,
+    pub floor: u64,
     /// The life that wrote last.
-    pub generation: i64,
+    pub generation: u64,
     /// Where each life found the end.
-    pub cuts: String,
-    seq: i64,
-    sender: String,
-    cid: String,
-    kind: String,
-    content: String,
-    ts: i64,
-    at: i64,
-    late: bool,
-    tag: i64,
+    pub cuts: Vec<(u64, Seq)>,
+    /// Who is in the group; `None` where it is none.
+    pub roster: Option<RosterId>,
 }
 
 /// A stored message, and the batch that wrote it.
@@ -94,11 +119,47 @@ impl MessageRow {
 }
 
 impl BucketRow {
-    /// The message, and its batch.
-    pub fn row(self) -> Result<Row, EngineError> {
-        let Self { seq, sender, cid, kind, content, ts, at, late, tag, .. } = self;
-        let message = MessageRow { seq, sender, cid, kind, content, ts, at, late };
-        Ok(Row { message: message.message()?, tag })
+    /// What the bucket says of itself.
+    pub fn statics(&mut self) -> Result<Statics, EngineError> {
+        let Self { head, high, floor, generation, .. } = *self;
+        let (cuts, roster) = (std::mem::take(&mut self.cuts), self.roster.take());
+        StaticsRow { head, high, floor, generation, cuts, roster }.statics()
+    }
+
+    /// The message, and its batch; `None` in a bucket that holds none.
+    pub fn row(self) -> Result<Option<Row>, EngineError> {
+        let Some(seq) = self.seq else { return Ok(None) };
+        let whole = || {
+            let Self { sender, cid, kind, content, ts, at, late, tag, .. } = self;
+            let (sender, cid, kind, content) = (sender?, cid?, kind?, content?);
+            let message =
+                MessageRow { seq, sender, cid, kind, content, ts: ts?, at: at?, late: late? };
+            Some((message, tag?))
+        };
+        let (message, tag) = whole().ok_or_else(|| unreadable("half a message"))?;
+        Ok(Some(Row { message: message.message()?, tag }))
+    }
+}
+
+impl Statics {
+    /// Which of two is older: messages and changes of a group come in one order.
+    pub fn position(&self) -> (u64, Seq, u64) {
+        (self.generation, self.head, self.roster.map_or(0, RosterId::version))
+    }
+}
+
+impl StaticsRow {
+    /// As it is meant.
+    pub fn statics(self) -> Result<Statics, EngineError> {
+        let roster = self.roster.as_deref().map(RosterId::of).transpose()?;
+        Ok(Statics {
+            head: Seq(number(self.head)),
+            high: number(self.high),
+            floor: number(self.floor),
+            generation: number(self.generation),
+            cuts: cuts_of(&self.cuts)?,
+            roster,
+        })
     }
 }
 
@@ -132,7 +193,7 @@ pub fn insert_values(conv: ConvId, bucket: u64, row: &Row) -> Values {
 }
 
 /// `"generation head "` pairs as they stand in a bucket.
-pub fn cuts_of(text: &str) -> Result<Vec<(u64, Seq)>, EngineError> {
+fn cuts_of(text: &str) -> Result<Vec<(u64, Seq)>, EngineError> {
     let numbers: Result<Vec<u64>, _> = text.split_whitespace().map(str::parse).collect();
     let numbers = numbers.map_err(|_| unreadable("cuts"))?;
     Ok(numbers.chunks_exact(2).map(|pair| (pair[0], Seq(pair[1]))).collect())

@@ -1,7 +1,4 @@
-//! One batch: decided, written on a condition, and what became of it found out whatever happened on the way.
-//!
-//! The condition holds once. Without an answer the *same* batch is sent again: it applies, or it is found that the conversation
-//! has moved on, and then the rows say who moved it: each batch marks its rows with a number of its own.
+//! What waits for its batch: decided over the end as known, written, answered.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,12 +8,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::acks;
+use super::batch::Written;
 use super::codec::bigint;
 use super::crash::Point;
 use super::decision::{Circumstances, Decision, Fate, decide};
 use super::ends::End;
 use super::failure;
-use super::link::{CallError, Compared, Link};
+use super::link::{CallError, Link};
+use super::rosters::RosterId;
 use super::store::Store;
 use super::tail::Tail;
 use super::writer::Queued;
@@ -26,20 +25,13 @@ use crate::model::{Cid, ConvId, Message, Place, Seq, UserName};
 use crate::persistence::{AppendOutcome, Stored};
 
 /// A batch is answered within this of the first call in it; below `answer_ms_max`.
-const ANSWER_TIME: Duration = Duration::from_millis(4_200);
+pub const ANSWER_TIME: Duration = Duration::from_millis(4_200);
 
 /// Writes batches.
 pub struct Committer {
-    store: Arc<Store>,
+    /// The store as this node knows it.
+    pub store: Arc<Store>,
     tasks: TaskTracker,
-}
-
-/// What became of a batch.
-enum Written {
-    /// It is stored.
-    Done,
-    /// It certainly is not: the conversation has moved on.
-    Moved,
 }
 
 impl Committer {
@@ -96,32 +88,39 @@ impl Committer {
         let end = store.ends.of(conv);
         let tail = in_time(deadline, store.ends.known(link, conv)).await?;
         let older = in_time(deadline, self.older(link, conv, &end, &tail, queued)).await?;
-        let is_new = tail.is_full(layout);
-        let base = if is_new {
-            in_time(deadline, seal::seal(store, link, conv, &tail)).await?;
-            Arc::new(tail.next_bucket())
-        } else {
-            tail
-        };
+        let is_group = queued.first().is_some_and(Queued::is_of_group);
+        let named = store.rosters.named(link, conv, tail.roster);
+        let roster = if is_group { Some(in_time(deadline, named).await?) } else { None };
+        let seen = (tail.head(layout), tail.roster);
+        let (base, is_new) = self.base(link, conv, tail, deadline).await?;
         let now = clock::unix_ms().saturating_add_signed(store.status.ahead_ms());
         let (generation, tag) = (link.life.generation, rand::random());
-        let with = Circumstances { layout, generation, now, older: &older, tag };
+        let roster = roster.as_deref();
+        let with = Circumstances { layout, generation, now, older: &older, roster, tag };
         let mut decision = decide(&base, queued, &with);
         let mut became = Vec::new();
+        if is_group && decision.rows.is_empty() {
+            // Who is in the group may have changed elsewhere: a batch that holds would say that it has not.
+            let fresh = in_time(deadline, store.ends.rostered(link, conv)).await?;
+            if (fresh.head(layout), fresh.roster) != seen {
+                return Ok(());
+            }
+        }
         if !decision.rows.is_empty() {
             if base.head(layout) == Seq::ZERO {
                 in_time(deadline, self.index(link, &queued[..decision.fates.len()])).await?;
             }
             store.crash.at(Point::BeforeAppend).await;
-            match self.write(link, conv, &end, &decision, deadline).await {
+            match store.write(link, conv, &end, &decision, deadline).await {
                 Ok(Written::Done) => {}
                 Ok(Written::Moved) => return Ok(()),
                 Err(CallError::Answer(error)) if !error.is_definite() => {
-                    // What is decided without the batch may be said; what it carries is in doubt.
+                    // What is decided without the batch may be said, but in a group; what it carries is in doubt.
                     let fates = std::mem::take(&mut decision.fates);
                     for (queued, fate) in queued.drain(..fates.len()).zip(fates) {
                         match fate {
                             Fate::Row { .. } => queued.answer(Err(error.clone())),
+                            _ if is_group => queued.answer(Err(error.clone())),
                             fate => queued.answer(Ok(outcome(fate, &decision, link, &[]))),
                         }
                     }
@@ -152,6 +151,21 @@ impl Committer {
             queued.answer(outcome);
         }
         Ok(())
+    }
+
+    /// What the next batch is decided on: the end, or, where that is full, the bucket after it, and whether it begins that.
+    pub async fn base(
+        &self,
+        link: &Link,
+        conv: ConvId,
+        tail: Arc<Tail>,
+        deadline: Instant,
+    ) -> Result<(Arc<Tail>, bool), CallError> {
+        if !tail.is_full(link.layout) {
+            return Ok((tail, false));
+        }
+        in_time(deadline, seal::seal(&self.store, link, conv, &tail)).await?;
+        Ok((Arc::new(tail.next_bucket()), true))
     }
 
     /// Stored messages of full buckets with the names of appends.
@@ -196,94 +210,8 @@ impl Committer {
         Ok(older)
     }
 
-    /// Writes the batch, until it is known what became of it.
-    async fn write(
-        &self,
-        link: &Arc<Link>,
-        conv: ConvId,
-        end: &End,
-        decision: &Decision,
-        deadline: Instant,
-    ) -> Result<Written, CallError> {
-        let layout = link.layout;
-        let values = decision.values(conv, layout);
-        let base = decision.base.head(layout);
-        let has_rows = !decision.base.rows.is_empty();
-        let (mut link, mut doubt) = (Arc::clone(link), None::<String>);
-        let unknown = |reason: &str| CallError::Answer(failure::unanswered(reason));
-        loop {
-            let sent = link.compare_all(&link.statements.advance, &link.statements.insert, &values);
-            let error = match timeout_at(deadline, sent).await {
-                Ok(Ok(Compared::Applied)) => return Ok(Written::Done),
-                Ok(Ok(Compared::Found(found))) => {
-                    let head = found.number("head");
-                    if doubt.is_none() && has_rows && head.is_none_or(|head| head < base.0) {
-                        return Err(CallError::Lost);
-                    }
-                    match self.look(&link, conv, decision, doubt.is_some(), deadline).await {
-                        Ok(written) => return Ok(written),
-                        Err(error) => error,
-                    }
-                }
-                Ok(Err(error)) => {
-                    if let CallError::Doubt(reason) = &error {
-                        doubt = Some(reason.clone());
-                    }
-                    error
-                }
-                Err(_) => {
-                    self.store.calls.doubt();
-                    end.doubt();
-                    return Err(unknown(doubt.as_deref().unwrap_or("the nodes are slow")));
-                }
-            };
-            let Some(reason) = doubt.clone() else { return Err(error) };
-            self.store.calls.failed(error, &link, deadline).await;
-            let next = self.store.calls.link(deadline).await;
-            match next {
-                // Another life: whether it was stored in the old one is not asked any more.
-                Ok(next) if next.life == link.life && Instant::now() < deadline => link = next,
-                _ => {
-                    end.doubt();
-                    return Err(unknown(&reason));
-                }
-            }
-        }
-    }
-
-    /// The conversation has moved on: by this very batch?
-    async fn look(
-        &self,
-        link: &Link,
-        conv: ConvId,
-        decision: &Decision,
-        in_doubt: bool,
-        deadline: Instant,
-    ) -> Result<Written, CallError> {
-        let layout = link.layout;
-        let tail = match timeout_at(deadline, self.store.ends.agreed(link, conv)).await {
-            Ok(tail) => tail?,
-            Err(_) => return Err(CallError::Doubt("the nodes are slow".to_owned())),
-        };
-        let Some(first) = decision.rows.first().filter(|_| in_doubt) else {
-            return Ok(Written::Moved);
-        };
-        let seq = first.message.seq;
-        let tag = match tail.row(seq, layout) {
-            Some(row) => Some(row.tag),
-            None if layout.bucket_of(seq) < tail.bucket => {
-                let key = &conv.as_bytes()[..];
-                let values = (key, bigint(layout.bucket_of(seq)), bigint(seq.0));
-                let rows = link.rows::<(i64,)>(&link.statements.tag, values).await?;
-                rows.first().map(|row| row.0)
-            }
-            None => None,
-        };
-        Ok(if tag == Some(first.tag) { Written::Done } else { Written::Moved })
-    }
-
     /// Remembers what was written.
-    fn written(
+    pub fn written(
         &self,
         link: &Arc<Link>,
         conv: ConvId,
@@ -369,14 +297,16 @@ fn outcome(fate: Fate, decision: &Decision, link: &Link, became: &[UserName]) ->
         Fate::Known(message) => (message, true),
         Fate::Conflict => return AppendOutcome::Conflict,
         Fate::TsInFuture => return AppendOutcome::TsInFuture,
+        Fate::NotMember => return AppendOutcome::NotMember,
     };
     let is_first = message.seq == Seq(1) && !dup;
     let became = if is_first { became.to_vec() } else { Vec::new() };
-    AppendOutcome::Stored(Stored { message, dup, epoch, became, roster: 0 })
+    let roster = decision.roster.map_or(0, RosterId::version);
+    AppendOutcome::Stored(Stored { message, dup, epoch, became, roster })
 }
 
 /// What is read before anything is written may fail: nothing was written.
-async fn in_time<T>(
+pub async fn in_time<T>(
     deadline: Instant,
     work: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, CallError> {

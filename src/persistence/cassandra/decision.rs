@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::codec::{Row, Values, bigint, cuts_text, insert_values};
 use super::layout::Layout;
+use super::rosters::RosterId;
 use super::tail::Tail;
 use super::writer::Queued;
-use crate::model::{Cid, ConvId, Message, Seq, UserName};
+use crate::model::{Cid, ConvId, Message, Roster, Seq, UserName};
 use crate::persistence::Append;
 use scylla::value::CqlValue;
 
@@ -27,6 +28,8 @@ pub enum Fate {
     Conflict,
     /// Its `ts` is too far ahead.
     TsInFuture,
+    /// Its sender is no member of the group.
+    NotMember,
 }
 
 /// A batch that may be written.
@@ -44,6 +47,8 @@ pub struct Decision {
     pub cuts: Vec<(u64, Seq)>,
     /// The life that it is written in.
     pub generation: u64,
+    /// Who is in the group, after it; `None` outside groups.
+    pub roster: Option<RosterId>,
 }
 
 /// What the rules need to know beside the end.
@@ -56,6 +61,8 @@ pub struct Circumstances<'a> {
     pub now: u64,
     /// Stored messages of full buckets that have the name of one of the appends.
     pub older: &'a HashMap<(UserName, Cid), Arc<Message>>,
+    /// Who may write, in a group.
+    pub roster: Option<&'a Roster>,
     /// What all rows of the batch are marked with.
     pub tag: i64,
 }
@@ -63,14 +70,7 @@ pub struct Circumstances<'a> {
 /// Decides what becomes of appends, in their order.
 pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> Decision {
     let layout = with.layout;
-    let mut decision = Decision {
-        base: Arc::clone(base),
-        fates: Vec::with_capacity(queued.len()),
-        rows: Vec::new(),
-        high: base.high,
-        cuts: base.cuts_in(with.generation, layout),
-        generation: with.generation,
-    };
+    let mut decision = Decision::nothing(base, with.generation, layout);
     let mut named: HashMap<(&UserName, &Cid), usize> = HashMap::new();
     let mut head = base.head(layout);
     let last = layout.last(base.bucket);
@@ -78,7 +78,9 @@ pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> 
         let Append { sender, cid, ts, future_skew_ms_max, .. } = append;
         let stored = base.named(sender, cid, layout).map(|row| &row.message);
         let stored = stored.or_else(|| with.older.get(&(sender.clone(), cid.clone())));
-        let fate = if let Some(message) = stored {
+        let fate = if with.roster.is_some_and(|roster| roster.membership(sender).is_none()) {
+            Fate::NotMember
+        } else if let Some(message) = stored {
             if is_same(message, append) { Fate::Known(Arc::clone(message)) } else { Fate::Conflict }
         } else if let Some(&place) = named.get(&(sender, cid)) {
             if is_same(&decision.rows[place].message, append) {
@@ -119,25 +121,48 @@ fn is_same(message: &Message, append: &Append) -> bool {
 }
 
 impl Decision {
-    /// The values of the conditional batch: `advance.cql`, then `insert.cql` for each row.
+    fn nothing(base: &Arc<Tail>, generation: u64, layout: Layout) -> Self {
+        Self {
+            base: Arc::clone(base),
+            fates: Vec::new(),
+            rows: Vec::new(),
+            high: base.high,
+            cuts: base.cuts_in(generation, layout),
+            generation,
+            roster: base.roster,
+        }
+    }
+
+    /// Another roster, and nothing else.
+    pub fn change(base: &Arc<Tail>, generation: u64, layout: Layout, roster: RosterId) -> Self {
+        Self { roster: Some(roster), ..Self::nothing(base, generation, layout) }
+    }
+
+    /// The values of the conditional batch: `advance.cql`, in a group `advance_group.cql`, then `insert.cql` for each row.
     pub fn values(&self, conv: ConvId, layout: Layout) -> Vec<Values> {
         let number = |number: u64| Some(CqlValue::BigInt(bigint(number)));
-        let Tail { bucket, rows, floor, generation, .. } = &*self.base;
+        let id = |id: RosterId| CqlValue::Blob(id.bytes());
+        let Tail { bucket, floor, generation, is_begun, roster, .. } = &*self.base;
         let head = self.base.head(layout);
-        // In a bucket that holds nothing yet there is nothing to compare with.
-        let expected = |value: u64| if rows.is_empty() { None } else { number(value) };
-        let mut values = Vec::with_capacity(self.rows.len() + 1);
-        values.push(vec![
+        // Where nothing is stored yet there is nothing to compare with.
+        let expected = |value: u64| if *is_begun { number(value) } else { None };
+        let mut advance = vec![
             number(head.0 + self.rows.len() as u64),
             number(self.high),
             number(*floor),
             number(self.generation),
             Some(CqlValue::Text(cuts_text(&self.cuts))),
+        ];
+        advance.extend(self.roster.map(|roster| Some(id(roster))));
+        advance.extend([
             Some(CqlValue::Blob(conv.as_bytes().to_vec())),
             number(*bucket),
             expected(head.0),
             expected(*generation),
         ]);
+        advance.extend(self.roster.map(|_| roster.filter(|_| *is_begun).map(id)));
+        let mut values = Vec::with_capacity(self.rows.len() + 1);
+        values.push(advance);
         values.extend(self.rows.iter().map(|row| insert_values(conv, *bucket, row)));
         values
     }
@@ -153,6 +178,7 @@ impl Decision {
         tail.high = self.high;
         tail.generation = self.generation;
         tail.cuts.clone_from(&self.cuts);
+        (tail.roster, tail.is_begun) = (self.roster, true);
         tail
     }
 }

@@ -14,12 +14,12 @@ use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
 use tokio::time::timeout;
 
-use super::CassandraSettings;
 use super::facts::{KeyspaceFacts, NodeFacts, SETTINGS, Starts, found};
 use super::layout::Layout;
 use super::life::{self, Seen};
 use super::link::Link;
 use super::statements::Statements;
+use super::{CassandraSettings, SCHEMA};
 use crate::cassandra_link;
 use crate::model::Level;
 use crate::persistence::lineage::{Life, Lineage};
@@ -30,7 +30,7 @@ pub const DIAL_TIME: Duration = Duration::from_secs(4);
 /// A read that takes longer is also sent to another node.
 const SPECULATE_AFTER: Duration = Duration::from_millis(300);
 /// The version of the tables that this version works with.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = SCHEMA[SCHEMA.len() - 1].0.cast_signed();
 
 /// Why there is no session.
 #[derive(Debug)]

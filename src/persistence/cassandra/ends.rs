@@ -6,10 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::Cache;
+use scylla::deserialize::row::DeserializeRow;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::codec::{BucketRow, bigint, number};
+use super::codec::{BucketRow, Statics, StaticsRow, bigint, number};
 use super::failure::unreadable;
 use super::layout::Layout;
 use super::link::{CallError, Link};
@@ -55,8 +56,8 @@ impl End {
     /// Takes what was read or written, unless more is known.
     pub fn learn(&self, tail: &Arc<Tail>, layout: Layout) {
         let mut state = self.state();
-        let position = |tail: &Tail| (tail.generation, tail.head(layout));
-        if state.tail.as_ref().is_none_or(|known| position(known) <= position(tail)) {
+        let is_older = |known: &Arc<Tail>| known.position(layout) <= tail.position(layout);
+        if state.tail.as_ref().is_none_or(is_older) {
             let before = state.tail.take().filter(|before| before.bucket < tail.bucket);
             if let Some(before) = before.filter(|before| before.is_full(layout)) {
                 state.names.add(BucketNames::new(&before), clock::unix_ms(), layout);
@@ -142,23 +143,42 @@ impl Ends {
         end
     }
 
-    /// The end as it was at some moment after this call began: everything acknowledged before is in it.
+    /// The end as it was at some moment after this call began: everything acknowledged before is in it. Who is in a group may be
+    /// of an earlier moment.
     pub async fn fresh(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
-        let end = self.in_life(link, conv);
+        self.fresh_of(Read { link, conv, agreed: false, rostered: false }).await
+    }
+
+    /// The same with who is in a group at that moment.
+    pub async fn rostered(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
+        self.fresh_of(Read { link, conv, agreed: false, rostered: true }).await
+    }
+
+    /// The same of what is agreed: nothing that was begun before can appear later without a condition that fails.
+    pub async fn agreed(
+        &self,
+        link: &Link,
+        conv: ConvId,
+        rostered: bool,
+    ) -> Result<Arc<Tail>, CallError> {
+        self.agreed_of(Read { link, conv, agreed: true, rostered }).await
+    }
+
+    async fn fresh_of(&self, read: Read<'_>) -> Result<Arc<Tail>, CallError> {
+        let end = self.in_life(read.link, read.conv);
         if !end.is_in_doubt() {
-            match self.look(link, conv, &end, false).await {
+            match self.look(&read, &end).await {
                 Ok(tail) => return Ok(tail),
                 Err(Looked::Failed(error)) => return Err(error),
                 Err(Looked::Hole) => {}
             }
         }
-        self.agreed(link, conv).await
+        self.agreed_of(Read { agreed: true, ..read }).await
     }
 
-    /// The same of what is agreed: nothing that was begun before can appear later without a condition that fails.
-    pub async fn agreed(&self, link: &Link, conv: ConvId) -> Result<Arc<Tail>, CallError> {
-        let end = self.in_life(link, conv);
-        match self.look(link, conv, &end, true).await {
+    async fn agreed_of(&self, read: Read<'_>) -> Result<Arc<Tail>, CallError> {
+        let end = self.in_life(read.link, read.conv);
+        match self.look(&read, &end).await {
             Err(Looked::Hole) => Err(CallError::Answer(unreadable("a hole in a conversation"))),
             Err(Looked::Failed(error)) => Err(error),
             Ok(tail) => Ok(tail),
@@ -173,26 +193,15 @@ impl Ends {
         }
     }
 
-    async fn look(
-        &self,
-        link: &Link,
-        conv: ConvId,
-        end: &End,
-        agreed: bool,
-    ) -> Result<Arc<Tail>, Looked> {
-        let layout = link.layout;
-        let read = Read { link, conv, agreed };
+    async fn look(&self, read: &Read<'_>, end: &End) -> Result<Arc<Tail>, Looked> {
+        let (link, layout) = (read.link, read.link.layout);
         let (mut tail, is_new) = match end.tail() {
             Some(tail) => (tail, false),
             None => (Arc::new(read.last_known().await?), true),
         };
         let mut changed = is_new;
         if !is_new && !tail.is_full(layout) {
-            let rows = read.after(tail.bucket, tail.head(layout)).await?;
-            if !rows.is_empty() {
-                Arc::make_mut(&mut tail).extend(rows, layout)?;
-                changed = true;
-            }
+            changed = read.catch_up(&mut tail).await?;
         }
         while tail.is_full(layout) {
             let next = tail.bucket + 1;
@@ -208,7 +217,7 @@ impl Ends {
         if changed {
             end.learn(&tail, layout);
         }
-        if agreed {
+        if read.agreed {
             end.settle();
         }
         Ok(tail)
@@ -241,6 +250,8 @@ struct Read<'a> {
     link: &'a Link,
     conv: ConvId,
     agreed: bool,
+    /// Also of a roster that changed without a message.
+    rostered: bool,
 }
 
 impl Read<'_> {
@@ -248,11 +259,14 @@ impl Read<'_> {
         self.conv.as_bytes()
     }
 
-    async fn rows(
+    async fn rows<R>(
         &self,
         statement: &PreparedStatement,
         values: impl SerializeRow,
-    ) -> Result<Vec<BucketRow>, CallError> {
+    ) -> Result<Vec<R>, CallError>
+    where
+        R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
+    {
         if self.agreed {
             self.link.rows(&serial(statement), values).await
         } else {
@@ -267,6 +281,49 @@ impl Read<'_> {
     async fn after(&self, bucket: u64, after: Seq) -> Result<Vec<BucketRow>, CallError> {
         let values = (self.key(), bigint(bucket), bigint(after.0));
         self.rows(&self.link.statements.bucket_after, values).await
+    }
+
+    async fn statics(&self, bucket: u64) -> Result<Option<Statics>, CallError> {
+        let values = (self.key(), bigint(bucket));
+        let mut rows = self.rows::<StaticsRow>(&self.link.statements.statics, values).await?;
+        Ok(rows.pop().map(StaticsRow::statics).transpose()?)
+    }
+
+    /// Brings a bucket that is not full up to date; answers whether anything is new.
+    async fn catch_up(&self, tail: &mut Arc<Tail>) -> Result<bool, Looked> {
+        let layout = self.link.layout;
+        let head = tail.head(layout);
+        if self.rostered {
+            let statics = self.statics(tail.bucket).await?;
+            let found = statics.as_ref().map_or_else(Default::default, Statics::position);
+            if found < tail.position(layout) {
+                // It may be a moment of several writes; what is agreed tells whether less is there than was.
+                let lost = Looked::Failed(CallError::Lost);
+                return Err(if self.agreed { lost } else { Looked::Hole });
+            }
+            match statics {
+                None => return Ok(false),
+                Some(statics) if statics.generation > self.link.life.generation => {
+                    return Err(Looked::Failed(CallError::Stale));
+                }
+                Some(statics) if statics.head == head => {
+                    let known = (tail.is_begun, tail.generation, tail.roster);
+                    let changed = known != (true, statics.generation, statics.roster);
+                    if changed {
+                        Arc::make_mut(tail).take(statics, layout)?;
+                    }
+                    return Ok(changed);
+                }
+                // The messages bring what stands beside them.
+                Some(_) => {}
+            }
+        }
+        let rows = self.after(tail.bucket, head).await?;
+        let changed = !rows.is_empty();
+        if changed {
+            Arc::make_mut(tail).extend(rows, layout)?;
+        }
+        Ok(changed)
     }
 
     /// The last bucket as far as the hint knows; an empty one where there is nothing.

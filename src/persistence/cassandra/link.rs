@@ -74,8 +74,16 @@ pub struct Found(Vec<(String, Option<CqlValue>)>);
 impl Found {
     /// The number in a column; `None` where there is none.
     pub fn number(&self, column: &str) -> Option<u64> {
-        let value = self.0.iter().find(|(name, _)| name == column)?.1.as_ref()?;
-        value.as_bigint().map(number)
+        self.value(column)?.as_bigint().map(number)
+    }
+
+    /// The bytes in a column; `None` where there are none.
+    pub fn bytes(&self, column: &str) -> Option<&[u8]> {
+        self.value(column)?.as_blob().map(Vec::as_slice)
+    }
+
+    fn value(&self, column: &str) -> Option<&CqlValue> {
+        self.0.iter().find(|(name, _)| name == column)?.1.as_ref()
     }
 }
 

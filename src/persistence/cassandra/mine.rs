@@ -55,8 +55,8 @@ impl Store {
         place: Arc<Place>,
     ) -> Result<Option<Mine>, CallError> {
         let Some(at) = self.newest(link, conv).await? else { return Ok(None) };
-        // The first message of a direct chat made it both users'.
-        let is_theirs = matches!(*place, Place::Direct(..))
+        // The first message of a direct chat made it both users'; who is in a group is for the caller to ask.
+        let is_theirs = matches!(*place, Place::Direct(..) | Place::Group(_))
             || acks::read(link, conv, user).await?.joined.is_some();
         Ok(is_theirs.then_some(Mine { conv, place, at }))
     }
@@ -72,24 +72,29 @@ impl Store {
             }
         };
         let mut newest = None;
-        loop {
-            let values = (key, bigint(bucket));
-            let rows = link.rows::<(i64, i64)>(&link.statements.newest, values).await?;
-            let Some(&(seq, at)) = rows.first() else { break };
-            newest = Some(number(at));
-            let seq = Seq(number(seq));
+        while let Some((seq, at)) = last_of(link, conv, bucket).await? {
+            newest = Some(at);
             if seq != link.layout.last(bucket) {
                 break;
             }
             bucket += 1;
         }
-        match newest {
-            // The store came back with less than the hint says.
-            None if bucket > 0 => {
-                let tail = self.ends.fresh(link, conv).await?;
-                Ok(tail.rows.last().map(|row| row.message.at))
-            }
-            newest => Ok(newest),
+        if newest.is_some() || bucket == 0 {
+            return Ok(newest);
+        }
+        // A change of a group began this bucket, or the store came back with less than the hint says.
+        let tail = self.ends.fresh(link, conv).await?;
+        match (tail.rows.last(), tail.bucket.checked_sub(1)) {
+            (None, Some(before)) => Ok(last_of(link, conv, before).await?.map(|(_, at)| at)),
+            (last, _) => Ok(last.map(|row| row.message.at)),
         }
     }
+}
+
+/// Number and commit time of the last message of a bucket, if it holds any.
+async fn last_of(link: &Link, conv: ConvId, bucket: u64) -> Result<Option<(Seq, u64)>, CallError> {
+    let values = (&conv.as_bytes()[..], bigint(bucket));
+    let rows = link.rows::<(Option<i64>, Option<i64>)>(&link.statements.newest, values).await?;
+    let last = rows.first().and_then(|&(seq, at)| seq.zip(at));
+    Ok(last.map(|(seq, at)| (Seq(number(seq)), number(at))))
 }

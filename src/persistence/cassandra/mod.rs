@@ -1,15 +1,18 @@
 //! CASSANDRA: messages in a Cassandra of one node or many; any number of servers.
 //!
 //! A conversation is a row of buckets, each a partition of a fixed count of numbers. Appends that wait share one conditional batch
-//! ([`writer`], [`decision`], [`commit`]); a full bucket never changes again, and what reads need to know of it is written before
+//! ([`writer`], [`decision`], [`commit`], [`batch`]); a full bucket never changes again, and what reads need to know of it is written before
 //! the next begins ([`seal`]). Reads bring the last bucket up to date with one read of a quorum ([`ends`]), ask the rules of
 //! [`log`](super::log) over what is at hand ([`snapshot`], [`merge`]), and fetch only what is shown ([`reader`], [`buckets`]).
+//! Who is in a group stands beside the end of its conversation and changes on the same condition ([`rosters`], [`changes`]).
 //! Acknowledgements need no condition but for their ranges ([`acks`]). Which life the store is in is asked of every new
 //! session, and each second ([`life`], [`calls`]).
 
 mod acks;
+mod batch;
 mod buckets;
 mod calls;
+mod changes;
 mod codec;
 mod commit;
 mod crash;
@@ -25,6 +28,7 @@ mod merge;
 mod mine;
 mod names;
 mod reader;
+mod rosters;
 mod seal;
 mod skeleton;
 mod snapshot;
@@ -64,7 +68,8 @@ use crate::cassandra_link::Cluster;
 use crate::model::{AckError, ConvId, Durability, Epoch, Place, Seq, UserName};
 
 /// The tables, in the order of their versions: made by `init-env`, never by the engine.
-pub const SCHEMA: [(u32, &str); 1] = [(1, include_str!("schema/001.cql"))];
+pub const SCHEMA: [(u32, &str); 2] =
+    [(1, include_str!("schema/001.cql")), (2, include_str!("schema/002.cql"))];
 
 /// What the engine can be told.
 #[derive(Debug, Clone)]
@@ -156,6 +161,7 @@ impl CassandraPersistence {
     async fn open_once(&self, link: &Link, query: &OpenQuery) -> Result<Opened, CallError> {
         let OpenQuery { conv, place, user, .. } = query;
         let is_direct = matches!(**place, Place::Direct(..));
+        let is_group = matches!(**place, Place::Group(_));
         let peer = place.peer_of(user).filter(|peer| *peer != user);
         let users: Vec<&UserName> = std::iter::once(user).chain(peer).collect();
         let mut fresh = self.store.fresh(link, *conv, &users).await?;
@@ -163,7 +169,9 @@ impl CassandraPersistence {
         if fresh.acks[0].joined.is_none() {
             let head = log::Log::head(&fresh.snapshot);
             let is_first = !is_direct || head == Seq::ZERO;
-            if is_first && !fresh.acks[0].mine {
+            let mut starts = false;
+            // A group became theirs when they were invited.
+            if is_first && !is_group && !fresh.acks[0].mine {
                 let stamp = self.store.index.stamp(self.store.status.ahead_ms());
                 acks::add_mine(link, user, *conv, place, stamp).await?;
             }
@@ -172,10 +180,11 @@ impl CassandraPersistence {
                 became = is_first && acks::become_mine(link, *conv, user).await?;
                 acks::join(link, *conv, user, Seq::ZERO).await?;
             } else {
-                became = acks::join(link, *conv, user, head).await?;
+                starts = acks::join(link, *conv, user, head).await?;
+                became = starts && !is_group;
             }
             self.store.index.note(*conv, user, &link.life);
-            if became && !is_direct {
+            if starts {
                 // Everything up to here, as of this moment.
                 let start = crate::model::AckSet::up_to(head);
                 fresh.snapshot.acked.insert(user.clone(), Some(start));
@@ -246,13 +255,7 @@ impl Persistence for CassandraPersistence {
     fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
         let stamp = self.store.index.stamp(self.store.status.ahead_ms());
         match self.writer.send(append, stamp) {
-            Ok(receiver) => receiver
-                .map(|answer| {
-                    answer.unwrap_or_else(|_| {
-                        Err(EngineError::Internal("cassandra: a batch broke off".to_owned()))
-                    })
-                })
-                .boxed(),
+            Ok(listener) => listener.map(|answer| answer.unwrap_or_else(|_| Err(broken()))).boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
@@ -317,12 +320,19 @@ impl Persistence for CassandraPersistence {
         self.store.calls.again(|link| async move { self.ack_once(&link, request).await }).await
     }
 
-    async fn regroup(&self, _: GroupRequest) -> Result<GroupOutcome, EngineError> {
-        Err(EngineError::Unavailable("groups are not here yet".to_owned()))
+    async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
+        let stamp = self.store.index.stamp(self.store.status.ahead_ms());
+        self.writer.change(request, stamp)?.await.unwrap_or_else(|_| Err(broken()))
     }
 
-    async fn roster(&self, _: ConvId) -> Result<Rostered, EngineError> {
-        Err(EngineError::Unavailable("groups are not here yet".to_owned()))
+    async fn roster(&self, conv: ConvId) -> Result<Rostered, EngineError> {
+        self.store
+            .calls
+            .again(|link| async move {
+                let roster = self.store.roster(&link, conv).await?;
+                Ok(Rostered { epoch: link.life.epoch.clone(), roster })
+            })
+            .await
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {
@@ -348,4 +358,8 @@ impl Persistence for CassandraPersistence {
         self.tasks.wait().await;
         self.stop.cancel();
     }
+}
+
+fn broken() -> EngineError {
+    EngineError::Internal("cassandra: a batch broke off".to_owned())
 }

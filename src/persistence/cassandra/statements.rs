@@ -38,12 +38,16 @@ macro_rules! statements {
 statements! {
     /// Head, highest `ts` and life of a bucket, if they are still what they were.
     advance: Conditional, "advance";
-    /// One message; only beside `advance`.
+    /// The same in a group, with its roster.
+    advance_group: Conditional, "advance_group";
+    /// One message; only beside one of these.
     insert: Conditional, "insert";
     /// A whole bucket.
     bucket: Read, "bucket";
     /// What follows a number in a bucket.
     bucket_after: Read, "bucket_after";
+    /// What stands beside the messages of a bucket, and without any.
+    statics: Read, "statics";
     /// Messages of a bucket from a number to another.
     messages_between: Read, "messages_between";
     /// Some messages of a bucket.
@@ -68,6 +72,10 @@ statements! {
     summaries: Read, "summaries";
     /// Notes those of one.
     set_summary: Write, "set_summary";
+    /// Who is in a group, by the id of the roster.
+    roster: Read, "roster";
+    /// A roster, before it is named.
+    add_roster: Write, "add_roster";
     /// What a user has acknowledged.
     acks: Read, "acks";
     /// The first open or message of a user.

@@ -9,6 +9,7 @@ use super::crash::Crash;
 use super::ends::Ends;
 use super::life;
 use super::link::Link;
+use super::rosters::Rosters;
 use crate::persistence::index::Index;
 use crate::persistence::status::Status;
 
@@ -22,6 +23,8 @@ pub struct Store {
     pub ends: Ends,
     /// Full buckets.
     pub buckets: Buckets,
+    /// Who is in groups.
+    pub rosters: Rosters,
     /// Who has joined where, as far as it is remembered.
     pub index: Index,
     /// Where tests end a node.
@@ -37,6 +40,7 @@ impl Store {
             status,
             ends: Ends::default(),
             buckets: Buckets::default(),
+            rosters: Rosters::default(),
             index: Index::default(),
             crash: Crash::default(),
             entered: AtomicU64::new(0),

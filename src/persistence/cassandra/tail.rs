@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::codec::{BucketRow, Row, cuts_of, number};
+use super::codec::{BucketRow, Row, Statics};
 use super::failure::unreadable;
 use super::layout::Layout;
+use super::rosters::RosterId;
 use super::skeleton::Skeleton;
 use crate::model::{AckSet, Cid, Seq, UserName};
 use crate::persistence::EngineError;
 
-/// The messages of the last bucket that holds any, and what stands beside them. Without a message: an empty conversation.
+/// The messages of the last bucket that was begun, and what stands beside them. A change of a group may begin one without a message.
 #[derive(Debug, Clone, Default)]
 pub struct Tail {
     /// Which bucket.
@@ -26,6 +27,10 @@ pub struct Tail {
     pub generation: u64,
     /// Where each life after the first found the end.
     pub cuts: Vec<(u64, Seq)>,
+    /// Who is in the group; `None` where it is none.
+    pub roster: Option<RosterId>,
+    /// Something of the bucket is stored; where nothing is, the next write is made on that condition.
+    pub is_begun: bool,
     cids: HashMap<(UserName, Cid), Seq>,
 }
 
@@ -55,18 +60,31 @@ impl Tail {
     }
 
     /// Takes what was read after the last message.
-    pub fn extend(&mut self, rows: Vec<BucketRow>, layout: Layout) -> Result<(), Incomplete> {
-        let Some(last) = rows.last() else { return Ok(()) };
-        let (head, high, floor) = (number(last.head), number(last.high), number(last.floor));
-        let (generation, cuts) = (number(last.generation), cuts_of(&last.cuts)?);
+    pub fn extend(&mut self, mut rows: Vec<BucketRow>, layout: Layout) -> Result<(), Incomplete> {
+        let Some(last) = rows.last_mut() else { return Ok(()) };
+        let statics = last.statics()?;
         for row in rows {
-            self.push(row.row()?, layout)?;
+            if let Some(row) = row.row()? {
+                self.push(row, layout)?;
+            }
         }
-        if self.head(layout).0 != head {
+        self.take(statics, layout)
+    }
+
+    /// Takes what the bucket says of itself at this head.
+    pub fn take(&mut self, statics: Statics, layout: Layout) -> Result<(), Incomplete> {
+        let Statics { head, high, floor, generation, cuts, roster } = statics;
+        if self.head(layout) != head {
             return Err(Incomplete::Hole);
         }
         (self.high, self.floor, self.generation, self.cuts) = (high, floor, generation, cuts);
+        (self.roster, self.is_begun) = (roster, true);
         Ok(())
+    }
+
+    /// As [`Statics::position`].
+    pub fn position(&self, layout: Layout) -> (u64, Seq, u64) {
+        (self.generation, self.head(layout), self.roster.map_or(0, RosterId::version))
     }
 
     /// Takes the next message.
@@ -105,6 +123,7 @@ impl Tail {
             high: self.high,
             generation: self.generation,
             cuts: self.cuts.clone(),
+            roster: self.roster,
             ..Self::default()
         }
     }

@@ -1,6 +1,7 @@
 //! Appends: order fixed by the call, one batch of a conversation at a time, many conversations side by side.
 //!
 //! All appends of a conversation that wait share the next conditional batch (no timer): while one is under way the next gathers.
+//! A change of a group takes its turn among them, alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::commit::Committer;
 use super::failure;
-use crate::model::ConvId;
-use crate::persistence::{Append, AppendOutcome, EngineError};
+use crate::model::{ConvId, Place};
+use crate::persistence::{Append, AppendOutcome, EngineError, GroupOutcome, GroupRequest};
 
 /// Appends that may wait in all; above: `overloaded`.
 const QUEUE_REQUESTS_MAX: usize = 16_384;
@@ -31,7 +32,10 @@ const BATCH_ROWS_MAX: usize = 128;
 /// Their content bytes: far below what a node refuses.
 const BATCH_BYTES_MAX: usize = 512 << 10;
 
-type Answer = oneshot::Sender<Result<AppendOutcome, EngineError>>;
+/// How a caller hears what became of it.
+type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
+/// Where the caller listens.
+type Listener<T> = oneshot::Receiver<Result<T, EngineError>>;
 
 /// An append that waits.
 pub struct Queued {
@@ -41,10 +45,15 @@ pub struct Queued {
     pub stamp: u64,
     /// When it was called.
     pub since: Instant,
-    answer: Answer,
+    answer: Answer<AppendOutcome>,
 }
 
 impl Queued {
+    /// Whether it goes to a group.
+    pub fn is_of_group(&self) -> bool {
+        matches!(*self.append.place, Place::Group(_))
+    }
+
     /// Tells the caller, if it still listens.
     pub fn answer(self, outcome: Result<AppendOutcome, EngineError>) {
         if matches!(&outcome, Ok(AppendOutcome::Stored(stored)) if !stored.dup) {
@@ -54,9 +63,63 @@ impl Queued {
     }
 }
 
+/// A change of a group that waits.
+pub struct Change {
+    /// What to do.
+    pub request: GroupRequest,
+    /// When it was called, in the order of calls.
+    pub stamp: u64,
+    /// When it was called.
+    pub since: Instant,
+    answer: Answer<GroupOutcome>,
+}
+
+impl Change {
+    /// Tells the caller, if it still listens.
+    pub fn answer(self, outcome: Result<GroupOutcome, EngineError>) {
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// What waits for its turn.
+enum Waiting {
+    Append(Queued),
+    Change(Change),
+}
+
+impl Waiting {
+    fn since(&self) -> Instant {
+        match self {
+            Self::Append(queued) => queued.since,
+            Self::Change(change) => change.since,
+        }
+    }
+
+    /// Content that it holds.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(queued) => queued.append.content.len(),
+            Self::Change(_) => 0,
+        }
+    }
+
+    fn refuse(self, error: EngineError) {
+        match self {
+            Self::Append(queued) => queued.answer(Err(error)),
+            Self::Change(change) => change.answer(Err(error)),
+        }
+    }
+}
+
+/// What is done at once.
+enum Turn {
+    Appends(Vec<Queued>),
+    Change(Change),
+}
+
 #[derive(Default)]
 struct Queues {
-    by_conv: HashMap<ConvId, VecDeque<Queued>>,
+    by_conv: HashMap<ConvId, VecDeque<Waiting>>,
     requests: usize,
     bytes: usize,
     is_closed: bool,
@@ -78,13 +141,29 @@ impl Writer {
     }
 
     /// Queues an append. Of one conversation the order of calls is the order of effects.
-    pub fn send(
+    pub fn send(&self, append: Append, stamp: u64) -> Result<Listener<AppendOutcome>, EngineError> {
+        let conv = append.conv;
+        let (answer, listener) = oneshot::channel();
+        let queued = Queued { append, stamp, since: Instant::now(), answer };
+        self.queue(conv, Waiting::Append(queued))?;
+        Ok(listener)
+    }
+
+    /// Queues a change of a group, in the same order.
+    pub fn change(
         &self,
-        append: Append,
+        request: GroupRequest,
         stamp: u64,
-    ) -> Result<oneshot::Receiver<Result<AppendOutcome, EngineError>>, EngineError> {
-        let (conv, bytes) = (append.conv, append.content.len());
-        let (answer, receiver) = oneshot::channel();
+    ) -> Result<Listener<GroupOutcome>, EngineError> {
+        let conv = request.conv;
+        let (answer, listener) = oneshot::channel();
+        let change = Change { request, stamp, since: Instant::now(), answer };
+        self.queue(conv, Waiting::Change(change))?;
+        Ok(listener)
+    }
+
+    fn queue(&self, conv: ConvId, waiting: Waiting) -> Result<(), EngineError> {
+        let bytes = waiting.bytes();
         let mut queues = lock(&self.queues);
         if queues.is_closed {
             return Err(failure::closed());
@@ -94,7 +173,6 @@ impl Writer {
         }
         queues.requests += 1;
         queues.bytes += bytes;
-        let queued = Queued { append, stamp, since: Instant::now(), answer };
         let mut is_new = false;
         queues
             .by_conv
@@ -103,21 +181,28 @@ impl Writer {
                 is_new = true;
                 VecDeque::new()
             })
-            .push_back(queued);
+            .push_back(waiting);
         drop(queues);
         if is_new {
             let (queues, batches) = (Arc::clone(&self.queues), Arc::clone(&self.batches));
             let committer = Arc::clone(&self.committer);
             self.tasks.spawn(async move {
                 while let Some(permit) = turn(&queues, &batches, conv).await {
-                    let Some(group) = next(&queues, conv) else { break };
-                    // Boxed: it holds whole requests.
-                    Box::pin(committer.commit(conv, group)).await;
+                    // Boxed: they hold whole requests.
+                    match next(&queues, conv) {
+                        Some(Turn::Appends(queued)) => {
+                            Box::pin(committer.commit(conv, queued)).await;
+                        }
+                        Some(Turn::Change(change)) => {
+                            Box::pin(committer.change(conv, change)).await;
+                        }
+                        None => break,
+                    }
                     drop(permit);
                 }
             });
         }
-        Ok(receiver)
+        Ok(())
     }
 
     /// Takes nothing more; what waits is still stored or refused.
@@ -153,26 +238,26 @@ async fn turn<'a>(
 }
 
 /// What goes into the next batch; `None` when nothing waits: whoever comes next begins anew.
-fn next(queues: &Mutex<Queues>, conv: ConvId) -> Option<Vec<Queued>> {
+fn next(queues: &Mutex<Queues>, conv: ConvId) -> Option<Turn> {
     let mut queues = lock(queues);
     let (late, is_empty) = take_late(&mut queues, conv);
-    let group = if is_empty { None } else { Some(take(&mut queues, conv)) };
+    let turn = if is_empty { None } else { Some(take(&mut queues, conv)) };
     drop(queues);
     refuse(late);
-    group
+    turn
 }
 
-fn refuse(late: Vec<Queued>) {
-    for queued in late {
-        queued.answer(Err(failure::crowded("the message waited too long for its turn")));
+fn refuse(late: Vec<Waiting>) {
+    for waiting in late {
+        waiting.refuse(failure::crowded("it waited too long for its turn"));
     }
 }
 
 /// What has waited too long: it was never sent. In order of arrival, so the oldest are in front. Where nothing else waits the
 /// queue is gone.
-fn take_late(queues: &mut Queues, conv: ConvId) -> (Vec<Queued>, bool) {
-    let is_late = |queued: &Queued| queued.since.elapsed() > QUEUED_TIME;
-    let late = take_while(queues, conv, |queued, _, _| is_late(queued));
+fn take_late(queues: &mut Queues, conv: ConvId) -> (Vec<Waiting>, bool) {
+    let is_late = |waiting: &Waiting| waiting.since().elapsed() > QUEUED_TIME;
+    let late = take_while(queues, conv, |waiting, _, _| is_late(waiting));
     let is_empty = queues.by_conv.get(&conv).is_none_or(VecDeque::is_empty);
     if is_empty {
         queues.by_conv.remove(&conv);
@@ -180,24 +265,36 @@ fn take_late(queues: &mut Queues, conv: ConvId) -> (Vec<Queued>, bool) {
     (late, is_empty)
 }
 
-fn take(queues: &mut Queues, conv: ConvId) -> Vec<Queued> {
-    take_while(queues, conv, |queued, count, bytes| {
-        count == 0
-            || count < BATCH_ROWS_MAX && bytes + queued.append.content.len() <= BATCH_BYTES_MAX
-    })
+/// The appends in front, as many as fit; or the change in front.
+fn take(queues: &mut Queues, conv: ConvId) -> Turn {
+    let is_change = |waiting: &Waiting| matches!(waiting, Waiting::Change(_));
+    let front = queues.by_conv.get(&conv).and_then(VecDeque::front);
+    let is_alone = front.is_some_and(is_change);
+    let taken = take_while(queues, conv, |waiting, count, bytes| {
+        let fits = count < BATCH_ROWS_MAX && bytes + waiting.bytes() <= BATCH_BYTES_MAX;
+        count == 0 || !is_alone && !is_change(waiting) && fits
+    });
+    let mut appends = Vec::with_capacity(taken.len());
+    for waiting in taken {
+        match waiting {
+            Waiting::Append(queued) => appends.push(queued),
+            Waiting::Change(change) => return Turn::Change(change),
+        }
+    }
+    Turn::Appends(appends)
 }
 
 fn take_while(
     queues: &mut Queues,
     conv: ConvId,
-    is_wanted: impl Fn(&Queued, usize, usize) -> bool,
-) -> Vec<Queued> {
+    is_wanted: impl Fn(&Waiting, usize, usize) -> bool,
+) -> Vec<Waiting> {
     let (mut taken, mut bytes) = (Vec::new(), 0);
     if let Some(waiting) = queues.by_conv.get_mut(&conv) {
-        while waiting.front().is_some_and(|queued| is_wanted(queued, taken.len(), bytes)) {
-            let Some(queued) = waiting.pop_front() else { break };
-            bytes += queued.append.content.len();
-            taken.push(queued);
+        while waiting.front().is_some_and(|front| is_wanted(front, taken.len(), bytes)) {
+            let Some(front) = waiting.pop_front() else { break };
+            bytes += front.bytes();
+            taken.push(front);
         }
     }
     queues.requests -= taken.len();

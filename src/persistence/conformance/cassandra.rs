@@ -16,7 +16,10 @@ use crate::services::{
 };
 
 /// As `init-env` makes them.
-const TABLES: &[SchemaFile] = &[SchemaFile { version: SCHEMA[0].0, cql: SCHEMA[0].1 }];
+pub const TABLES: &[SchemaFile] = &[
+    SchemaFile { version: SCHEMA[0].0, cql: SCHEMA[0].1 },
+    SchemaFile { version: SCHEMA[1].0, cql: SCHEMA[1].1 },
+];
 
 /// Java heap of a node.
 const HEAP_MB: u32 = 512;
@@ -66,18 +69,32 @@ impl Ring {
 
     /// A keyspace that nobody else has.
     pub async fn keyspace(&self, bucket_rows: u64) -> CassandraSettings {
+        self.keyspace_of(bucket_rows, TABLES).await
+    }
+
+    /// The same with these tables.
+    pub async fn keyspace_of(
+        &self,
+        bucket_rows: u64,
+        tables: &'static [SchemaFile],
+    ) -> CassandraSettings {
         static KEYSPACES: AtomicU32 = AtomicU32::new(0);
         let keyspace = format!("chat_{}", KEYSPACES.fetch_add(1, Ordering::Relaxed));
+        self.provide(&keyspace, tables).await;
+        let settings = CassandraSettings::new(self.cluster(), keyspace);
+        CassandraSettings { bucket_rows, ..settings }
+    }
+
+    /// Makes a keyspace and those of its tables that are not there.
+    pub async fn provide(&self, keyspace: &str, tables: &'static [SchemaFile]) {
         let provision = Provision {
             kafka_topic: String::new(),
             kafka_partitions: 1,
-            cassandra_keyspace: keyspace.clone(),
+            cassandra_keyspace: keyspace.to_owned(),
             cassandra_replication: self.copies,
-            cassandra_schema: TABLES,
+            cassandra_schema: tables,
         };
         self.own.service().provision(&provision).await.expect("the tables are made");
-        let settings = CassandraSettings::new(self.cluster(), keyspace);
-        CassandraSettings { bucket_rows, ..settings }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod figures;
+mod groups;
 mod kills;
 mod lives;
 mod races;

@@ -73,6 +73,7 @@ impl Bare {
                 high: PAST,
                 cuts: Vec::new(),
                 generation: link.life.generation,
+                roster: None,
             };
             let mut values = decision.values(part.conv, link.layout);
             let head = part.bucket * link.layout.rows() + part.rows;
