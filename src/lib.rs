@@ -19,6 +19,7 @@ pub mod distribution;
 pub mod faults;
 pub mod harness;
 pub mod history;
+pub mod identity;
 pub mod kafka_link;
 pub mod model;
 mod nearest;

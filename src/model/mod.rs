@@ -8,6 +8,8 @@ mod durability;
 mod ids;
 mod limits;
 mod message;
+mod revocation;
+mod token;
 mod unread;
 
 pub use ack_set::{AckError, AckSet};
@@ -15,10 +17,12 @@ pub use cursor::{Cursor, CursorScope, Position};
 pub use durability::{Durability, DurabilityParseError, Level};
 pub use ids::{
     ChannelName, Cid, ConvId, Epoch, GroupId, InvalidName, MessageType, NodeId, Place, Seq,
-    SessionId, UserName,
+    SessionId, TokenId, UserName,
 };
 pub use limits::{LIMITS, Limits};
 pub use message::{Message, Order};
+pub use revocation::{Revocation, Revoked};
+pub use token::Token;
 pub use unread::{Count, UnreadCounts, UnreadScan};
 
 /// Largest integer that every JSON reader holds exactly (2⁵³ − 1); the bound of all numbers in frames.
