@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::standing::{Due, Standing};
 use super::{Frame, Outbox, encode};
+use crate::identity::Pass;
 use crate::model::{ConvId, LIMITS, Place, Seq, SessionId, UserName};
 use crate::protocol::{ListedPush, Push, To};
 
@@ -23,6 +25,7 @@ pub struct SessionHandle {
     /// Where it is told things.
     pub outbox: Arc<Outbox>,
     view: Mutex<SessionView>,
+    standing: Mutex<Standing>,
 }
 
 /// What a session has in sight.
@@ -41,9 +44,32 @@ struct Mention {
 }
 
 impl SessionHandle {
-    /// A session that has nothing open.
+    /// A session that has nothing open, of whoever the pass says.
+    pub fn with_standing(id: SessionId, standing: Standing, outbox: Arc<Outbox>) -> Self {
+        let user = standing.pass().user.clone();
+        Self { id, user, outbox, view: Mutex::default(), standing: Mutex::new(standing) }
+    }
+
+    /// The same, of a user who need not prove it.
+    #[cfg(test)]
     pub fn new(id: SessionId, user: UserName, outbox: Arc<Outbox>) -> Self {
-        Self { id, user, outbox, view: Mutex::default() }
+        let standing = Standing::new(Pass::unproven(user, 0), 0, 0);
+        Self::with_standing(id, standing, outbox)
+    }
+
+    /// From now on another pass of the same user counts.
+    pub fn stand(&self, standing: Standing) {
+        *lock(&self.standing) = standing;
+    }
+
+    /// What is due in it because of its pass.
+    pub fn due(&self, now: u64) -> Due {
+        lock(&self.standing).due(now)
+    }
+
+    /// Looks at its pass.
+    pub fn with_pass<T>(&self, look: impl FnOnce(&Pass) -> T) -> T {
+        look(lock(&self.standing).pass())
     }
 
     fn view(&self) -> MutexGuard<'_, SessionView> {

@@ -52,6 +52,11 @@ impl Greeted {
         Self { service, handle, open: HashMap::new(), in_flight, pages }
     }
 
+    /// What the rest of the node knows of it.
+    pub(super) fn handle(&self) -> &Arc<SessionHandle> {
+        &self.handle
+    }
+
     /// Begins a command. Returns when the next may begin: back-pressure is that the socket is not read.
     pub(super) async fn dispatch(&mut self, id: u64, command: Command) {
         let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
@@ -59,7 +64,8 @@ impl Greeted {
             return self.answer(id, Err(draining()));
         }
         match command {
-            Command::Hello(_) => {}
+            // The session's own.
+            Command::Hello(_) | Command::Refresh(_) => {}
             Command::Ping {} => self.answer(id, Ok(Reply::Ping(Empty {}))),
             Command::Leave(leave) => {
                 let outcome = self.leave(leave.conv);
@@ -108,6 +114,7 @@ impl Greeted {
             self.service.rooms.leave(*conv, &self.handle.id);
         }
         self.service.directory.remove(&self.handle);
+        self.service.gate.expiries.forget(&self.handle.id);
         self.service.registry.disconnect(&self.handle.user, &self.handle.id).await;
     }
 

@@ -1,7 +1,9 @@
 //! The rules of the chat, engine-free: what a session may do, what it sees, and in which order.
 
+mod access;
 mod directory;
 mod encode;
+mod expiries;
 mod flaw;
 mod gaps;
 mod listing;
@@ -15,8 +17,10 @@ mod service;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod subscription;
 
+pub use access::{Access, RevokeError, RevokeOutcome};
 pub use outbox::{Frame, Outbox, Taken};
 pub use service::{ChatService, ChatSettings};
 pub use session::Session;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access::{self, Access, Gate};
 use super::directory::Directory;
 use super::encode;
 use super::gaps::Gaps;
@@ -49,6 +50,8 @@ pub struct ChatSettings {
     pub node: NodeId,
     /// How often the server pings, as `hello` says it.
     pub ping: Duration,
+    /// Who is let in.
+    pub access: Access,
 }
 
 /// Why a node's chat cannot start.
@@ -70,6 +73,7 @@ pub struct ChatService {
     pub(super) settings: ChatSettings,
     pub(super) rooms: Rooms,
     pub(super) directory: Directory,
+    pub(super) gate: Gate,
     draining: AtomicBool,
     /// What is to be compared with the engine.
     gaps: Gaps,
@@ -93,6 +97,7 @@ impl ChatService {
             registry,
             settings,
             directory: Directory::default(),
+            gate: Gate::default(),
             draining: AtomicBool::new(false),
             gaps: Gaps::default(),
             tasks: TaskTracker::new(),
@@ -105,11 +110,24 @@ impl ChatService {
             service.distribution.close().await;
             return Err(error.into());
         }
+        match service.settings.access.revocations().start().await {
+            Ok(kept) => {
+                for revocation in &kept {
+                    service.take_away(revocation);
+                }
+            }
+            Err(error) => {
+                service.registry.close().await;
+                service.distribution.close().await;
+                return Err(error.into());
+            }
+        }
         // This may be a node that was killed between storing and telling.
         service.distribution.publish(Hint::Doubt);
         service.tasks.spawn(follow_gaps(Arc::clone(&service)));
         service.tasks.spawn(check_in_turn(Arc::clone(&service)));
         service.tasks.spawn(flush_listed(Arc::clone(&service)));
+        access::begin(&service);
         if let Some(renewals) = service.persistence.renewals() {
             service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
         }
@@ -154,6 +172,11 @@ impl ChatService {
     /// Runs something that outlives the session that began it, and that [`ChatService::close`] waits for.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(work);
+    }
+
+    /// What work gives; `None` once the node is told to end.
+    pub(super) async fn until_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.stop.run_until_cancelled(work).await
     }
 
     /// Takes a stored message to everyone on this node.
@@ -269,6 +292,9 @@ impl ChatService {
             }
             Hint::Became { conv, place, user, head } => {
                 self.directory.became(conv, &place, &user, head);
+            }
+            Hint::Revoked(revocation) => {
+                self.take_away(&revocation);
             }
             Hint::Doubt => self.gaps.add(Concerned::All),
         }

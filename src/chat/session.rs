@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::directory::SessionHandle;
 use super::methods::Greeted;
-use super::refusals::{already_hello, draining};
+use super::refusals::{already_hello, draining, no_refresh};
 use super::{ChatService, Outbox, encode};
 use crate::model::{LIMITS, SessionId};
 use crate::protocol::{
     CloseCode, Command, EngineInfo, ErrorBody, ErrorCode, Hello, HelloReply, PROTOCOL_VERSION,
-    Reply, parse_command,
+    Refresh, Reply, parse_command,
 };
 
 /// This many bad frames within [`BAD_FRAMES_TIME`] close the connection.
@@ -46,7 +46,10 @@ impl Session {
     /// [`Session::end`] then.
     pub async fn handle(&mut self, text: &str) -> Result<(), CloseCode> {
         match parse_command(text) {
-            Ok((id, Command::Hello(hello))) => Box::pin(self.hello(id, hello)).await,
+            Ok((id, Command::Hello(hello))) => Box::pin(self.hello(id, hello)).await?,
+            Ok((id, Command::Refresh(refresh))) if self.is_greeted() => {
+                Box::pin(self.refresh(id, refresh)).await?;
+            }
             Ok((id, command)) => match &mut self.greeted {
                 Some(greeted) => greeted.dispatch(id, command).await,
                 None => return self.hello_first(Some(id)),
@@ -82,25 +85,29 @@ impl Session {
         if self.bad_frames.len() < BAD_FRAMES_MAX { Ok(()) } else { Err(CloseCode::BAD_REQUEST) }
     }
 
-    async fn hello(&mut self, id: u64, hello: Hello) {
-        if self.is_greeted() {
-            self.outbox.push(encode::reply(id, Err(already_hello())));
-            return;
-        }
+    async fn hello(&mut self, id: u64, hello: Hello) -> Result<(), CloseCode> {
         let service = &self.service;
-        if service.is_draining() {
-            self.outbox.push(encode::reply(id, Err(draining())));
-            return;
-        }
-        let session = SessionId::generate();
-        let handle =
-            SessionHandle::new(session.clone(), hello.user.clone(), Arc::clone(&self.outbox));
-        let handle = Arc::new(handle);
+        let admitted = match (&self.greeted, service.is_draining()) {
+            (Some(_), _) => Err(already_hello()),
+            (None, true) => Err(draining()),
+            (None, false) => service.admit(&hello).await,
+        };
+        let standing = match admitted {
+            Ok(standing) => standing,
+            Err(error) => {
+                let end = Self::close_after(&error);
+                self.outbox.push(encode::reply(id, Err(error)));
+                return end;
+            }
+        };
+        let (session, user) = (SessionId::generate(), standing.pass().user.clone());
+        let outbox = Arc::clone(&self.outbox);
+        let handle = Arc::new(SessionHandle::with_standing(session.clone(), standing, outbox));
         // Set before anything is awaited, so that `end` undoes it wherever this is cut off.
         self.greeted = Some(Box::new(Greeted::new(Arc::clone(service), Arc::clone(&handle))));
         let reply = HelloReply {
             session: session.clone(),
-            user: hello.user.clone(),
+            user: user.clone(),
             node: service.settings.node.clone(),
             protocol: PROTOCOL_VERSION,
             engine: EngineInfo {
@@ -111,8 +118,20 @@ impl Session {
             ping_ms: service.settings.ping.as_millis() as u64,
         };
         self.outbox.push(encode::reply(id, Ok(Reply::Hello(Box::new(reply)))));
-        service.directory.add(handle);
-        service.registry.connect(&hello.user, &session).await;
+        service.directory.add(Arc::clone(&handle));
+        service.watch(&handle);
+        service.registry.connect(&user, &session).await;
+        Ok(())
+    }
+
+    /// Another token in the place of the one that expires. Waited for: what is written after it is done with it.
+    async fn refresh(&mut self, id: u64, refresh: Refresh) -> Result<(), CloseCode> {
+        let Some(greeted) = &self.greeted else { return Ok(()) };
+        let refreshed = self.service.refresh(greeted.handle(), &refresh.token).await;
+        let outcome = refreshed.unwrap_or_else(|| Err(no_refresh()));
+        let end = outcome.as_ref().map_or_else(Self::close_after, |_| Ok(()));
+        self.outbox.push(encode::reply(id, outcome.map(Reply::Refresh)));
+        end
     }
 
     /// Ends the session: no more pushes, no longer online. Commands in flight still take effect.

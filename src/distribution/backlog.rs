@@ -36,7 +36,11 @@ impl Told {
                 epoch: epoch.clone(),
                 head: *head,
             }),
-            Hint::Acked { .. } | Hint::Presence { .. } | Hint::Became { .. } | Hint::Doubt => None,
+            Hint::Acked { .. }
+            | Hint::Presence { .. }
+            | Hint::Became { .. }
+            | Hint::Revoked(_)
+            | Hint::Doubt => None,
         }
     }
 }

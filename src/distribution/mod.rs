@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use parts::{Concerned, Parts};
 pub use stages::{Stage, wall_clock_us};
 
-use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, Seq, SessionId, UserName};
+use crate::model::{
+    AckSet, ConvId, Epoch, Message, NodeId, Place, Revocation, Seq, SessionId, UserName,
+};
 
 /// A bus for hints between nodes, the sender's own node included.
 ///
@@ -121,6 +123,8 @@ pub enum Hint {
         /// Its newest number.
         head: Seq,
     },
+    /// Somebody's access was taken away; best effort, the keeper of revocations is the truth.
+    Revoked(Revocation),
     /// A node ended, perhaps between storing and telling: what is open must be compared with the engine.
     Doubt,
 }

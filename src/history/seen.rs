@@ -40,7 +40,11 @@ pub fn seen_of(reply: &Reply) -> Seen {
             });
             Seen::List { entries: entries.collect(), complete: list.next.is_none() }
         }
-        Reply::Leave(_) | Reply::Hello(_) | Reply::Ping(_) | Reply::Error(_) => Seen::Leave {},
+        Reply::Leave(_)
+        | Reply::Hello(_)
+        | Reply::Refresh(_)
+        | Reply::Ping(_)
+        | Reply::Error(_) => Seen::Leave {},
     }
 }
 

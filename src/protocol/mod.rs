@@ -12,14 +12,14 @@ mod server_frame;
 
 pub use close::CloseCode;
 pub use command::{
-    Ack, Command, Hello, Leave, List, Open, Read, ReadKind, Rejected, Request, Resume, Send, To,
-    parse_command,
+    Ack, Command, Hello, Leave, List, Open, Read, ReadKind, Refresh, Rejected, Request, Resume,
+    Send, To, parse_command,
 };
 pub use error::{ErrorBody, ErrorCode};
 pub use push::{AckedPush, ListedPush, MsgPush, NoticePush, PresencePush, Push, ResetPush};
 pub use reply::{
-    AckReply, Empty, EngineInfo, HelloReply, ListItem, ListReply, OpenReply, ReadReply, Reply,
-    ReplyFrame, SendReply,
+    AckReply, Empty, EngineInfo, HelloReply, ListItem, ListReply, OpenReply, ReadReply,
+    RefreshReply, Reply, ReplyFrame, SendReply,
 };
 pub use server_frame::ServerFrame;
 

@@ -32,6 +32,7 @@ pub enum Reply {
     Ack(AckReply),
     Leave(Empty),
     List(ListReply),
+    Refresh(RefreshReply),
     Ping(Empty),
     Error(ErrorBody),
 }
@@ -179,6 +180,13 @@ pub struct ListReply {
     /// There are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Answer of `refresh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshReply {
+    /// When the token expires, ms since 1970.
+    pub expires: u64,
 }
 
 /// One conversation in `list`.

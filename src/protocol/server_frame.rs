@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     AckReply, AckedPush, Empty, ErrorBody, HelloReply, ListReply, ListedPush, MsgPush, NoticePush,
-    OpenReply, PresencePush, Push, ReadReply, Reply, ResetPush, SendReply,
+    OpenReply, PresencePush, Push, ReadReply, RefreshReply, Reply, ResetPush, SendReply,
 };
 
 /// A frame of the server.
@@ -33,6 +33,7 @@ struct AnyFrame {
     ack: Option<AckReply>,
     leave: Option<Empty>,
     list: Option<ListReply>,
+    refresh: Option<RefreshReply>,
     ping: Option<Empty>,
     msg: Option<MsgPush>,
     acked: Option<AckedPush>,
@@ -65,6 +66,7 @@ impl ServerFrame {
             .or(frame.hello.map(Reply::Hello))
             .or(frame.leave.map(Reply::Leave))
             .or(frame.list.map(Reply::List))
+            .or(frame.refresh.map(Reply::Refresh))
             .or(frame.ping.map(Reply::Ping))
             .map(|reply| Self::Reply { id, reply })
             .ok_or_else(|| "neither a reply nor a push".to_owned())

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::bus::BusNode;
 use super::store::{Shared, StoreNode};
 use super::world::World;
-use crate::chat::{ChatService, ChatSettings};
+use crate::chat::{Access, ChatService, ChatSettings};
 use crate::model::NodeId;
 use crate::registry::local::LocalRegistry;
 
@@ -36,8 +36,8 @@ impl Node {
         let dead = CancellationToken::new();
         let store = world.store.node(world.seed, &name, offset_ms, dead.clone());
         let bus = BusNode { bus: Arc::clone(&world.bus), node: at, dead: dead.clone() };
-        let settings =
-            ChatSettings { node: NodeId::new(&name).unwrap(), ping: Duration::from_secs(25) };
+        let (node, ping) = (NodeId::new(&name).unwrap(), Duration::from_secs(25));
+        let settings = ChatSettings { node, ping, access: Access::default() };
         let service = ChatService::start(
             Arc::new(Shared(Arc::clone(&store))),
             Arc::new(bus),

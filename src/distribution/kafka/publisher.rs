@@ -305,6 +305,6 @@ fn conv_of(hint: &Hint) -> Option<ConvId> {
     match hint {
         Hint::Message(hint) => Some(hint.conv),
         Hint::Head { conv, .. } | Hint::Acked { conv, .. } => Some(*conv),
-        Hint::Became { .. } | Hint::Presence { .. } | Hint::Doubt => None,
+        Hint::Became { .. } | Hint::Presence { .. } | Hint::Revoked(_) | Hint::Doubt => None,
     }
 }
