@@ -20,6 +20,7 @@ mod crash_points;
 mod equivalence;
 mod faults;
 mod gates;
+mod identity;
 mod init_env;
 mod kafka_bus;
 mod kafka_costs;

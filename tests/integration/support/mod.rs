@@ -1,6 +1,7 @@
 //! A server process and raw protocol clients for the tests.
 
 pub mod browser;
+pub mod jwks_server;
 mod peer;
 mod server;
 pub mod services;
