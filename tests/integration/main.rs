@@ -37,6 +37,7 @@ mod push;
 mod realtime;
 mod redis_engine;
 mod report_page;
+mod revocation;
 #[cfg(feature = "faults")]
 mod slow_servers;
 mod stock_tools;

@@ -5,6 +5,7 @@ pub mod jwks_server;
 mod peer;
 mod server;
 pub mod services;
+pub mod tokens;
 
 pub use peer::{Peer, message};
 pub use server::{BINARY, Server};
