@@ -6,7 +6,9 @@ use crate::command::bench::BenchArgs;
 use crate::command::check::CheckArgs;
 use crate::command::dump::DumpArgs;
 use crate::command::init_env::InitEnvArgs;
+use crate::command::revoke::RevokeArgs;
 use crate::command::serve::ServeArgs;
+use crate::command::token::TokenArgs;
 
 /// A chat backend with pluggable engines, and the harness that judges them.
 #[derive(Debug, Parser)]
@@ -28,6 +30,10 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Judge a chat server: nothing lost, doubled, reordered, altered or wrongly marked read
     Check(Box<CheckArgs>),
+    /// Make a token for tests, and print it
+    Token(TokenArgs),
+    /// Take a user's access away, or one token's: on every node within two seconds
+    Revoke(RevokeArgs),
     /// Print conversations as the message engine has them: ids from stdin, one a line
     #[command(hide = true)]
     Dump(DumpArgs),

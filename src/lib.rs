@@ -2,7 +2,7 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → {checker, nemesis} → history → harness → client → protocol → model`.
+//! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`.
 
 pub mod bench;
 pub mod cassandra_link;
@@ -19,6 +19,7 @@ pub mod distribution;
 pub mod faults;
 pub mod harness;
 pub mod history;
+pub mod identity;
 pub mod kafka_link;
 pub mod model;
 mod nearest;

@@ -101,10 +101,12 @@ impl Session {
     fn answer(&mut self, command: Command) -> Option<Reply> {
         match command {
             Command::Hello(hello) => {
-                self.user = Some(hello.user.clone());
+                // It checks no tokens.
+                let user = hello.user?;
+                self.user = Some(user.clone());
                 Some(Reply::Hello(Box::new(HelloReply {
                     session: SessionId::generate(),
-                    user: hello.user,
+                    user,
                     node: NodeId::generate(),
                     protocol: 1,
                     engine: EngineInfo { name: "FLOOR".into(), durability: Durability::NONE },

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::pace::ReplyMeter;
 use super::rate::Rate;
+use super::standing::{Due, Standing};
 use super::{Frame, Outbox, encode};
+use crate::identity::Pass;
 use crate::model::{ConvId, LIMITS, Place, Roster, Seq, SessionId, UserName};
 use crate::protocol::{ListedPush, Push, RemovedPush, To};
 
@@ -27,6 +29,7 @@ pub struct SessionHandle {
     /// What was replied to it of late.
     pub replied: ReplyMeter,
     view: Mutex<SessionView>,
+    standing: Mutex<Standing>,
 }
 
 /// What a session has in sight.
@@ -45,21 +48,49 @@ struct Mention {
 }
 
 impl SessionHandle {
-    /// A session that has nothing open; what is replied to it is measured by `reply_bytes`.
+    /// A session that has nothing open, of whoever the pass says; what is replied to it is measured by `reply_bytes`.
+    pub fn with_standing(
+        id: SessionId,
+        standing: Standing,
+        outbox: Arc<Outbox>,
+        reply_bytes: Option<Rate>,
+    ) -> Self {
+        let (user, replied) = (standing.pass().user.clone(), ReplyMeter::new(reply_bytes));
+        let standing = Mutex::new(standing);
+        Self { id, user, outbox, replied, view: Mutex::default(), standing }
+    }
+
+    /// The same, of a user who need not prove it.
+    #[cfg(test)]
     pub fn new(
         id: SessionId,
         user: UserName,
         outbox: Arc<Outbox>,
         reply_bytes: Option<Rate>,
     ) -> Self {
-        let replied = ReplyMeter::new(reply_bytes);
-        Self { id, user, outbox, replied, view: Mutex::default() }
+        let standing = Standing::new(Pass::unproven(user, 0), 0, 0);
+        Self::with_standing(id, standing, outbox, reply_bytes)
     }
 
     /// Queues the reply to a command.
     pub fn reply(&self, frame: Frame) {
         self.replied.replied(frame.len());
         self.outbox.push(frame);
+    }
+
+    /// From now on another pass of the same user counts.
+    pub fn stand(&self, standing: Standing) {
+        *lock(&self.standing) = standing;
+    }
+
+    /// What is due in it because of its pass.
+    pub fn due(&self, now: u64) -> Due {
+        lock(&self.standing).due(now)
+    }
+
+    /// Looks at its pass.
+    pub fn with_pass<T>(&self, look: impl FnOnce(&Pass) -> T) -> T {
+        look(lock(&self.standing).pass())
     }
 
     fn view(&self) -> MutexGuard<'_, SessionView> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::access::Member;
 use super::directory::SessionHandle;
+use super::membership::Member;
 use super::pace::ReplyMeter;
 use super::refusals::{RETRY_AFTER_MS, draining, engine_error, other_life, timed_out};
 use super::room::{Live, Need, Room};
@@ -56,6 +56,11 @@ impl Greeted {
         Self { service, handle, open: HashMap::new(), in_flight, pages }
     }
 
+    /// What the rest of the node knows of it.
+    pub(super) fn handle(&self) -> &Arc<SessionHandle> {
+        &self.handle
+    }
+
     /// Begins a command. Returns when the next may begin: back-pressure is that the socket is not read.
     pub(super) async fn dispatch(&mut self, id: u64, command: Command) {
         let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
@@ -63,7 +68,8 @@ impl Greeted {
             return self.answer(id, Err(draining()));
         }
         match command {
-            Command::Hello(_) => {}
+            // The session's own.
+            Command::Hello(_) | Command::Refresh(_) => {}
             Command::Ping {} => self.answer(id, Ok(Reply::Ping(Empty {}))),
             Command::Leave(leave) => {
                 let outcome = self.leave(leave.conv);
@@ -160,6 +166,7 @@ impl Greeted {
             self.service.rooms.leave(*conv, &self.handle.id);
         }
         self.service.directory.remove(&self.handle);
+        self.service.gate.expiries.forget(&self.handle.id);
         self.service.registry.disconnect(&self.handle.user, &self.handle.id).await;
     }
 

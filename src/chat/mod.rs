@@ -3,10 +3,12 @@
 mod access;
 mod directory;
 mod encode;
+mod expiries;
 mod flaw;
 mod gaps;
 mod groups;
 mod listing;
+mod membership;
 mod methods;
 mod outbox;
 mod pace;
@@ -19,8 +21,10 @@ mod service;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod subscription;
 
+pub use access::{Access, RevokeError, RevokeOutcome};
 pub use outbox::{Frame, Outbox, Taken};
 pub use service::{ChatService, ChatSettings};
 pub use session::Session;

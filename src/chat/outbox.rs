@@ -139,9 +139,14 @@ impl Outbox {
         queue.closed.map(Taken::Closed)
     }
 
-    /// Waits until the reader has proved too slow: for a writer that is stuck.
-    pub async fn until_slow(&self) {
-        self.until(|queue| queue.closed == Some(CloseCode::SLOW)).await;
+    /// Waits until the session ends with a code that waits for nobody: for a writer that is stuck.
+    pub async fn until_cut(&self) -> CloseCode {
+        loop {
+            self.until(|queue| queue.closed.is_some_and(CloseCode::is_at_once)).await;
+            if let Some(code) = self.closed() {
+                return code;
+            }
+        }
     }
 
     /// What was taken is written: its bytes no longer count.

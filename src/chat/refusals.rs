@@ -1,5 +1,6 @@
 //! The errors that the chat itself gives: one wording for each, wherever it is given.
 
+use crate::identity::TokenError;
 use crate::persistence::EngineError;
 use crate::protocol::{ErrorBody, ErrorCode};
 
@@ -14,6 +15,31 @@ pub(super) fn already_hello() -> ErrorBody {
 /// The user has as many sessions on this node as one may have.
 pub(super) fn too_many_sessions() -> ErrorBody {
     ErrorBody::new(ErrorCode::Limit, "this user has as many connections here as one may have")
+}
+
+/// A `hello` that shows what is not asked for here.
+pub(super) fn wrong_credential(field: &str, expected: &str) -> ErrorBody {
+    ErrorBody::invalid_field(field, expected)
+}
+
+/// A token that is refused. Its own text says why, and holds nothing of it.
+pub(super) fn token_error(error: TokenError) -> ErrorBody {
+    let code = match &error {
+        TokenError::Expired => ErrorCode::TokenExpired,
+        TokenError::KeysAway { retry_after } => {
+            let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+            return ErrorBody::new(ErrorCode::Unavailable, error.to_string())
+                .retry_after_ms(retry_after_ms.max(RETRY_AFTER_MS));
+        }
+        _ => ErrorCode::BadToken,
+    };
+    ErrorBody::new(code, error.to_string())
+}
+
+/// `refresh` where there are no tokens.
+pub(super) fn no_refresh() -> ErrorBody {
+    let message = "there is no method \"refresh\" here: authentication is off";
+    ErrorBody::new(ErrorCode::UnknownMethod, message)
 }
 
 /// The node is shutting down; another, or this one restarted, takes the command in a moment.

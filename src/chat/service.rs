@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access::{self, Access, Gate};
 use super::directory::Directory;
 use super::encode;
 use super::gaps::Gaps;
@@ -52,6 +53,8 @@ pub struct ChatSettings {
     pub ping: Duration,
     /// What the operator allows a session, as `hello` says it.
     pub limits: OperatorLimits,
+    /// Who is let in.
+    pub access: Access,
 }
 
 /// Why a node's chat cannot start.
@@ -74,6 +77,7 @@ pub struct ChatService {
     pub(super) rates: RateLimits,
     pub(super) rooms: Rooms,
     pub(super) directory: Directory,
+    pub(super) gate: Gate,
     draining: AtomicBool,
     /// What is to be compared with the engine.
     gaps: Gaps,
@@ -98,6 +102,7 @@ impl ChatService {
             rates: RateLimits::from(&settings.limits),
             settings,
             directory: Directory::default(),
+            gate: Gate::default(),
             draining: AtomicBool::new(false),
             gaps: Gaps::default(),
             tasks: TaskTracker::new(),
@@ -110,11 +115,24 @@ impl ChatService {
             service.distribution.close().await;
             return Err(error.into());
         }
+        match service.settings.access.revocations().start().await {
+            Ok(kept) => {
+                for revocation in &kept {
+                    service.take_away(revocation);
+                }
+            }
+            Err(error) => {
+                service.registry.close().await;
+                service.distribution.close().await;
+                return Err(error.into());
+            }
+        }
         // This may be a node that was killed between storing and telling.
         service.distribution.publish(Hint::Doubt);
         service.tasks.spawn(follow_gaps(Arc::clone(&service)));
         service.tasks.spawn(check_in_turn(Arc::clone(&service)));
         service.tasks.spawn(flush_listed(Arc::clone(&service)));
+        access::begin(&service);
         if let Some(renewals) = service.persistence.renewals() {
             service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
         }
@@ -159,6 +177,11 @@ impl ChatService {
     /// Runs something that outlives the session that began it, and that [`ChatService::close`] waits for.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(work);
+    }
+
+    /// What work gives; `None` once the node is told to end.
+    pub(super) async fn until_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.stop.run_until_cancelled(work).await
     }
 
     /// Takes a stored message to everyone on this node.
@@ -309,6 +332,9 @@ impl ChatService {
                 if let Some(user) = left {
                     self.directory.removed(conv, &user);
                 }
+            }
+            Hint::Revoked(revocation) => {
+                self.take_away(&revocation);
             }
             Hint::Doubt => self.gaps.add(Concerned::All),
         }

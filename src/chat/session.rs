@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::directory::SessionHandle;
 use super::methods::Greeted;
 use super::pace::{Demand, Pace};
-use super::refusals::{already_hello, draining, too_many_sessions};
+use super::refusals::{already_hello, draining, no_refresh, too_many_sessions};
 use super::{ChatService, Outbox, encode};
 use crate::model::{AllLimits, LIMITS, SessionId};
 use crate::protocol::{
     CloseCode, Command, EngineInfo, ErrorBody, ErrorCode, Hello, HelloReply, PROTOCOL_VERSION,
-    Rejected, Reply, parse_command,
+    Refresh, Rejected, Reply, parse_command,
 };
 
 /// `bad_frames_max` within this time close the connection.
@@ -52,7 +52,10 @@ impl Session {
             return closes.map_or(Ok(()), Err);
         }
         match parsed {
-            Ok((id, Command::Hello(hello))) => return Box::pin(self.hello(id, hello)).await,
+            Ok((id, Command::Hello(hello))) => Box::pin(self.hello(id, hello)).await?,
+            Ok((id, Command::Refresh(refresh))) if self.is_greeted() => {
+                Box::pin(self.refresh(id, refresh)).await?;
+            }
             Ok((id, command)) => match &mut self.greeted {
                 Some(greeted) => greeted.dispatch(id, command).await,
                 None => return self.hello_first(Some(id)),
@@ -132,26 +135,28 @@ impl Session {
     }
 
     async fn hello(&mut self, id: u64, hello: Hello) -> Result<(), CloseCode> {
-        if self.is_greeted() {
-            self.outbox.push(encode::reply(id, Err(already_hello())));
-            return Ok(());
-        }
         let service = &self.service;
-        if service.is_draining() {
-            self.outbox.push(encode::reply(id, Err(draining())));
-            return Ok(());
-        }
+        let admitted = match (&self.greeted, service.is_draining()) {
+            (Some(_), _) => Err(already_hello()),
+            (None, true) => Err(draining()),
+            (None, false) => service.admit(&hello).await,
+        };
+        let standing = match admitted {
+            Ok(standing) => standing,
+            Err(error) => {
+                let end = Self::close_after(&error);
+                self.outbox.push(encode::reply(id, Err(error)));
+                return end;
+            }
+        };
         let limits = service.settings.limits;
-        let session = SessionId::generate();
-        let handle = Arc::new(SessionHandle::new(
-            session.clone(),
-            hello.user.clone(),
-            Arc::clone(&self.outbox),
-            service.rates.reply_bytes,
-        ));
+        let (session, user) = (SessionId::generate(), standing.pass().user.clone());
+        let (outbox, reply_bytes) = (Arc::clone(&self.outbox), service.rates.reply_bytes);
+        let handle = SessionHandle::with_standing(session.clone(), standing, outbox, reply_bytes);
+        let handle = Arc::new(handle);
         let reply = HelloReply {
             session: session.clone(),
-            user: hello.user.clone(),
+            user: user.clone(),
             node: service.settings.node.clone(),
             protocol: PROTOCOL_VERSION,
             engine: EngineInfo {
@@ -169,9 +174,20 @@ impl Session {
             return Err(CloseCode::TOO_MANY);
         }
         // Set before anything is awaited, so that `end` undoes it wherever this is cut off.
-        self.greeted = Some(Box::new(Greeted::new(Arc::clone(service), handle)));
-        service.registry.connect(&hello.user, &session).await;
+        self.greeted = Some(Box::new(Greeted::new(Arc::clone(service), Arc::clone(&handle))));
+        service.watch(&handle);
+        service.registry.connect(&user, &session).await;
         Ok(())
+    }
+
+    /// Another token in the place of the one that expires. Waited for: what is written after it is done with it.
+    async fn refresh(&mut self, id: u64, refresh: Refresh) -> Result<(), CloseCode> {
+        let Some(greeted) = &self.greeted else { return Ok(()) };
+        let refreshed = self.service.refresh(greeted.handle(), &refresh.token).await;
+        let outcome = refreshed.unwrap_or_else(|| Err(no_refresh()));
+        let end = outcome.as_ref().map_or_else(Self::close_after, |_| Ok(()));
+        self.outbox.push(encode::reply(id, outcome.map(Reply::Refresh)));
+        end
     }
 
     /// Ends the session: no more pushes, no longer online. Commands in flight still take effect.

@@ -132,12 +132,17 @@ impl Client {
         let socket = upgrade(address).await?;
         let ended = Arc::new(OnceLock::new());
         let (submissions, receiver) = mpsc::channel(SUBMISSIONS_MAX);
-        let ClientOptions { answer_timeout, in_flight_max, client, pushes, .. } = options;
+        let ClientOptions { answer_timeout, in_flight_max, client, pushes, credentials, .. } =
+            options;
         let connection =
             Connection::new(socket, receiver, in_flight_max, pushes, Arc::clone(&ended));
         let connection = AbortOnDropHandle::new(tokio::spawn(connection.run()));
         let link = Arc::new(Link { address: address.clone(), ended });
-        let hello = Command::Hello(Hello { user: user.clone(), client });
+        let hello = match credentials.token(user)? {
+            Some(token) => Hello { token: Some(token), user: None, client },
+            None => Hello { token: None, user: Some(user.clone()), client },
+        };
+        let hello = Command::Hello(hello);
         let (call, answer) = encode(1, &hello, &link)?;
         submissions.send(Submission::One(call)).await.map_err(|_| link.error())?;
         let hello = match answer.await?.reply {

@@ -66,6 +66,12 @@ pub enum ClientError {
         /// How long it was waited for.
         waited_ms: u64,
     },
+    /// No token can be made for the client.
+    #[error("no token can be made: {reason}")]
+    Token {
+        /// Why.
+        reason: String,
+    },
     /// The server does not keep the protocol.
     #[error("{address} broke the protocol: {problem}")]
     Protocol {
@@ -81,13 +87,14 @@ pub enum ClientError {
 
 impl ClientError {
     /// The labels of errors that no server answered; one that closed with a code is `closed_<code>`.
-    pub const LABELS: [&str; 7] = [
+    pub const LABELS: [&str; 8] = [
         "address",
         "unreachable",
         "connect_timeout",
         "handshake",
         "closed",
         "client_timeout",
+        "token",
         "protocol",
     ];
 
@@ -97,7 +104,8 @@ impl ClientError {
             Self::Address { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
-            | Self::Handshake { .. } => true,
+            | Self::Handshake { .. }
+            | Self::Token { .. } => true,
             Self::Closed { .. } | Self::Timeout { .. } | Self::Protocol { .. } => false,
             Self::Refused(error) => error.definite,
         }
@@ -135,6 +143,7 @@ impl ClientError {
             Self::Closed { code: Some(code), .. } => format!("closed_{code}"),
             Self::Closed { code: None, .. } => "closed".into(),
             Self::Timeout { .. } => "client_timeout".into(),
+            Self::Token { .. } => "token".into(),
             Self::Protocol { .. } => "protocol".into(),
             Self::Refused(error) => error.code.name(),
         }
@@ -165,6 +174,7 @@ mod tests {
             ClientError::Handshake { address: address.clone(), reason },
             closed(None),
             ClientError::Timeout { address: address.clone(), waited_ms: 1 },
+            ClientError::Token { reason: String::new() },
             ClientError::Protocol { address, problem },
         ];
         assert_eq!(errors.map(|error| error.label()), ClientError::LABELS);

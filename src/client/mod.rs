@@ -6,6 +6,7 @@
 mod address;
 mod chat_client;
 mod connection;
+mod credentials;
 mod error;
 mod options;
 #[cfg(test)]
@@ -13,5 +14,6 @@ mod tests;
 
 pub use address::Address;
 pub use chat_client::{Answer, Answered, Client};
+pub use credentials::{Credentials, TokenMaker};
 pub use error::ClientError;
 pub use options::{ClientOptions, PushHandler, ReceivedPush};

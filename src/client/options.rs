@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::Credentials;
 use crate::model::LIMITS;
 use crate::protocol::Push;
 
@@ -52,6 +53,8 @@ pub struct ClientOptions {
     pub client: Option<String>,
     /// Where pushes go.
     pub pushes: PushHandler,
+    /// What it shows.
+    pub credentials: Credentials,
 }
 
 impl Default for ClientOptions {
@@ -63,6 +66,7 @@ impl Default for ClientOptions {
             in_flight_max: LIMITS.in_flight_max,
             client: None,
             pushes: PushHandler::Ignore,
+            credentials: Credentials::of_process(),
         }
     }
 }

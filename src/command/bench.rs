@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use super::black_box::{key_value, nodes, shown_command, until_ctrl_c};
+use super::identity::{SigningArgs, sign_in_clients};
 use super::{Exit, style_of_stdout};
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
 use crate::bench::newest_page::{self, NewestPageOptions};
@@ -38,6 +39,8 @@ use crate::harness::{HarnessError, PushError, PushUrl, TargetOptions, fresh_name
 pub struct BenchArgs {
     #[command(subcommand)]
     what: What,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +131,9 @@ struct NewestPageArgs {
 
 /// Runs what was asked for and prints what it found. An error is a failure of the bench itself.
 pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
+    if !matches!(args.what, What::Report(_) | What::Schema) {
+        sign_in_clients(&args.signing).await?;
+    }
     until_ctrl_c(async |cancel| match args.what {
         What::Report(args) => report::run(args),
         What::Schema => report::print_schema(),

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::black_box::until_ctrl_c;
+use super::identity::{SigningArgs, sign_in_clients};
 use crate::checker::verdict::{Outcome, Verdict};
 use crate::harness::HarnessError;
 
@@ -22,6 +23,8 @@ use crate::harness::HarnessError;
 pub struct CheckArgs {
     #[command(subcommand)]
     what: What,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +41,9 @@ enum What {
 
 /// Runs a check and prints its verdict. An error is a failure of the check itself.
 pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
+    if matches!(args.what, What::Validity(_) | What::Equivalence(_)) {
+        sign_in_clients(&args.signing).await?;
+    }
     match args.what {
         What::Replay(args) => replay::run(&args),
         What::Export(args) => export::run(args),

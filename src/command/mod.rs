@@ -7,10 +7,13 @@ pub mod dump;
 mod engine_choice;
 mod engines;
 mod format;
+mod identity;
 pub mod init_env;
 mod links;
 mod place;
+pub mod revoke;
 pub mod serve;
+pub mod token;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -52,6 +55,8 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::InitEnv(args) => Box::pin(init_env::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
+        Command::Token(args) => Box::pin(token::run(args)).await,
+        Command::Revoke(args) => Box::pin(revoke::run(args)).await,
         Command::Dump(args) => Box::pin(dump::run(args)).await,
         Command::Check(args) => Box::pin(check::run(*args)).await,
     }

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 #[cfg(feature = "faults")]
 use super::engines::break_engines;
 use super::engines::{check_durability, cluster, open_engines, services_of};
-use super::{Exit, init_env, print_out};
+use super::{Exit, identity, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
 use crate::config::{
@@ -93,6 +93,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         lost_data: engines.store.lost_data,
         required_durability: config.require_durability,
     };
+    let access = identity::open_access(&config).await?;
     let tenancy = tenancy_of(&config, &node, &name)?;
     let crowded = match &tenancy {
         Some(tenancy) => Some(tenancy.claim().await.context("this node cannot run here")?),
@@ -102,7 +103,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         engines.store.persistence,
         engines.distribution,
         engines.registry,
-        ChatSettings { node, ping: config.ping, limits: config.limits },
+        ChatSettings { node, ping: config.ping, limits: config.limits, access },
     )
     .await;
     let chat = match (chat, &tenancy) {
@@ -119,6 +120,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &config.admin_address_file {
         write_address(path, admin_address)?;
     }
+    identity::warn(&config);
     // Only now: a start that fails says why in one line.
     if let Some(files_max) = files_max.filter(|&max| max < connections_max as u64) {
         tracing::info!(
@@ -247,6 +249,7 @@ fn settings(config: Config) -> ServerSettings {
         connections_per_address_max: config.limits.connections_per_address_max,
         header_timeout: config.header_timeout,
         origins: config.origins,
+        admin_token: config.admin_token,
         ..ServerSettings::default()
     }
 }

@@ -26,6 +26,9 @@ pub enum ConfigError {
         /// The variable.
         key: String,
     },
+    /// Values that are good by themselves and not beside each other. The text names the variables and says what to do.
+    #[error("{0}")]
+    Together(String),
     /// `.env` is there and cannot be read. The line is not shown: it may hold a secret.
     #[error("{path} cannot be read: {reason}; correct it or take it away", path = path.display())]
     Dotenv {
@@ -45,6 +48,10 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    pub(super) fn together(text: String) -> Self {
+        Self::Together(text)
+    }
+
     pub(super) fn invalid(variable: &Variable, value: &str, source: Source) -> Self {
         Self::Invalid {
             key: variable.key,

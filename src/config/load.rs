@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::identity::admin_token;
 use super::{
-    CassandraConfig, Config, ConfigError, DistributionEngine, KafkaConfig, Kind, LocalConfig,
-    LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig, RegistryEngine, ServicesConfig,
-    Source, Sources, VARIABLES, Variable,
+    AuthenticationConfig, CassandraConfig, Config, ConfigError, DistributionEngine, KafkaConfig,
+    Kind, LocalConfig, LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig,
+    RegistryEngine, Secret, ServicesConfig, Source, Sources, VARIABLES, Variable,
 };
 use crate::model::{OperatorLimits, PONG_GRACE_MS};
 
@@ -23,7 +24,7 @@ impl Config {
             _ => LocalSync::Memory,
         };
         let local = LocalConfig {
-            data_dir,
+            data_dir: data_dir.clone(),
             sync,
             reserve_bytes: reader.number("CHATCTL_LOCAL_RESERVE_BYTES")?,
             cache_bytes: reader.number("CHATCTL_LOCAL_CACHE_BYTES")?,
@@ -59,8 +60,14 @@ impl Config {
             "REDIS" => RegistryEngine::Redis(redis),
             _ => RegistryEngine::Local,
         };
+        let listen = reader.address("CHATCTL_LISTEN")?;
+        let authentication = AuthenticationConfig::load(sources)?;
+        authentication.check_listen(listen)?;
         Ok(Self {
-            listen: reader.address("CHATCTL_LISTEN")?,
+            listen,
+            data_dir,
+            authentication,
+            admin_token: reader.parsed("CHATCTL_ADMIN_TOKEN", admin_token)?,
             admin_listen: reader.address("CHATCTL_ADMIN_LISTEN")?,
             admin_address_file: reader.optional("CHATCTL_ADMIN_ADDRESS_FILE")?.map(PathBuf::from),
             persistence,
@@ -88,6 +95,13 @@ impl Config {
             #[cfg(feature = "faults")]
             fault: reader.parsed("CHATCTL_FAULT", |text| text.parse().ok())?,
         })
+    }
+
+    /// Where a node listens for operators, and what it wants to be shown: for whoever asks it something.
+    pub fn admin(sources: &Sources) -> Result<(SocketAddr, Option<Secret>), ConfigError> {
+        let reader = Reader { sources };
+        let token = reader.parsed("CHATCTL_ADMIN_TOKEN", admin_token)?;
+        Ok((reader.address("CHATCTL_ADMIN_LISTEN")?, token))
     }
 
     /// The error for a value that looked right here and turned out wrong where it is used.
@@ -131,7 +145,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn optional(&self, key: &'static str) -> Result<Option<&str>, ConfigError> {
+    pub(super) fn optional(&self, key: &'static str) -> Result<Option<&str>, ConfigError> {
         let variable = variable(key);
         match self.sources.find(variable) {
             Some(("", source)) => Err(ConfigError::invalid(variable, "", source)),
@@ -162,11 +176,11 @@ impl Reader<'_> {
             .ok_or_else(|| ConfigError::invalid(variable(key), "", Source::Default))
     }
 
-    fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
+    pub(super) fn text(&self, key: &'static str) -> Result<&str, ConfigError> {
         self.optional(key)?.ok_or_else(|| ConfigError::invalid(variable(key), "", Source::Default))
     }
 
-    fn choice(&self, key: &'static str) -> Result<&'static str, ConfigError> {
+    pub(super) fn choice(&self, key: &'static str) -> Result<&'static str, ConfigError> {
         let Kind::Choice(words) = variable(key).kind else { unreachable!("{key} is no choice") };
         self.required(key, |value| words.iter().copied().find(|word| *word == value))
     }
@@ -187,7 +201,7 @@ impl Reader<'_> {
             .map_err(|_| ConfigError::invalid(variable(key), &number.to_string(), Source::Default))
     }
 
-    fn duration(&self, key: &'static str) -> Result<Duration, ConfigError> {
+    pub(super) fn duration(&self, key: &'static str) -> Result<Duration, ConfigError> {
         self.number(key).map(Duration::from_millis)
     }
 

@@ -9,10 +9,13 @@ mod dotenv_file;
 mod env_example;
 mod error;
 mod folders;
+mod identity;
+mod jwks_url;
 mod limits_table;
 mod load;
 mod origin;
 mod redis_url;
+mod secret;
 mod services;
 mod sources;
 mod values;
@@ -24,9 +27,15 @@ pub use dotenv_file::{DotenvMerge, DotenvMergeError, KeptPlace, KeptVariable};
 pub use env_example::env_example;
 pub use error::ConfigError;
 pub use folders::{cache_folder, java_home, search_path, state_folder};
+pub use identity::{
+    AuthenticationConfig, KeySource, SECRET_BYTES_MIN, SigningConfig, TokenAlgorithm,
+    TokenAlgorithmError, TokenConfig,
+};
+pub use jwks_url::{JwksUrl, JwksUrlError};
 pub use limits_table::limits_table;
 pub use origin::{Authority, Origin};
 pub use redis_url::{RedisUrl, RedisUrlError};
+pub use secret::Secret;
 pub use services::ServicesConfig;
 pub use sources::{Source, Sources, no_colour};
 pub use values::{

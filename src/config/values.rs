@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Origin, RedisUrl};
+use super::{AuthenticationConfig, Origin, RedisUrl, Secret};
 use crate::model::{Durability, OperatorLimits};
 
 /// Everything that a server was told.
@@ -15,8 +15,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin_listen: SocketAddr,
+    /// Whether users must prove who they are, and how.
+    pub authentication: AuthenticationConfig,
+    /// What whoever revokes must show.
+    pub admin_token: Option<Secret>,
     /// File to write the bound admin address to.
     pub admin_address_file: Option<PathBuf>,
+    /// The folder of what this node keeps itself.
+    pub data_dir: PathBuf,
     /// Where messages live.
     pub persistence: PersistenceEngine,
     /// How they become known to other nodes.

@@ -14,6 +14,8 @@ const ADDRESSES: Kind = Kind::Text {
     allowed: "host:port pairs with commas between, IPv6 addresses in brackets",
 };
 
+const PATH: Kind = Kind::Text { name: "PATH", allowed: "the path of a file" };
+
 const fn choice(words: &'static [&'static str]) -> Kind {
     Kind::Choice(words)
 }
@@ -342,6 +344,120 @@ pub const VARIABLES: &[Variable] = &[
         },
         "Web pages of other hosts that may connect",
     ),
+    variable(
+        "CHATCTL_AUTH_SECRET_FILE",
+        "auth-secret-file",
+        None,
+        PATH,
+        "Authentication by HS256: the file of the secret that tokens are signed with, of 32 bytes or more, a line end at its end left out. Whoever reads it can make tokens",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "CHATCTL_AUTH_SECRET",
+            "auth-secret",
+            None,
+            Kind::Text { name: "SECRET", allowed: "32 bytes or more" },
+            "The same secret itself; flags can be seen by others on this machine, so rather in a file",
+        )
+    },
+    variable(
+        "CHATCTL_AUTH_PUBLIC_KEY_FILE",
+        "auth-public-key-file",
+        None,
+        PATH,
+        "Authentication by EdDSA or RS256: the file of public keys in PEM form (Ed25519, RSA of 2048 bits or more); several while one follows the other. Read again when it changes",
+    ),
+    variable(
+        "CHATCTL_AUTH_JWKS_FILE",
+        "auth-jwks-file",
+        None,
+        PATH,
+        "Authentication by a JSON Web Key Set (RFC 7517) in a file, which may hold a secret (oct) too. Read again when it changes",
+    ),
+    variable(
+        "CHATCTL_AUTH_JWKS_URL",
+        "auth-jwks-url",
+        None,
+        Kind::Text {
+            name: "URL",
+            allowed: "https://host[:port]/path, or http:// where nobody can come in between",
+        },
+        "Authentication by the JSON Web Key Set of an identity provider. While it is away the keys known last hold. Needs CHATCTL_AUTH_AUDIENCE",
+    ),
+    variable(
+        "CHATCTL_AUTH_JWKS_REFRESH_MS",
+        "auth-jwks-refresh-ms",
+        Some("300000"),
+        milliseconds(100),
+        "How often CHATCTL_AUTH_JWKS_URL is asked; also at once for a key that is not known yet (CHATCTL_AUTH_JWKS_PAUSE_MS)",
+    ),
+    variable(
+        "CHATCTL_AUTH_JWKS_PAUSE_MS",
+        "auth-jwks-pause-ms",
+        Some("5000"),
+        milliseconds(100),
+        "Least time between two looks for keys because of a token whose key (kid) is not known: nobody can make this server ask more often",
+    ),
+    variable(
+        "CHATCTL_AUTH_ALGORITHMS",
+        "auth-algorithms",
+        None,
+        Kind::Text { name: "NAMES", allowed: "HS256, EdDSA and RS256, with commas between" },
+        "Which algorithms a token may be signed by; not set: those of the keys, from a JWKS EdDSA and RS256",
+    ),
+    variable(
+        "CHATCTL_AUTH_AUDIENCE",
+        "auth-audience",
+        None,
+        Kind::Text { name: "NAMES", allowed: "names with commas between" },
+        "A token must be for one of these (aud); not set: it must have no aud",
+    ),
+    variable(
+        "CHATCTL_AUTH_ISSUER",
+        "auth-issuer",
+        None,
+        Kind::Text { name: "NAME", allowed: "the issuer's name, to the letter" },
+        "A token must be issued by this one (iss); not set: by any who has a key",
+    ),
+    variable(
+        "CHATCTL_AUTH_LEEWAY_MS",
+        "auth-leeway-ms",
+        Some("2000"),
+        Kind::Number { unit: "MS", min: 0, max: 4_000 },
+        "How far this clock and the issuer's may be apart: added to exp, taken from nbf and iat",
+    ),
+    variable(
+        "CHATCTL_AUTH_TOKEN_LIFE_MS_MAX",
+        "auth-token-life-ms-max",
+        Some("2592000000"),
+        Kind::Number { unit: "MS", min: 1_000, max: 366 * DAY_MS },
+        "A token that lives longer (exp - iat) is refused; so long a revocation is kept. The same on every node",
+    ),
+    variable(
+        "CHATCTL_AUTH_NOTICE_MS",
+        "auth-notice-ms",
+        Some("60000"),
+        milliseconds(0),
+        "How long before its token expires a session is told so (token_expiring); of a token with less than twice as long, at half of what is left",
+    ),
+    variable(
+        "CHATCTL_INSECURE_NO_AUTH",
+        "insecure-no-auth",
+        Some("no"),
+        choice(&["no", "yes"]),
+        "Listen on an address that others can reach although no key is set (CHATCTL_AUTH_...): everybody is who they say they are",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "CHATCTL_ADMIN_TOKEN",
+            "admin-token",
+            None,
+            Kind::Text { name: "TEXT", allowed: "16 to 200 visible ASCII characters" },
+            "What whoever revokes must show (Authorization: Bearer ...); not set: a loopback address is enough, and on others nobody can",
+        )
+    },
     variable(
         "CHATCTL_LOG",
         "log",

@@ -41,6 +41,7 @@ impl Told {
             | Hint::Acked { .. }
             | Hint::Presence { .. }
             | Hint::Became { .. }
+            | Hint::Revoked(_)
             | Hint::Doubt => None,
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use self::brokers::KafkaFactory;
 use self::subject::{Factory, Heard, LocalFactory, RedisFactory, message, place};
 use super::{Distribution, Hint};
-use crate::model::{AckSet, Epoch, Seq, SessionId, UserName};
+use crate::model::{AckSet, Epoch, Revocation, Revoked, Seq, SessionId, UserName};
 
 /// One of each kind, with everything that a hint can carry.
 fn one_of_each() -> Vec<Hint> {
@@ -27,7 +27,8 @@ fn one_of_each() -> Vec<Hint> {
         Hint::Acked { conv, user: user.clone(), acked, session: SessionId::generate() },
         Hint::Presence { user: user.clone(), online: true, version: 0 },
         Hint::Presence { user: user.clone(), online: false, version: u64::MAX },
-        Hint::Became { conv, place, user, head: Seq(8) },
+        Hint::Became { conv, place, user: user.clone(), head: Seq(8) },
+        Hint::Revoked(Revocation { revoked: Revoked::User(user), at: 8, until: 9 }),
         Hint::Doubt,
     ]
 }

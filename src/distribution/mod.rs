@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use parts::{Concerned, Parts};
 pub use stages::{Stage, wall_clock_us};
 
-use crate::model::{AckSet, ConvId, Epoch, Message, NodeId, Place, Seq, SessionId, UserName};
+use crate::model::{
+    AckSet, ConvId, Epoch, Message, NodeId, Place, Revocation, Seq, SessionId, UserName,
+};
 
 /// A bus for hints between nodes, the sender's own node included.
 ///
@@ -132,6 +134,8 @@ pub enum Hint {
         /// Who left by it.
         left: Option<UserName>,
     },
+    /// Somebody's access was taken away; best effort, the keeper of revocations is the truth.
+    Revoked(Revocation),
     /// A node ended, perhaps between storing and telling: what is open must be compared with the engine.
     Doubt,
 }

@@ -11,6 +11,7 @@ pub mod html;
 mod http;
 mod push;
 mod result_folder;
+mod revoke;
 #[cfg(test)]
 pub(crate) mod seeds;
 mod server_process;
@@ -25,6 +26,7 @@ pub use fresh_name::fresh_name;
 pub use host::Host;
 pub use push::{PushError, PushUrl};
 pub use result_folder::{ResultFolder, folder_name};
+pub use revoke::{RevokeRequestError, revoke};
 pub use server_process::ServerProcess;
 pub use stoppable::{Stoppable, Stopped};
 pub use targets::{ServerInfo, TargetOptions, Targets};

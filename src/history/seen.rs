@@ -44,9 +44,12 @@ pub fn seen_of(reply: &Reply) -> Seen {
         Reply::Invite(_) => Seen::Invite {},
         Reply::Remove(_) => Seen::Remove {},
         Reply::Quit(_) => Seen::Quit {},
-        Reply::Leave(_) | Reply::Hello(_) | Reply::Ping(_) | Reply::Roster(_) | Reply::Error(_) => {
-            Seen::Leave {}
-        }
+        Reply::Leave(_)
+        | Reply::Hello(_)
+        | Reply::Refresh(_)
+        | Reply::Ping(_)
+        | Reply::Roster(_)
+        | Reply::Error(_) => Seen::Leave {},
     }
 }
 

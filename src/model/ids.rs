@@ -99,6 +99,11 @@ name_type!(
     SessionId, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
 );
 
+name_type!(
+    /// What tells one token from all others (`jti`).
+    TokenId, 128, "1 to 128 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+);
+
 macro_rules! generated_id {
     ($name:ident) => {
         impl $name {
@@ -120,6 +125,7 @@ impl GroupId {
 generated_id!(NodeId);
 generated_id!(SessionId);
 generated_id!(Epoch);
+generated_id!(TokenId);
 
 /// Bytes of a [`ConvId`]: 144 bits, so that base64 needs no padding and a second place with the
 /// same id takes 2¹⁴⁴ tries to construct.

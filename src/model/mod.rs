@@ -8,7 +8,9 @@ mod durability;
 mod ids;
 mod limits;
 mod message;
+mod revocation;
 mod roster;
+mod token;
 mod unread;
 
 pub use ack_set::{AckError, AckSet};
@@ -16,11 +18,13 @@ pub use cursor::{Cursor, CursorScope, Position};
 pub use durability::{Durability, DurabilityParseError, Level};
 pub use ids::{
     ChannelName, Cid, ConvId, Epoch, GroupId, InvalidName, MessageType, NodeId, Place, Seq,
-    SessionId, UserName,
+    SessionId, TokenId, UserName,
 };
 pub use limits::{AllLimits, LIMITS, Limits, OperatorLimits, PONG_GRACE_MS};
 pub use message::{Message, Order};
+pub use revocation::{Revocation, Revoked};
 pub use roster::{GroupAct, GroupRefusal, Membership, Roster};
+pub use token::Token;
 pub use unread::{Count, UnreadCounts, UnreadScan};
 
 /// Largest integer that every JSON reader holds exactly (2⁵³ − 1); the bound of all numbers in frames.

@@ -51,6 +51,11 @@ impl CloseCode {
         matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
+    /// Whether it cannot wait for what is queued: the reader takes nothing, or may have nothing more.
+    pub fn is_at_once(self) -> bool {
+        [Self::SLOW, Self::BAD_TOKEN, Self::REVOKED].contains(&self)
+    }
+
     /// Whether a client should come back by itself.
     pub fn reconnect(code: u16) -> bool {
         !matches!(code, 3500..=3999 | 4500..=4999)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::fields::Fields;
 use super::{ErrorBody, ErrorCode};
 use crate::model::{
-    ChannelName, Cid, ConvId, Epoch, GroupId, INTEGER_MAX, LIMITS, MessageType, Order, Seq,
+    ChannelName, Cid, ConvId, Epoch, GroupId, INTEGER_MAX, LIMITS, MessageType, Order, Seq, Token,
     UserName,
 };
 
@@ -38,14 +38,19 @@ pub enum Command {
     Remove(Other),
     Quit(Quit),
     Roster(RosterOf),
+    Refresh(Refresh),
     Ping {},
 }
 
-/// Who a session is; the first frame.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Who a session is; the first frame. One of the two: which, the server says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Hello {
+    /// What says who the user is, where authentication is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
     /// The user, where authentication is off.
-    pub user: UserName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
     /// Free text about the client, at most 128 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
@@ -198,6 +203,13 @@ pub struct RosterOf {
     pub conv: ConvId,
 }
 
+/// Another token for the same user, in the place of the one that is about to expire.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Refresh {
+    /// The token.
+    pub token: Token,
+}
+
 /// Why a frame is no command, and the `id` to answer it under, where it has one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
@@ -300,6 +312,7 @@ fn parse_method(method: &str, body: Value) -> Result<Command, ErrorBody> {
             let conv = fields.conv()?;
             fields.finish(Command::Roster(RosterOf { conv }))
         },
+        "refresh" => parse_refresh,
         "ping" => |fields| fields.finish(Command::Ping {}),
         _ => {
             let shown: String = method.chars().take(64).collect();
@@ -314,13 +327,16 @@ fn parse_method(method: &str, body: Value) -> Result<Command, ErrorBody> {
 }
 
 fn parse_hello(mut fields: Fields) -> Result<Command, ErrorBody> {
+    let token = fields.string("token")?.map(Token::new);
     let user = fields.name("user", UserName::new)?;
-    let user = fields.required("user", user)?;
+    if token.is_some() && user.is_some() {
+        return Err(fields.invalid("user", "absent beside token"));
+    }
     let client = fields.string("client")?;
     if client.as_ref().is_some_and(|client| client.len() > 128) {
         return Err(fields.invalid("client", "at most 128 bytes"));
     }
-    fields.finish(Command::Hello(Hello { user, client }))
+    fields.finish(Command::Hello(Hello { token, user, client }))
 }
 
 fn parse_open(mut fields: Fields) -> Result<Command, ErrorBody> {
@@ -432,6 +448,12 @@ fn parse_list(mut fields: Fields) -> Result<Command, ErrorBody> {
     let limit = fields.integer("limit", 1..=LIMITS.read_limit_max as u64)?.unwrap_or(50) as usize;
     let cursor = fields.string("cursor")?;
     fields.finish(Command::List(List { limit, cursor }))
+}
+
+fn parse_refresh(mut fields: Fields) -> Result<Command, ErrorBody> {
+    let token = fields.string("token")?;
+    let token = Token::new(fields.required("token", token)?);
+    fields.finish(Command::Refresh(Refresh { token }))
 }
 
 #[cfg(test)]

@@ -47,8 +47,13 @@ fn command() -> impl Strategy<Value = Command> {
     let ranges = prop::collection::vec((1..1_000u64, 1..9u64), 0..=LIMITS.ack_ranges_max)
         .prop_map(|pairs| pairs.into_iter().map(|(lo, n)| (Seq(lo), Seq(lo + n))).collect());
     prop_oneof![
-        (name(), prop::option::of(".{0,32}"))
-            .prop_map(|(user, client)| Command::Hello(Hello { user, client })),
+        (name(), prop::option::of(".{0,32}")).prop_map(|(user, client)| {
+            Command::Hello(Hello { token: None, user: Some(user), client })
+        }),
+        (".{0,80}", prop::option::of(".{0,32}")).prop_map(|(token, client)| {
+            Command::Hello(Hello { token: Some(Token::new(token)), user: None, client })
+        }),
+        ".{0,80}".prop_map(|token| Command::Refresh(Refresh { token: Token::new(token) })),
         (to(), 0..=LIMITS.read_limit_max, resume, any::<bool>(), any::<bool>()).prop_map(
             |(to, limit, resume, echo, push)| {
                 Command::Open(Open { to, limit, resume, echo, push })

@@ -12,8 +12,8 @@ mod server_frame;
 
 pub use close::CloseCode;
 pub use command::{
-    Ack, Command, Hello, Leave, List, Open, Other, Quit, Read, ReadKind, Rejected, Request, Resume,
-    RosterOf, Send, To, parse_command,
+    Ack, Command, Hello, Leave, List, Open, Other, Quit, Read, ReadKind, Refresh, Rejected,
+    Request, Resume, RosterOf, Send, To, parse_command,
 };
 pub use error::{ErrorBody, ErrorCode};
 pub use push::{
@@ -22,7 +22,7 @@ pub use push::{
 };
 pub use reply::{
     AckReply, CreateReply, Empty, EngineInfo, HelloReply, ListItem, ListReply, OpenReply,
-    ReadReply, Reply, ReplyFrame, RosterReply, SendReply,
+    ReadReply, RefreshReply, Reply, ReplyFrame, RosterReply, SendReply,
 };
 pub use server_frame::ServerFrame;
 

@@ -123,11 +123,19 @@ pub struct RemovedPush {
 pub struct NoticePush {
     /// `draining`, `token_expiring`.
     pub code: String,
+    /// Of `token_expiring`: when, ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
 }
 
 impl NoticePush {
     /// The server is about to shut down.
     pub fn draining() -> Self {
-        Self { code: "draining".to_owned() }
+        Self { code: "draining".to_owned(), expires: None }
+    }
+
+    /// The token is about to expire: send another by `refresh`.
+    pub fn token_expiring(expires: u64) -> Self {
+        Self { code: "token_expiring".to_owned(), expires: Some(expires) }
     }
 }

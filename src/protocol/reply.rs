@@ -38,6 +38,7 @@ pub enum Reply {
     Remove(Empty),
     Quit(Empty),
     Roster(RosterReply),
+    Refresh(RefreshReply),
     Ping(Empty),
     Error(ErrorBody),
 }
@@ -201,6 +202,13 @@ pub struct RosterReply {
     pub owner: UserName,
     /// Everybody, the owner too, by name.
     pub members: Vec<UserName>,
+}
+
+/// Answer of `refresh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshReply {
+    /// When the token expires, ms since 1970.
+    pub expires: u64,
 }
 
 /// One conversation in `list`.

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::{
     AckReply, AckedPush, CreateReply, Empty, ErrorBody, HelloReply, ListReply, ListedPush,
-    MembersPush, MsgPush, NoticePush, OpenReply, PresencePush, Push, ReadReply, RemovedPush, Reply,
-    ResetPush, RosterReply, SendReply,
+    MembersPush, MsgPush, NoticePush, OpenReply, PresencePush, Push, ReadReply, RefreshReply,
+    RemovedPush, Reply, ResetPush, RosterReply, SendReply,
 };
 
 /// A frame of the server.
@@ -39,6 +39,7 @@ struct AnyFrame {
     remove: Option<Empty>,
     quit: Option<Empty>,
     roster: Option<RosterReply>,
+    refresh: Option<RefreshReply>,
     ping: Option<Empty>,
     msg: Option<MsgPush>,
     acked: Option<AckedPush>,
@@ -80,6 +81,7 @@ impl ServerFrame {
             .or(frame.remove.map(Reply::Remove))
             .or(frame.quit.map(Reply::Quit))
             .or(frame.roster.map(Reply::Roster))
+            .or(frame.refresh.map(Reply::Refresh))
             .or(frame.ping.map(Reply::Ping))
             .map(|reply| Self::Reply { id, reply })
             .ok_or_else(|| "neither a reply nor a push".to_owned())

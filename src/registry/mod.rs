@@ -5,6 +5,7 @@ mod background;
 mod conformance;
 pub mod local;
 pub mod redis;
+pub mod revocations;
 pub mod tenancy;
 
 use std::sync::Arc;

@@ -6,21 +6,25 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 
 use super::Node;
 use super::origin::{Guard, guard};
 use super::readiness::{Report, status};
+use super::revoke::{Permission, revoke};
 
 /// The routes. The same guard as on the public listener: metrics are no business of web pages.
 pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
+    let permission = Permission::new(loopback, node.settings.admin_token.as_ref());
+    let revoke = post(revoke).with_state((Arc::clone(&node), permission));
     let rule = Arc::new(Guard { loopback, origins: node.settings.origins.clone() });
     Router::new()
         .route("/", get(|| async { "chatctl: see /metrics and /readyz\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/revoke", revoke)
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .with_state(node)
         .layer(middleware::from_fn_with_state(rule, guard))

@@ -17,6 +17,7 @@ mod process;
 mod public;
 mod pulse;
 mod readiness;
+mod revoke;
 mod settings;
 mod upgrade;
 mod websocket;

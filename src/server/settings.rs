@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Origin;
+use crate::config::{Origin, Secret};
 use crate::model::{LIMITS, PONG_GRACE_MS};
 
 /// Durations and bounds. Everything is here and nothing is a constant elsewhere, so that tests
@@ -27,6 +27,8 @@ pub struct ServerSettings {
     pub connections_per_address_max: Option<u64>,
     /// Web pages of other hosts that may connect.
     pub origins: Vec<Origin>,
+    /// What whoever revokes must show.
+    pub admin_token: Option<Secret>,
     /// Most time between the order to stop and the end.
     pub drain: Duration,
     /// Time for what is queued, and the close frame, to reach the socket of a client that is closed.
@@ -49,6 +51,7 @@ impl Default for ServerSettings {
             refusals_max: 1_000,
             connections_per_address_max: None,
             origins: Vec::new(),
+            admin_token: None,
             drain: Duration::from_secs(5),
             close_flush: Duration::from_secs(5),
             slow_flush: Duration::from_secs(1),

@@ -18,7 +18,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::chat::ChatSettings;
+use crate::chat::{Access, ChatSettings};
 use crate::distribution::local::LocalDistribution;
 use crate::model::{ConvId, Durability, Epoch, LIMITS, NodeId, OperatorLimits, Seq, UserName};
 use crate::persistence::{
@@ -130,7 +130,12 @@ impl TestServer {
             Arc::new(engine),
             Arc::new(LocalDistribution::default()),
             Arc::new(LocalRegistry::default()),
-            ChatSettings { node, ping: settings.ping, limits: OperatorLimits::default() },
+            ChatSettings {
+                node,
+                ping: settings.ping,
+                limits: OperatorLimits::default(),
+                access: Access::default(),
+            },
         )
         .await
         .unwrap();

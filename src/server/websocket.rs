@@ -149,7 +149,7 @@ async fn write_loop(
                     Ok(()) => break,
                     Err(_) => return Ending::Lost,
                 },
-                () = outbox.until_slow() => return Ending::Code(CloseCode::SLOW),
+                code = outbox.until_cut() => return Ending::Code(code),
                 () = &mut timer => {
                     if let Due::Close(code) = schedule.due(Instant::now()) {
                         return Ending::Code(code);

@@ -23,6 +23,7 @@ mod faults;
 mod gates;
 mod groups;
 mod host_faults;
+mod identity;
 mod init_env;
 mod kafka_bus;
 mod kafka_costs;
@@ -40,6 +41,7 @@ mod rates;
 mod realtime;
 mod redis_engine;
 mod report_page;
+mod revocation;
 #[cfg(feature = "faults")]
 mod slow_servers;
 mod stock_tools;

@@ -85,7 +85,7 @@ async fn serve(stream: TcpStream, world: Arc<Mutex<World>>) {
                 let (id, command) = parse_command(&text).unwrap();
                 let reply = match command {
                     Command::Hello(hello) => {
-                        user = hello.user;
+                        user = hello.user.unwrap();
                         Reply::Hello(Box::new(hello_reply(&user)))
                     }
                     other => match world.lock().unwrap().answer(&user, other, &sender) {

@@ -82,7 +82,7 @@ impl Connection {
         let outbox = Arc::new(Outbox::new(OUTBOX_BYTES));
         let mut session = Session::new(Arc::clone(&node.service), Arc::clone(&outbox));
         sleep(world.way(&mut dice)).await;
-        let hello = Hello { user: user.clone(), client: None };
+        let hello = Hello { user: Some(user.clone()), ..Hello::default() };
         let hello = Request { id: 1, command: Command::Hello(hello) };
         session.handle(&serde_json::to_string(&hello).unwrap()).await.ok()?;
         sleep(world.way(&mut dice)).await;
@@ -219,7 +219,7 @@ impl Client {
                 // The way of a reader that stands still ends when too much waits for it.
                 tokio::select! {
                     biased;
-                    () = outbox.until_slow() => {}
+                    _ = outbox.until_cut() => {}
                     () = sleep(way) => {}
                 }
                 if let Taken::Closed(code) = taken {

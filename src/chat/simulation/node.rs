@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::bus::BusNode;
 use super::store::{Shared, StoreNode};
 use super::world::World;
-use crate::chat::{ChatService, ChatSettings};
+use crate::chat::{Access, ChatService, ChatSettings};
 use crate::model::{NodeId, OperatorLimits};
 use crate::registry::local::LocalRegistry;
 
@@ -40,6 +40,7 @@ impl Node {
             node: NodeId::new(&name).unwrap(),
             ping: Duration::from_secs(25),
             limits: OperatorLimits::default(),
+            access: Access::default(),
         };
         let service = ChatService::start(
             Arc::new(Shared(Arc::clone(&store))),

@@ -306,6 +306,10 @@ fn conv_of(hint: &Hint) -> Option<ConvId> {
         Hint::Message(hint) => Some(hint.conv),
         Hint::Head { conv, .. } | Hint::Acked { conv, .. } => Some(*conv),
         // Who leaves a group is told wherever they are.
-        Hint::Regrouped { .. } | Hint::Became { .. } | Hint::Presence { .. } | Hint::Doubt => None,
+        Hint::Regrouped { .. }
+        | Hint::Became { .. }
+        | Hint::Presence { .. }
+        | Hint::Revoked(_)
+        | Hint::Doubt => None,
     }
 }

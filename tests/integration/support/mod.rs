@@ -1,10 +1,12 @@
 //! A server process and raw protocol clients for the tests.
 
 pub mod browser;
+pub mod jwks_server;
 mod peer;
 pub mod raw;
 mod server;
 pub mod services;
+pub mod tokens;
 
 pub use peer::{Peer, message};
 pub use server::{BINARY, Server};

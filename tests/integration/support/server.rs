@@ -192,6 +192,11 @@ impl Server {
         self.url.strip_prefix("ws://").unwrap().split('/').next().unwrap().to_owned()
     }
 
+    /// Host and port of the admin listener.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// A session of `user`.
     pub async fn connect(&self, user: &str) -> Peer {
         Peer::connect(&self.url, user).await
@@ -205,6 +210,19 @@ impl Server {
     /// A GET on the public listener, with more header lines: status and body.
     pub async fn get(&self, path: &str, headers: &str) -> (u16, String) {
         get(&self.address(), path, headers).await
+    }
+
+    /// Any request on the public listener: the head of the answer, in lower case.
+    pub async fn head(&self, method: &str, path: &str, headers: &str) -> String {
+        let address = self.address();
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(PATIENCE, stream.read_u8()).await.expect("in time").unwrap());
+        }
+        String::from_utf8(head).unwrap().to_lowercase()
     }
 
     /// One counter of `/metrics`, summed over its labels.
