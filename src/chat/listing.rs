@@ -80,7 +80,7 @@ async fn unread(
         Err(error) if error.code == ErrorCode::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let since = member.membership.since;
+    let since = member.membership.read_up_to(&member.epoch);
     match summary.acked_up_to {
         // The first open acknowledges everything.
         None => Ok(Some(Count { count: 0, more: false })),

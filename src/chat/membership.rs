@@ -22,13 +22,16 @@ use super::ChatService;
 use super::flaw::{self, Flaw};
 use super::refusals::{engine_error, timed_out};
 use super::subscription::Subscription;
-use crate::model::{ConvId, Membership, Place, Roster, UserName};
+use crate::model::{ConvId, Epoch, Membership, Place, Roster, UserName};
+use crate::persistence::Rostered;
 use crate::protocol::{ErrorBody, ErrorCode, Reply};
 
 /// A membership of a group, and all of them at that moment.
 pub(super) struct Member {
     pub(super) roster: Arc<Roster>,
     pub(super) membership: Membership,
+    /// The life of the store that it was asked in.
+    pub(super) epoch: Epoch,
 }
 
 impl ChatService {
@@ -42,9 +45,10 @@ impl ChatService {
         if !matches!(place, Place::Group(_)) {
             return Ok(None);
         }
-        let roster = self.persistence.roster(conv).await.map_err(engine_error)?.roster;
+        let Rostered { roster, epoch } =
+            self.persistence.roster(conv).await.map_err(engine_error)?;
         let membership = roster.membership(user).ok_or_else(ErrorBody::not_found)?;
-        Ok(Some(Member { roster, membership }))
+        Ok(Some(Member { roster, membership, epoch }))
     }
 
     /// Acknowledges, for those who may.

@@ -315,11 +315,12 @@ impl Greeted {
             became |= opened.became;
             let member = service.membership(query.conv, &query.place, &query.user).await?;
             if let Some(Member { membership, .. }) = &member
-                && opened.acked.up_to < membership.since
-                && membership.since <= opened.head
+                && let read_up_to = membership.read_up_to(&opened.epoch)
+                && opened.acked.up_to < read_up_to
+                && read_up_to <= opened.head
             {
                 // Invited again: what was said before counts as read.
-                acknowledge_all(service, &query, membership.since).await?;
+                acknowledge_all(service, &query, read_up_to).await?;
                 continue;
             }
             let online =

@@ -13,7 +13,7 @@ fn group() -> Room {
 }
 
 fn roster(before: &Arc<Roster>, by: &str, act: GroupAct) -> Arc<Roster> {
-    Arc::new(before.after(&name(by), &act, Seq(0)).unwrap().unwrap())
+    Arc::new(before.after(&name(by), &act, (Seq(0), &epoch())).unwrap().unwrap())
 }
 
 /// Of Ann, who owns it, and Bob.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LIMITS, Seq, UserName};
+use super::{Epoch, LIMITS, Seq, UserName};
 
 /// The members of a group at one moment. The roster of a group that does not exist is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,6 +26,21 @@ pub struct Membership {
     pub joined: u64,
     /// The head when it began: for whoever was a member before, everything up to here counts as read.
     pub since: Seq,
+    /// The life of the store that `since` belongs to, as [`life_number`]: in another one it says nothing.
+    #[serde(default)]
+    pub life: u64,
+}
+
+/// A life of the store as a number.
+pub fn life_number(epoch: &Epoch) -> u64 {
+    xxh3_64(epoch.as_str().as_bytes())
+}
+
+impl Membership {
+    /// Up to where everything counts as read in a life of the store.
+    pub fn read_up_to(&self, epoch: &Epoch) -> Seq {
+        if self.life == life_number(epoch) { self.since } else { Seq::ZERO }
+    }
 }
 
 /// What somebody does to a group.
@@ -59,14 +75,14 @@ impl Roster {
         self.members.get(user).copied()
     }
 
-    /// The roster after `by` has done something while the conversation's head was `head`; `None` when it is that already:
+    /// The roster after `by` has done something while the conversation's head was `head` in this life of the store; `None` when it is that already:
     /// an invited member stays one, and somebody who is not there need not be removed. So each act but the last may be done twice:
     /// who quits again is no member any more.
     pub fn after(
         &self,
         by: &UserName,
         act: &GroupAct,
-        head: Seq,
+        (head, epoch): (Seq, &Epoch),
     ) -> Result<Option<Self>, GroupRefusal> {
         if *act == GroupAct::Create {
             if self.version > 0 {
@@ -74,7 +90,7 @@ impl Roster {
                 return if is_own { Ok(None) } else { Err(GroupRefusal::Taken) };
             }
             let mut made = Self { owner: Some(by.clone()), ..Self::default() };
-            made.add(by.clone(), head);
+            made.add(by.clone(), head, epoch);
             return Ok(Some(made));
         }
         if !self.members.contains_key(by) {
@@ -90,7 +106,7 @@ impl Roster {
                 if self.members.len() >= LIMITS.group_members_max {
                     return Err(GroupRefusal::Full);
                 }
-                changed.add(user.clone(), head);
+                changed.add(user.clone(), head, epoch);
             }
             GroupAct::Remove(user) => {
                 if self.owner.as_ref() != Some(by) {
@@ -106,9 +122,10 @@ impl Roster {
         Ok(Some(changed))
     }
 
-    fn add(&mut self, user: UserName, since: Seq) {
+    fn add(&mut self, user: UserName, since: Seq, epoch: &Epoch) {
         self.version += 1;
-        self.members.insert(user, Membership { joined: self.version, since });
+        let (joined, life) = (self.version, life_number(epoch));
+        self.members.insert(user, Membership { joined, since, life });
     }
 
     fn drop(&mut self, user: &UserName) {
@@ -142,6 +159,10 @@ impl Roster {
 mod tests {
     use super::*;
 
+    fn epoch() -> Epoch {
+        Epoch::new("e").unwrap()
+    }
+
     fn name(name: &str) -> UserName {
         UserName::new(name).unwrap()
     }
@@ -149,7 +170,7 @@ mod tests {
     fn group(acts: &[(&str, GroupAct)]) -> Roster {
         let start = Roster::default();
         acts.iter().fold(start, |roster, (by, act)| {
-            roster.after(&name(by), act, Seq(7)).unwrap().unwrap_or(roster)
+            roster.after(&name(by), act, (Seq(7), &epoch())).unwrap().unwrap_or(roster)
         })
     }
 
@@ -159,17 +180,26 @@ mod tests {
         let group =
             group(&[("ann", GroupAct::Create), ("ann", invite("bob")), ("bob", invite("eve"))]);
         assert_eq!((group.version, group.owner.clone()), (3, Some(name("ann"))));
-        let since = Seq(7);
-        assert_eq!(group.membership(&name("eve")), Some(Membership { joined: 3, since }));
-        assert_eq!(group.after(&name("eve"), &invite("bob"), Seq(9)), Ok(None));
+        let (since, life) = (Seq(7), life_number(&epoch()));
+        assert_eq!(group.membership(&name("eve")), Some(Membership { joined: 3, since, life }));
+        assert_eq!(group.after(&name("eve"), &invite("bob"), (Seq(9), &epoch())), Ok(None));
         let remove = GroupAct::Remove(name("bob"));
-        assert_eq!(group.after(&name("eve"), &remove, Seq(9)), Err(GroupRefusal::NotOwner));
-        assert_eq!(group.after(&name("max"), &remove, Seq(9)), Err(GroupRefusal::NotMember));
         assert_eq!(
-            group.after(&name("max"), &GroupAct::Quit, Seq(9)),
+            group.after(&name("eve"), &remove, (Seq(9), &epoch())),
+            Err(GroupRefusal::NotOwner)
+        );
+        assert_eq!(
+            group.after(&name("max"), &remove, (Seq(9), &epoch())),
             Err(GroupRefusal::NotMember)
         );
-        assert_eq!(group.after(&name("max"), &GroupAct::Create, Seq(9)), Err(GroupRefusal::Taken));
+        assert_eq!(
+            group.after(&name("max"), &GroupAct::Quit, (Seq(9), &epoch())),
+            Err(GroupRefusal::NotMember)
+        );
+        assert_eq!(
+            group.after(&name("max"), &GroupAct::Create, (Seq(9), &epoch())),
+            Err(GroupRefusal::Taken)
+        );
     }
 
     #[test]
@@ -185,31 +215,41 @@ mod tests {
             ("ann", GroupAct::Quit),
         ]);
         assert_eq!(left.owner, Some(name("bob")), "zoe came again");
-        let empty = left.after(&name("bob"), &remove("bob"), Seq(9)).unwrap().unwrap();
-        let empty = empty.after(&name("zoe"), &GroupAct::Quit, Seq(9)).unwrap().unwrap();
+        let empty = left.after(&name("bob"), &remove("bob"), (Seq(9), &epoch())).unwrap().unwrap();
+        let empty =
+            empty.after(&name("zoe"), &GroupAct::Quit, (Seq(9), &epoch())).unwrap().unwrap();
         assert_eq!((empty.owner.clone(), empty.members.len(), empty.version), (None, 0, 8));
-        let none = empty.after(&name("zoe"), &invite("zoe"), Seq(9));
+        let none = empty.after(&name("zoe"), &invite("zoe"), (Seq(9), &epoch()));
         assert_eq!(none, Err(GroupRefusal::NotMember));
+    }
+
+    #[test]
+    fn what_a_membership_says_of_reading_ends_with_the_life_of_the_store() {
+        let made = group(&[("ann", GroupAct::Create)]);
+        let ann = made.membership(&name("ann")).unwrap();
+        assert_eq!(ann.read_up_to(&epoch()), Seq(7));
+        assert_eq!(ann.read_up_to(&Epoch::new("other").unwrap()), Seq::ZERO);
     }
 
     #[test]
     fn a_full_group_takes_nobody_more() {
         let mut full = group(&[("ann", GroupAct::Create)]);
         for number in 1..LIMITS.group_members_max {
-            full.add(name(&format!("user-{number}")), Seq::ZERO);
+            full.add(name(&format!("user-{number}")), Seq::ZERO, &epoch());
         }
         let invite = GroupAct::Invite(name("late"));
-        assert_eq!(full.after(&name("ann"), &invite, Seq(1)), Err(GroupRefusal::Full));
+        assert_eq!(full.after(&name("ann"), &invite, (Seq(1), &epoch())), Err(GroupRefusal::Full));
         full.drop(&name("user-1"));
-        assert!(matches!(full.after(&name("ann"), &invite, Seq(1)), Ok(Some(_))));
+        assert!(matches!(full.after(&name("ann"), &invite, (Seq(1), &epoch())), Ok(Some(_))));
     }
 
     #[test]
     fn who_was_away_meanwhile_has_left_and_come() {
         let invite = |user| GroupAct::Invite(name(user));
         let earlier = group(&[("ann", GroupAct::Create), ("ann", invite("bob"))]);
-        let away = earlier.after(&name("bob"), &GroupAct::Quit, Seq(8)).unwrap().unwrap();
-        let again = away.after(&name("ann"), &invite("bob"), Seq(9)).unwrap().unwrap();
+        let away =
+            earlier.after(&name("bob"), &GroupAct::Quit, (Seq(8), &epoch())).unwrap().unwrap();
+        let again = away.after(&name("ann"), &invite("bob"), (Seq(9), &epoch())).unwrap().unwrap();
         assert_eq!(again.left_since(&earlier).collect::<Vec<_>>(), [&name("bob")]);
         assert_eq!(again.joined_since(&earlier).collect::<Vec<_>>(), [&name("bob")]);
         assert_eq!(away.joined_since(&earlier).count(), 0);

@@ -90,7 +90,7 @@ impl Committer {
         };
         let GroupRequest { by, act, .. } = &change.request;
         let head = tail.head(layout);
-        let changed = match before.after(by, act, head) {
+        let changed = match before.after(by, act, (head, &link.life.epoch)) {
             Ok(Some(changed)) => Arc::new(changed),
             Ok(None) => return done(before, None),
             Err(refusal) => return Ok(Some(GroupOutcome::Refused(refusal))),

@@ -127,7 +127,7 @@ impl Model {
         let GroupRequest { conv, place, by, act } = request;
         let before = self.roster(*conv);
         let (mut roster, mut became) = (Arc::clone(&before), None);
-        match before.after(by, act, self.conversation(*conv).head()) {
+        match before.after(by, act, (self.conversation(*conv).head(), &self.epoch)) {
             Err(refusal) => return GroupOutcome::Refused(refusal),
             Ok(None) => {}
             Ok(Some(changed)) => {

@@ -159,7 +159,7 @@ impl<'a> BatchBuilder<'a> {
         let GroupRequest { conv, place, by, act } = request;
         let roster = self.roster(conv).map_err(unread)?;
         let (head, _) = self.tip(conv).map_err(unread)?;
-        let changed = match roster.after(&by, &act, head) {
+        let changed = match roster.after(&by, &act, (head, self.epoch)) {
             Ok(Some(changed)) => Arc::new(changed),
             Ok(None) => return Ok(Ok((roster, None))),
             Err(refusal) => return Ok(Err(refusal)),

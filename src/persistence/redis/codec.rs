@@ -85,11 +85,13 @@ impl Reply {
         while let Ok(field) = fields.text() {
             let user = field.strip_prefix("m ").and_then(|user| UserName::new(user).ok());
             let text = fields.text()?;
-            let numbers = text.split_once(' ').map(|(one, other)| (one.parse(), other.parse()));
-            let (Some(user), Some((Ok(joined), Ok(since)))) = (user, numbers) else {
+            let mut numbers = text.split(' ').map(str::parse::<u64>);
+            let numbers = (numbers.next(), numbers.next(), numbers.next());
+            let (Some(user), (Some(Ok(joined)), Some(Ok(since)), Some(Ok(life)))) = (user, numbers)
+            else {
                 return Err(unreadable());
             };
-            members.insert(user, Membership { joined, since: Seq(since) });
+            members.insert(user, Membership { joined, since: Seq(since), life });
         }
         Ok(Roster { version, owner, members })
     }

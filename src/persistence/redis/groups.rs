@@ -38,7 +38,7 @@ impl RedisPersistence {
                 let now = Rostered { epoch: life.epoch.clone(), roster };
                 Ok(GroupOutcome::Done { now, became })
             };
-            let changed = match before.after(by, act, head) {
+            let changed = match before.after(by, act, (head, &life.epoch)) {
                 Ok(Some(changed)) => Arc::new(changed),
                 Ok(None) => return done(before, &life, None),
                 // The connection may have broken off after the change: whatever did it, it is done.
@@ -79,7 +79,7 @@ impl RedisPersistence {
                 .arg(left.map_or("", UserName::as_str))
                 .arg(came.map_or("", UserName::as_str))
                 .arg(membership.map_or_else(String::new, |membership| {
-                    format!("{} {}", membership.joined, membership.since)
+                    format!("{} {} {}", membership.joined, membership.since, membership.life)
                 }));
             pipe.add_command(cmd);
             pipe

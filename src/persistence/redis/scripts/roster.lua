@@ -1,4 +1,4 @@
--- Who is in a group: "m user" and "joined since" of each.
+-- Who is in a group: "m user" and "joined since life" of each.
 local fields = redis.call('HGETALL', ROSTER)
 local version, owner, members = 0, '', {}
 for at = 1, #fields, 2 do
