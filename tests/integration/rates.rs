@@ -208,7 +208,8 @@ async fn who_comes_again_when_told_gets_its_share_and_stays() {
 #[tokio::test]
 async fn a_client_of_the_harness_waits_and_loses_nothing() {
     let server = Server::start_with(&[
-        ("CHATCTL_COMMANDS_PER_S_MAX", "300"),
+        // Less than the slowest machine makes.
+        ("CHATCTL_COMMANDS_PER_S_MAX", "50"),
         ("CHATCTL_RATE_BURST_MS", "200"),
         ("CHATCTL_RATE_SUSTAINED_MS", "2000"),
         ("CHATCTL_LOCAL_SYNC", "memory"),
@@ -217,12 +218,20 @@ async fn a_client_of_the_harness_waits_and_loses_nothing() {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().to_str().unwrap();
     let bench =
-        ["bench", "paired-clients", "--clients", "4", "--messages", "300", "--check", "--json"];
+        ["bench", "paired-clients", "--clients", "4", "--messages", "60", "--check", "--json"];
     let bench =
         bench.into_iter().chain(["--url", &server.url, "--out", folder]).collect::<Vec<_>>();
     let output = crate::support::chatctl(&bench).output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{said}{} {} {} {}",
+        report["verdict"],
+        report["errors"],
+        report["counts"],
+        report["check"]
+    );
     assert!(report["errors"]["rate_limited"].as_u64() > Some(0), "{}", report["errors"]);
     assert_eq!(report["check"]["outcome"], "valid", "{}", report["check"]);
     let folder = tempfile::tempdir().unwrap();
@@ -233,7 +242,7 @@ async fn a_client_of_the_harness_waits_and_loses_nothing() {
         "--clients",
         "4",
         "--messages",
-        "150",
+        "60",
         "--url",
         &server.url,
         "--out",
