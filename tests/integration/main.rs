@@ -42,4 +42,5 @@ mod report_page;
 mod slow_servers;
 mod stock_tools;
 mod support;
+mod websocket_handshake;
 mod websocket_rfc;

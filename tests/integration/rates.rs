@@ -251,3 +251,33 @@ async fn a_client_of_the_harness_waits_and_loses_nothing() {
     let output = crate::support::chatctl(&check).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+#[tokio::test]
+async fn a_flood_of_pings_costs_one_pong_and_no_memory() {
+    let server = Server::start().await;
+    let mut raw = Raw::greeted(&server.address(), "ann").await;
+    let before = server.counter("chatctl_process_resident_bytes").await;
+    // §5.5.3: only the newest need be answered. 50 000 pings of 125 bytes, of which nobody reads the pongs.
+    for number in 0..500u32 {
+        let mut payload = [0; 125];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        raw.write(&frame(0x89, &payload).repeat(100)).await;
+    }
+    raw.write(&frame(0x89, b"last")).await;
+    raw.write(&frame(0x81, br#"{"id":2,"ping":{}}"#)).await;
+    let mut pongs = 0;
+    let (mut is_last, mut is_answered) = (false, false);
+    while !(is_last && is_answered) {
+        match raw.read().await {
+            Got::Pong(payload) => {
+                pongs += 1;
+                is_last |= payload == b"last";
+            }
+            Got::Text(text) => is_answered |= text == r#"{"id":2,"ping":{}}"#,
+            got => panic!("{got:?}"),
+        }
+    }
+    assert!(pongs <= 50_001, "{pongs}");
+    let grown = server.counter("chatctl_process_resident_bytes").await - before;
+    assert!(grown < 8e6, "{grown} bytes more");
+}
