@@ -19,7 +19,7 @@ use crate::protocol::{self, Command, Open, OpenReply, Push, Reply};
 /// Pages of a final read; a read that has not ended by then would never.
 pub const FINAL_PAGES_MAX: u64 = 100_000;
 
-/// Times that a command is sent which the server refuses because too much was asked: each is an operation of the history.
+/// Times that a command is sent which the server refuses because too much was asked.
 pub const TOO_FAST_MAX: u32 = 20;
 
 /// A session with a server, and its lines in a history if there is one. Without a recorder it costs nothing.
@@ -123,6 +123,24 @@ impl RecordedClient {
         ending.over(self.client.call(command).await)
     }
 
+    /// The same, again while the server refuses it because too much was asked. Each time is an operation of the history.
+    pub async fn call_patiently(
+        &self,
+        conv: Option<ConvId>,
+        asked: &Asked,
+        command: &Command,
+    ) -> Result<Answered, ClientError> {
+        let mut answer = self.call(conv, || asked.clone(), command).await;
+        for _ in 1..TOO_FAST_MAX {
+            if !answer.as_ref().is_err_and(ClientError::is_too_fast) {
+                break;
+            }
+            // The connection waits for as long as the server says.
+            answer = self.call(conv, || asked.clone(), command).await;
+        }
+        answer
+    }
+
     /// Opens a conversation; `conv` is its id as far as it is known.
     pub async fn open(
         &self,
@@ -130,7 +148,7 @@ impl RecordedClient {
         open: Open,
     ) -> Result<Box<OpenReply>, ClientError> {
         let asked = asked_of_open(&open);
-        match self.call(conv, || asked, &Command::Open(open)).await?.reply {
+        match self.call_patiently(conv, &asked, &Command::Open(open)).await?.reply {
             Reply::Open(reply) => Ok(reply),
             other => Err(self.wrong_reply("open", &other)),
         }
@@ -154,15 +172,7 @@ impl RecordedClient {
         for page in 0..pages_max {
             let asked = ReadAsked { kind: kind.clone(), limit, page, chain, is_final };
             let read = Command::Read(read_of(conv, &asked, cursor));
-            let mut answer = self.call(Some(conv), || Asked::Read(asked.clone()), &read).await;
-            for _ in 1..TOO_FAST_MAX {
-                if !answer.as_ref().is_err_and(ClientError::is_too_fast) {
-                    break;
-                }
-                // The connection waits for as long as the server says.
-                answer = self.call(Some(conv), || Asked::Read(asked.clone()), &read).await;
-            }
-            match answer?.reply {
+            match self.call_patiently(Some(conv), &Asked::Read(asked), &read).await?.reply {
                 Reply::Read(reply) => cursor = reply.next,
                 other => return Err(self.wrong_reply("read", &other)),
             }
@@ -207,7 +217,14 @@ impl RecordedClient {
 
     /// Waits until all that the server wrote before is here. Not written down: it is no operation on messages.
     pub async fn ping(&self) -> Result<(), ClientError> {
-        self.client.ping().await
+        let mut answer = self.client.ping().await;
+        for _ in 1..TOO_FAST_MAX {
+            if !answer.as_ref().is_err_and(ClientError::is_too_fast) {
+                break;
+            }
+            answer = self.client.ping().await;
+        }
+        answer
     }
 
     /// Drops the socket, with whatever is under way.

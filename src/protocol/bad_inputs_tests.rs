@@ -61,7 +61,8 @@ fn rows() -> Vec<Row> {
         // A cursor is judged by the one who made it.
         ("read", read(), "cursor", false, Free(100_000)),
         ("ack", ack(), "conv", true, Text(32, 'A')),
-        ("ack", ack(), "up_to", false, Integer(0, INTEGER_MAX)),
+        // One of the two.
+        ("ack", ack(), "up_to", true, Integer(0, INTEGER_MAX)),
         ("ack", ack(), "ranges", false, Pairs(LIMITS.ack_ranges_max)),
         ("leave", read(), "conv", true, Text(32, 'A')),
         ("list", json!({}), "limit", false, Integer(1, page)),

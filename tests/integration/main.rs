@@ -46,4 +46,5 @@ mod revocation;
 mod slow_servers;
 mod stock_tools;
 mod support;
+mod websocket_handshake;
 mod websocket_rfc;

@@ -208,7 +208,8 @@ async fn who_comes_again_when_told_gets_its_share_and_stays() {
 #[tokio::test]
 async fn a_client_of_the_harness_waits_and_loses_nothing() {
     let server = Server::start_with(&[
-        ("CHATCTL_COMMANDS_PER_S_MAX", "300"),
+        // Less than the slowest machine makes.
+        ("CHATCTL_COMMANDS_PER_S_MAX", "50"),
         ("CHATCTL_RATE_BURST_MS", "200"),
         ("CHATCTL_RATE_SUSTAINED_MS", "2000"),
         ("CHATCTL_LOCAL_SYNC", "memory"),
@@ -217,12 +218,20 @@ async fn a_client_of_the_harness_waits_and_loses_nothing() {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().to_str().unwrap();
     let bench =
-        ["bench", "paired-clients", "--clients", "4", "--messages", "300", "--check", "--json"];
+        ["bench", "paired-clients", "--clients", "4", "--messages", "60", "--check", "--json"];
     let bench =
         bench.into_iter().chain(["--url", &server.url, "--out", folder]).collect::<Vec<_>>();
     let output = crate::support::chatctl(&bench).output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{said}{} {} {} {}",
+        report["verdict"],
+        report["errors"],
+        report["counts"],
+        report["check"]
+    );
     assert!(report["errors"]["rate_limited"].as_u64() > Some(0), "{}", report["errors"]);
     assert_eq!(report["check"]["outcome"], "valid", "{}", report["check"]);
     let folder = tempfile::tempdir().unwrap();
@@ -233,7 +242,7 @@ async fn a_client_of_the_harness_waits_and_loses_nothing() {
         "--clients",
         "4",
         "--messages",
-        "150",
+        "60",
         "--url",
         &server.url,
         "--out",
@@ -241,4 +250,34 @@ async fn a_client_of_the_harness_waits_and_loses_nothing() {
     ];
     let output = crate::support::chatctl(&check).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_costs_one_pong_and_no_memory() {
+    let server = Server::start().await;
+    let mut raw = Raw::greeted(&server.address(), "ann").await;
+    let before = server.counter("chatctl_process_resident_bytes").await;
+    // §5.5.3: only the newest need be answered. 50 000 pings of 125 bytes, of which nobody reads the pongs.
+    for number in 0..500u32 {
+        let mut payload = [0; 125];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        raw.write(&frame(0x89, &payload).repeat(100)).await;
+    }
+    raw.write(&frame(0x89, b"last")).await;
+    raw.write(&frame(0x81, br#"{"id":2,"ping":{}}"#)).await;
+    let mut pongs = 0;
+    let (mut is_last, mut is_answered) = (false, false);
+    while !(is_last && is_answered) {
+        match raw.read().await {
+            Got::Pong(payload) => {
+                pongs += 1;
+                is_last |= payload == b"last";
+            }
+            Got::Text(text) => is_answered |= text == r#"{"id":2,"ping":{}}"#,
+            got => panic!("{got:?}"),
+        }
+    }
+    assert!(pongs <= 50_001, "{pongs}");
+    let grown = server.counter("chatctl_process_resident_bytes").await - before;
+    assert!(grown < 8e6, "{grown} bytes more");
 }

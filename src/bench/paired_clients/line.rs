@@ -314,7 +314,8 @@ async fn missed(
         let limit = LIMITS.read_limit_max;
         let asked = ReadAsked { kind: kind.clone(), limit, page, chain, is_final: false };
         let read = Command::Read(read_of(conv, &asked, cursor));
-        let reply = match client.call(Some(conv), || Asked::Read(asked), &read).await?.reply {
+        let reply = match client.call_patiently(Some(conv), &Asked::Read(asked), &read).await?.reply
+        {
             Reply::Read(reply) => reply,
             other => return Err(client.wrong_reply("read", &other)),
         };
