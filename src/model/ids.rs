@@ -101,7 +101,7 @@ name_type!(
 
 name_type!(
     /// What tells one token from all others (`jti`).
-    TokenId, 128, "1 to 128 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    TokenId, 1..=128, "1 to 128 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
 );
 
 macro_rules! generated_id {

@@ -9,6 +9,8 @@ use super::*;
 enum Is {
     /// A text of so many of this character at most, at least one.
     Text(usize, char),
+    /// A text of exactly so many of this character.
+    Exactly(usize, char),
     /// A text of at most so many, or none; any text.
     Free(usize),
     /// An integer.
@@ -33,14 +35,15 @@ fn rows() -> Vec<Row> {
     let read = || json!({"conv": conv()});
     let ack = || json!({"conv": conv(), "up_to": 1});
     let page = LIMITS.read_limit_max as u64;
-    use Is::{Flag, Free, Integer, Object, Pairs, Text};
+    let other = || json!({"conv": conv(), "user": "bob"});
+    use Is::{Exactly, Flag, Free, Integer, Object, Pairs, Text};
     vec![
         ("hello", json!({"user": "ann"}), "user", true, Text(64, 'a')),
         ("hello", json!({"user": "ann"}), "client", false, Free(128)),
         ("open", open(), "to", true, Object),
         ("open", open(), "to.user", false, Text(64, 'a')),
         ("open", json!({"to": {"channel": "c"}}), "to.channel", false, Text(64, 'a')),
-        ("open", json!({"to": {"group": "g".repeat(22)}}), "to.group", false, Text(22, 'g')),
+        ("open", json!({"to": {"group": "g".repeat(22)}}), "to.group", false, Exactly(22, 'g')),
         ("open", open(), "limit", false, Integer(0, page)),
         ("open", open(), "echo", false, Flag),
         ("open", open(), "push", false, Flag),
@@ -65,6 +68,14 @@ fn rows() -> Vec<Row> {
         ("ack", ack(), "up_to", true, Integer(0, INTEGER_MAX)),
         ("ack", ack(), "ranges", false, Pairs(LIMITS.ack_ranges_max)),
         ("leave", read(), "conv", true, Text(32, 'A')),
+        ("invite", other(), "conv", true, Text(32, 'A')),
+        ("invite", other(), "user", true, Text(64, 'a')),
+        ("remove", other(), "conv", true, Text(32, 'A')),
+        ("remove", other(), "user", true, Text(64, 'a')),
+        ("quit", read(), "conv", true, Text(32, 'A')),
+        ("roster", read(), "conv", true, Text(32, 'A')),
+        // A token is judged by the one who knows the keys.
+        ("refresh", json!({"token": "t"}), "token", true, Free(100_000)),
         ("list", json!({}), "limit", false, Integer(1, page)),
         ("list", json!({}), "cursor", false, Free(100_000)),
     ]
@@ -145,6 +156,12 @@ fn every_field_of_every_method() {
                 check("limit + 1", text(character, most + 1), false);
                 check("far beyond", text(character, 100_000), false);
             }
+            Is::Exactly(length, character) => {
+                check("empty", text(character, 0), false);
+                check("one less", text(character, length - 1), false);
+                check("right", text(character, length), true);
+                check("one more", text(character, length + 1), false);
+            }
             Is::Free(most) => {
                 check("empty", text('x', 0), true);
                 check("limit − 1", text('x', most - 1), true);
@@ -193,7 +210,10 @@ fn every_field_of_every_method() {
 
 #[test]
 fn every_method_takes_an_object_with_whatever_else_in_it() {
-    for method in ["hello", "open", "send", "read", "ack", "leave", "list", "ping"] {
+    for method in [
+        "hello", "open", "send", "read", "ack", "leave", "list", "create", "invite", "remove",
+        "quit", "roster", "refresh", "ping",
+    ] {
         for body in [json!(null), json!(7), json!("x"), json!(true), json!([]), json!([{}])] {
             assert_eq!(field(method, &body).as_deref(), Some(method), "{body}");
         }

@@ -143,6 +143,12 @@ impl Model {
         GroupOutcome::Done { now: Rostered { epoch: self.epoch.clone(), roster }, became }
     }
 
+    /// Whether a conversation is in a user's index.
+    pub fn is_mine(&self, user: &UserName, conv: ConvId) -> bool {
+        let mine = self.mine.get(user).into_iter().flatten();
+        mine.into_iter().any(|(known, _)| *known == conv)
+    }
+
     /// Opens a conversation.
     pub fn open(&mut self, query: &OpenQuery) -> Opened {
         let became = self.join(query);

@@ -120,6 +120,10 @@ impl History {
                 self.compare_for(engine, model, room, &user).await;
             }
         }
+        for room in &self.rooms {
+            let roster = engine.roster(room.conv).await.unwrap().roster;
+            assert_eq!(roster, model.roster(room.conv));
+        }
         for user in &self.users {
             let sorted = |mine: Vec<Mine>| {
                 let entries = mine.into_iter().map(|entry| (entry.conv, entry.place, entry.at));
@@ -167,7 +171,16 @@ impl History {
         );
         let calls: Vec<_> = appends.iter().map(|append| engine.append(append.clone())).collect();
         for (append, outcome) in appends.iter().zip(join_all(calls).await) {
-            let AppendOutcome::Stored(stored) = outcome.unwrap() else { panic!("stored") };
+            let stored = match outcome.unwrap() {
+                AppendOutcome::Stored(stored) => stored,
+                // There was no group yet.
+                AppendOutcome::NotMember => {
+                    let expected = model.append(append, Clock { at: 0, stamp: 0 });
+                    assert!(matches!(expected, AppendOutcome::NotMember), "{expected:?}");
+                    continue;
+                }
+                other => panic!("{other:?}"),
+            };
             let clock = Clock { at: stored.message.at, stamp: stored.message.ts };
             let AppendOutcome::Stored(expected) = model.append(append, clock) else {
                 panic!("stored")

@@ -12,12 +12,13 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::settings;
-use crate::model::{ChannelName, Epoch, Place, Seq, UserName};
+use crate::model::{ChannelName, Epoch, GroupAct, GroupId, Place, Seq, UserName};
 use crate::persistence::conformance::model::{Clock, Model};
 use crate::persistence::conformance::subject::{PAST, Room};
 use crate::persistence::local::{LocalPersistence, SyncPolicy, open};
 use crate::persistence::{
-    AckOutcome, AckRequest, Append, AppendOutcome, OpenQuery, Persistence as _,
+    AckOutcome, AckRequest, Append, AppendOutcome, GroupOutcome, GroupRequest, OpenQuery,
+    Persistence as _,
 };
 
 /// How often the past goes on: enough for every kind of batch to be torn, small enough to reopen in milliseconds.
@@ -36,6 +37,8 @@ pub enum Step {
     Open(OpenQuery),
     /// An acknowledgement.
     Ack(AckRequest),
+    /// A change of the group.
+    Regroup(GroupRequest),
 }
 
 /// All that was called by then is answered.
@@ -76,6 +79,7 @@ impl History {
             Room::direct(&users[2], &users[2]),
             channel("all"),
             channel("stamped"),
+            Room::new(Place::Group(GroupId::new("a-group-of-three-users").unwrap())),
         ];
         let path = journal_path(folder);
         let preallocated = fs::metadata(&path).unwrap().len();
@@ -87,7 +91,9 @@ impl History {
         let mut life = Life { history, model, engine, random, path };
         life.mark();
         for group in 1..=GROUPS {
-            match life.random.random_range(0..10) {
+            match life.random.random_range(0..11) {
+                // First of all there is the group, with everybody in it.
+                _ if group <= life.history.users.len() => life.regroup().await,
                 _ if group % LARGE_EVERY == 0 => life.append(1, true).await,
                 0..=5 => {
                     let count = life.random.random_range(1..=6);
@@ -95,6 +101,7 @@ impl History {
                 }
                 6 => life.retry().await,
                 7 => life.open().await,
+                8 => life.regroup().await,
                 _ => life.ack().await,
             }
             life.mark();
@@ -110,6 +117,7 @@ impl History {
                 Step::Append(append, clock) => drop(model.append(append, *clock)),
                 Step::Open(query) => drop(model.open(query)),
                 Step::Ack(request) => drop(model.ack(request)),
+                Step::Regroup(request) => drop(model.regroup(request)),
             }
         }
         model
@@ -225,6 +233,25 @@ impl Life {
         self.history.steps.push(Step::Open(query));
     }
 
+    /// The group is made, filled, and then has a guest who comes and goes.
+    async fn regroup(&mut self) {
+        let room = self.history.rooms.last().unwrap().clone();
+        let users = &self.history.users;
+        let guest = guest();
+        let act = match self.model.roster(room.conv).members.len() {
+            0 => GroupAct::Create,
+            count if count < users.len() => GroupAct::Invite(users[count].clone()),
+            count if count == users.len() => GroupAct::Invite(guest),
+            _ => GroupAct::Remove(guest),
+        };
+        let (conv, place, by) = (room.conv, Arc::clone(&room.place), users[0].clone());
+        let request = GroupRequest { conv, place, by, act };
+        let outcome = self.engine.regroup(request.clone()).await.unwrap();
+        assert!(matches!(outcome, GroupOutcome::Done { .. }), "{outcome:?}");
+        self.model.regroup(&request);
+        self.history.steps.push(Step::Regroup(request));
+    }
+
     /// By somebody who has opened the room.
     async fn ack(&mut self) {
         let (room, user) = self.place();
@@ -242,6 +269,11 @@ impl Life {
         self.model.ack(&request);
         self.history.steps.push(Step::Ack(request));
     }
+}
+
+/// Whoever comes into the group and goes again, and says nothing.
+pub fn guest() -> UserName {
+    UserName::new("max").unwrap()
 }
 
 /// The only journal of a store.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound::Unbounded;
 
-use super::history::History;
+use super::history::{History, guest};
 use crate::model::{Place, UserName};
 use crate::persistence::conformance::model::Model;
 use crate::persistence::local::keys::{self, Table};
@@ -38,7 +38,7 @@ fn without_order(key: &[u8]) -> Vec<u8> {
 
 /// What must be there, and nothing else.
 pub fn expected(history: &History, model: &Model) -> BTreeSet<Row> {
-    let mut rows = BTreeSet::new();
+    let (mut rows, guest) = (BTreeSet::new(), guest());
     let mut add = |table: Table, key| rows.insert((table.name(), key));
     for room in &history.rooms {
         let conversation = model.conversation(room.conv);
@@ -56,6 +56,14 @@ pub fn expected(history: &History, model: &Model) -> BTreeSet<Row> {
             if is_direct {
                 joined.insert(&message.from);
             }
+        }
+        if let Place::Group(_) = *room.place {
+            // Who was invited has it, whether they opened it or not.
+            let everybody = history.users.iter().chain([&guest]);
+            owners = everybody.filter(|user| model.is_mine(user, room.conv)).collect();
+        }
+        if model.roster(room.conv).version > 0 {
+            add(Table::Rosters, keys::roster(room.conv));
         }
         for user in joined {
             add(Table::Acks, keys::acks(room.conv, user));
