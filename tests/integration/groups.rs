@@ -180,10 +180,11 @@ async fn a_removal_holds_on_every_node_at_once() {
             ("WS_MESSAGE_PERSISTENCE_ENGINE", engine),
             ("WS_MESSAGE_DISTRIBUTION_ENGINE", "REDIS"),
             ("WS_CONN_PERSISTENCE_ENGINE", "REDIS"),
+            ("CHATCTL_LEASE_MS", "1000"),
             ("REDIS_URL", services.variable("REDIS_URL")),
             ("CASSANDRA_HOSTS", services.variable("CASSANDRA_HOSTS")),
         ];
-        let (one, other) =
+        let (mut one, mut other) =
             (Server::start_with(&variables).await, Server::start_with(&variables).await);
         let names = ["ann", "bob"].map(unique);
         let mut ann = one.connect(&names[0]).await;
@@ -206,6 +207,11 @@ async fn a_removal_holds_on_every_node_at_once() {
             ann.ok("invite", json!({"conv": conv, "user": names[1]})).await;
             let opened = open(&mut bob, &group).await;
             assert_eq!(opened["unread"], 0, "{engine}: {opened}");
+        }
+        // Others wait for a node that did not say that it goes.
+        for server in [&mut one, &mut other] {
+            server.signal(rustix::process::Signal::TERM);
+            assert_eq!(server.wait_for_end().await, Some(0));
         }
     }
 }
