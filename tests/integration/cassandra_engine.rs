@@ -12,6 +12,7 @@ const LEASE_MS: &str = "1000";
 #[tokio::test]
 async fn servers_share_one_keyspace_and_one_that_must_be_alone_is() {
     let Some(shared) = SharedServices::find().await else { return };
+    let _alone = shared.keyspace().await;
     let prefix = unique("cassandra:");
     let messages = [
         ("WS_MESSAGE_PERSISTENCE_ENGINE", "CASSANDRA"),

@@ -8,6 +8,7 @@ use crate::support::{PATIENCE, chatctl, scale};
 #[tokio::test]
 async fn local_redis_and_cassandra_answer_the_same() {
     let Some(shared) = SharedServices::find().await else { return };
+    let _alone = shared.keyspace().await;
     let operations = scale("CHATCTL_TEST_OPERATIONS", 4_000).to_string();
     let run = chatctl(&["check", "equivalence", "--operations", &operations, "--seed", "11"])
         .env("REDIS_URL", shared.variable("REDIS_URL"))

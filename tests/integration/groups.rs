@@ -175,6 +175,7 @@ async fn a_group_has_as_many_members_as_the_limit_says() {
 #[tokio::test]
 async fn a_removal_holds_on_every_node_at_once() {
     let Some(services) = SharedServices::find().await else { return };
+    let _alone = services.keyspace().await;
     for engine in ["REDIS", "CASSANDRA"] {
         let variables = [
             ("WS_MESSAGE_PERSISTENCE_ENGINE", engine),

@@ -52,6 +52,12 @@ impl SharedServices {
         Ok(Self { variables: lines.collect::<Result<_, _>>().unwrap() })
     }
 
+    /// The keyspace that everybody shares, to oneself: some servers on it must be alone.
+    pub async fn keyspace(&self) -> tokio::sync::MutexGuard<'static, ()> {
+        static KEYSPACE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        KEYSPACE.lock().await
+    }
+
     /// `REDIS_URL`, `KAFKA_BROKERS`, `CASSANDRA_HOSTS`.
     pub fn variable(&self, key: &str) -> &str {
         &self.variables[key]
