@@ -73,9 +73,7 @@ impl Persistence for FaultyPersistence {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let mut outcome = appending.await;
-            if let Ok(outcome) = &mut outcome {
-                rosters::spoil_stored(&shared, outcome);
-            }
+            rosters::spoil_append(&shared, &mut outcome);
             crash_at(CrashPoint::BeforeReply);
             outcome
         })
