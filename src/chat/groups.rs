@@ -8,7 +8,7 @@ use super::refusals::engine_error;
 use crate::distribution::Hint;
 use crate::model::{ConvId, GroupAct, GroupId, GroupRefusal, LIMITS, Place, UserName};
 use crate::persistence::{GroupOutcome, GroupRequest};
-use crate::protocol::{CreateReply, Empty, ErrorBody, ErrorCode, Reply, RosterReply};
+use crate::protocol::{CreateReply, ErrorBody, ErrorCode, Reply, RosterReply};
 
 /// Makes a group.
 pub(super) async fn create(
@@ -20,30 +20,6 @@ pub(super) async fn create(
     let (conv, by, act) = (place.conv_id(), session.user.clone(), GroupAct::Create);
     change(&service, GroupRequest { conv, place, by, act }).await?;
     Ok(Reply::Create(CreateReply { group }))
-}
-
-/// Makes another a member.
-pub(super) async fn invite(
-    service: Arc<ChatService>,
-    request: GroupRequest,
-) -> Result<Reply, ErrorBody> {
-    change(&service, request).await.map(|()| Reply::Invite(Empty {}))
-}
-
-/// Ends the membership of another.
-pub(super) async fn remove(
-    service: Arc<ChatService>,
-    request: GroupRequest,
-) -> Result<Reply, ErrorBody> {
-    change(&service, request).await.map(|()| Reply::Remove(Empty {}))
-}
-
-/// Ends one's own membership.
-pub(super) async fn quit(
-    service: Arc<ChatService>,
-    request: GroupRequest,
-) -> Result<Reply, ErrorBody> {
-    change(&service, request).await.map(|()| Reply::Quit(Empty {}))
 }
 
 /// Who is in it.
@@ -60,8 +36,8 @@ pub(super) async fn roster(
     Ok(Reply::Roster(RosterReply { owner, members }))
 }
 
-/// Durable first, then told.
-async fn change(service: &ChatService, request: GroupRequest) -> Result<(), ErrorBody> {
+/// Changes who is in a group: durable first, then told.
+pub(super) async fn change(service: &ChatService, request: GroupRequest) -> Result<(), ErrorBody> {
     let GroupRequest { conv, place, by, act } = request.clone();
     let now = match service.persistence.regroup(request).await.map_err(engine_error)? {
         GroupOutcome::Done { now, .. } => now,

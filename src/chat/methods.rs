@@ -121,13 +121,13 @@ impl Greeted {
                 self.spawn(id, permit, None, None, groups::create(service, handle));
             }
             Command::Invite(Other { conv, user }) => {
-                self.regroup(id, permit, conv, GroupAct::Invite(user), groups::invite);
+                self.regroup(id, permit, conv, GroupAct::Invite(user), Reply::Invite(Empty {}));
             }
             Command::Remove(Other { conv, user }) => {
-                self.regroup(id, permit, conv, GroupAct::Remove(user), groups::remove);
+                self.regroup(id, permit, conv, GroupAct::Remove(user), Reply::Remove(Empty {}));
             }
             Command::Quit(quit) => {
-                self.regroup(id, permit, quit.conv, GroupAct::Quit, groups::quit);
+                self.regroup(id, permit, quit.conv, GroupAct::Quit, Reply::Quit(Empty {}));
             }
             Command::Roster(RosterOf { conv }) => match self.opened(conv) {
                 Ok(open) => {
@@ -142,20 +142,22 @@ impl Greeted {
     }
 
     /// Begins a change of a group that this session has open; anything else is no group that it knows.
-    fn regroup<F: Future<Output = Outcome> + std::marker::Send + 'static>(
+    fn regroup(
         &mut self,
         id: u64,
         permit: OwnedSemaphorePermit,
         conv: ConvId,
         act: GroupAct,
-        change: fn(Arc<ChatService>, GroupRequest) -> F,
+        done: Reply,
     ) {
         match self.opened(conv) {
             Ok(open) if matches!(*open.place, Place::Group(_)) => {
                 let (place, by) = (Arc::clone(&open.place), self.handle.user.clone());
                 let request = GroupRequest { conv, place, by, act };
-                let work = change(Arc::clone(&self.service), request);
-                self.spawn(id, permit, Some(open), None, work);
+                let service = Arc::clone(&self.service);
+                self.spawn(id, permit, Some(open), None, async move {
+                    groups::change(&service, request).await.map(|()| done)
+                });
             }
             _ => self.answer(id, Err(ErrorBody::not_found())),
         }

@@ -474,23 +474,23 @@ impl State {
         }
         let removed = encode::push(&Push::Removed(RemovedPush { conv }));
         self.members.retain_mut(|member| {
-            let has_open = match &mut member.position {
-                Position::Live(_) => true,
+            let Member { subscription, position } = member;
+            let (stays, ended) = match position {
+                Position::Live(_) => {
+                    let stays = subscription.is_of(roster);
+                    (stays, !stays)
+                }
                 // Its own `open` is being answered, and asks for itself; an earlier one has ended.
                 Position::Joining { was, .. } => {
-                    if was.is_some()
-                        && roster.membership(&member.subscription.session.user).is_none()
-                    {
-                        *was = None;
-                        member.subscription.session.outbox.push(removed.clone());
-                    }
-                    return true;
+                    let is_member = roster.membership(&subscription.session.user).is_some();
+                    (true, !is_member && was.take().is_some())
                 }
             };
-            let stays = !has_open || member.subscription.is_of(roster);
             if !stays {
-                member.subscription.close();
-                member.subscription.session.outbox.push(removed.clone());
+                subscription.close();
+            }
+            if ended {
+                subscription.session.outbox.push(removed.clone());
             }
             stays
         });

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpSocket;
 
 use crate::support::raw::{Got, HANDSHAKE, Raw, frame};
-use crate::support::{Peer, Server, unique};
+use crate::support::{LIFTED, Peer, Server, unique};
 
 /// The status of a handshake over a connection that stays.
 async fn upgrade(raw: &mut Raw, address: &str) -> String {
@@ -170,15 +170,7 @@ async fn the_silent_are_closed_and_not_before() {
 #[tokio::test]
 async fn hello_says_every_limit_in_force() {
     // Set to nothing: the defaults.
-    let defaults = [
-        "CHATCTL_COMMANDS_PER_S_MAX",
-        "CHATCTL_MESSAGES_PER_S_MAX",
-        "CHATCTL_INCOMING_BYTES_PER_S_MAX",
-        "CHATCTL_REPLY_BYTES_PER_S_MAX",
-        "CHATCTL_CONNECTIONS_PER_ADDRESS_MAX",
-        "CHATCTL_CONNECTIONS_PER_USER_MAX",
-    ]
-    .map(|key| (key, ""));
+    let defaults = LIFTED.map(|key| (key, ""));
     let server = Server::start_with(&defaults).await;
     let mut ann = Peer::silent(&server.url).await;
     let hello = ann.ok("hello", json!({"user": "ann"})).await;

@@ -9,7 +9,7 @@ pub mod services;
 pub mod tokens;
 
 pub use peer::{Peer, message};
-pub use server::{BINARY, Server};
+pub use server::{BINARY, LIFTED, Server};
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -14,7 +14,7 @@ use super::{PATIENCE, Peer};
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chatctl");
 
 /// What is no limit to the servers of tests.
-const LIFTED: [&str; 6] = [
+pub const LIFTED: [&str; 6] = [
     "CHATCTL_COMMANDS_PER_S_MAX",
     "CHATCTL_MESSAGES_PER_S_MAX",
     "CHATCTL_INCOMING_BYTES_PER_S_MAX",
