@@ -16,9 +16,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::load_profile::{Arrivals, LoadProfile};
 use super::recorder::new_histogram;
 
-/// Intended times that one receiver may have waiting; what comes on top is dropped, and counted.
-const WAITING_MAX: usize = 1_024;
-
 /// The thread looks up from its sleep at least this often, so that it ends soon.
 const NAP_MAX: Duration = Duration::from_millis(50);
 
@@ -52,10 +49,14 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher and its `receivers`, which get intended times in turn.
-    pub fn start(receivers: usize) -> std::io::Result<(Self, Vec<mpsc::Receiver<Instant>>)> {
+    /// A dispatcher and its `receivers`, which get intended times in turn. Of each so many may wait; what comes on top is dropped,
+    /// and counted.
+    pub fn start(
+        receivers: usize,
+        waiting_max: usize,
+    ) -> std::io::Result<(Self, Vec<mpsc::Receiver<Instant>>)> {
         let (senders, receivers): (Vec<_>, Vec<_>) =
-            (0..receivers).map(|_| mpsc::channel(WAITING_MAX)).unzip();
+            (0..receivers).map(|_| mpsc::channel(waiting_max)).unzip();
         let (orders, taken) = mpsc::unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&stop);
@@ -145,7 +146,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn each_intended_time_is_handed_out_once_in_turn_and_not_before() {
-        let (dispatcher, mut receivers) = Dispatcher::start(2).unwrap();
+        let (dispatcher, mut receivers) = Dispatcher::start(2, 1_024).unwrap();
         let begin = Instant::now() + Duration::from_millis(5);
         let profile = LoadProfile::constant(1_000.0, Duration::from_millis(100));
         let reading = tokio::spawn(async move {
@@ -169,7 +170,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn who_does_not_take_is_not_waited_for_and_nothing_is_uncounted() {
-        let (dispatcher, mut receivers) = Dispatcher::start(1).unwrap();
+        let (dispatcher, mut receivers) = Dispatcher::start(1, 1_024).unwrap();
         let profile = LoadProfile::constant(20_000.0, Duration::from_millis(100));
         let begin = Instant::now();
         let dispatched = dispatcher.run(profile, Arrivals::Constant, 1, begin).await.unwrap();
@@ -177,14 +178,14 @@ mod tests {
         while receivers[0].try_recv().is_ok() {
             taken += 1;
         }
-        assert_eq!(taken, WAITING_MAX as u64);
+        assert_eq!(taken, 1_024);
         assert_eq!((dispatched.scheduled, dispatched.dropped), (2_000, 2_000 - taken));
     }
 
     #[test]
     fn dropping_it_ends_a_load_under_way() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (dispatcher, _receivers) = Dispatcher::start(1).unwrap();
+        let (dispatcher, _receivers) = Dispatcher::start(1, 1_024).unwrap();
         let begun = Instant::now();
         runtime.block_on(async {
             let profile = LoadProfile::constant(1.0, Duration::from_secs(60));

@@ -45,6 +45,16 @@ impl LoadProfile {
         Self { stages: vec![RateStage { from_per_s: per_s, to_per_s: per_s, duration }] }
     }
 
+    /// Several rates, each for some time.
+    pub fn steps(steps: impl IntoIterator<Item = (f64, Duration)>) -> Self {
+        let stage = |(per_s, duration)| RateStage {
+            from_per_s: per_s,
+            to_per_s: per_s,
+            duration: Some(duration),
+        };
+        Self { stages: steps.into_iter().map(stage).collect() }
+    }
+
     /// The mean rate of the first stage, which is what to warm up with.
     pub fn first_per_s(&self) -> f64 {
         self.stages.first().map_or(0.0, |stage| (stage.from_per_s + stage.to_per_s) / 2.0)

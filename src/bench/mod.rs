@@ -19,6 +19,7 @@ mod load_meter;
 pub mod load_profile;
 pub mod nemesis_plan;
 pub mod newest_page;
+pub mod overload;
 mod pacer;
 mod page_checker;
 pub mod paired_clients;

@@ -11,7 +11,7 @@ use super::correctness::Correctness;
 use super::error::BenchError;
 use super::gate::Gates;
 use super::judged::Judged;
-use super::recorder::RunRecord;
+use super::recorder::{Interval, RunRecord};
 use super::report::{Check, Mark, Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
 use crate::checker::keep;
@@ -101,6 +101,8 @@ pub struct Finished {
     pub report: Report,
     /// The merged histograms, in the order in which to show them.
     pub totals: Vec<(String, Histogram<u64>)>,
+    /// The same by time.
+    pub intervals: Vec<Interval>,
     /// Where it was kept.
     pub folder: PathBuf,
 }
@@ -244,7 +246,7 @@ impl Run {
         }
         write_report(&mut folder, &report, &record, self.started_at)?;
         let folder = folder.path().to_owned();
-        Ok(Finished { report, totals, folder })
+        Ok(Finished { report, totals, intervals: record.intervals(), folder })
     }
 }
 

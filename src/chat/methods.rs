@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use super::admission::{Admission, Ticket};
 use super::directory::SessionHandle;
 use super::membership::Member;
 use super::pace::ReplyMeter;
-use super::refusals::{RETRY_AFTER_MS, draining, engine_error, other_life, timed_out};
+use super::refusals::{RETRY_AFTER_MS, draining, engine_error, other_life, timed_out, turned_away};
 use super::room::{Live, Need, Room};
 use super::subscription::Subscription;
 use super::{ChatService, encode, groups, listing, reading};
@@ -45,15 +47,25 @@ pub(super) struct Greeted {
     open: HashMap<ConvId, OpenConv>,
     in_flight: Arc<Semaphore>,
     pages: Arc<Semaphore>,
+    /// It was told to come back then.
+    turned_away_until: Option<Instant>,
 }
 
 type Outcome = Result<Reply, ErrorBody>;
+
+/// A command under way: one of its session's, and of the node's.
+struct Turn {
+    /// Given back with the answer: its own place, and one of the few for large replies.
+    in_session: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    /// Given back when the engine is done with it, whatever was answered.
+    work: Ticket,
+}
 
 impl Greeted {
     pub(super) fn new(service: Arc<ChatService>, handle: Arc<SessionHandle>) -> Self {
         let in_flight = Arc::new(Semaphore::new(LIMITS.in_flight_max));
         let pages = Arc::new(Semaphore::new(PAGES_IN_FLIGHT_MAX));
-        Self { service, handle, open: HashMap::new(), in_flight, pages }
+        Self { service, handle, open: HashMap::new(), in_flight, pages, turned_away_until: None }
     }
 
     /// What the rest of the node knows of it.
@@ -75,15 +87,68 @@ impl Greeted {
                 let outcome = self.leave(leave.conv);
                 self.answer(id, outcome);
             }
+            Command::Open(_) | Command::Read(_) | Command::List(_) | Command::Roster(_) => {
+                match self.read_turn(permit).await {
+                    Ok(turn) => self.begin_read(id, command, turn).await,
+                    Err(error) => self.answer(id, Err(error)),
+                }
+            }
+            Command::Send(_)
+            | Command::Ack(_)
+            | Command::Create {}
+            | Command::Invite(_)
+            | Command::Remove(_)
+            | Command::Quit(_) => match self.write_turn(permit).await {
+                Ok(turn) => self.begin_write(id, command, turn),
+                Err(error) => self.answer(id, Err(error)),
+            },
+        }
+    }
+
+    async fn begin_read(&mut self, id: u64, command: Command, turn: Turn) {
+        match command {
             Command::Open(open) => {
-                self.handle.outbox.until_low().await;
                 // Boxed: rare, and large; the connection's own future is paid by every idle client.
                 if let Err(error) = Box::pin(self.open(id, open)).await {
                     self.answer(id, Err(error));
                 }
+                drop(turn);
             }
+            Command::Read(read) => match self.opened(read.conv) {
+                Ok(open) => {
+                    let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
+                    let conv = read.conv;
+                    let work =
+                        async move { reading::read(&*service.persistence, &user, read).await };
+                    self.spawn_for_members(id, turn, conv, open, work);
+                }
+                Err(error) => self.answer(id, Err(error)),
+            },
+            Command::List(list) => {
+                let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+                self.spawn(
+                    id,
+                    turn,
+                    None,
+                    async move { listing::list(&service, &handle, list).await },
+                );
+            }
+            Command::Roster(RosterOf { conv }) => match self.opened(conv) {
+                Ok(open) => {
+                    let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
+                    let work = groups::roster(service, conv, user);
+                    self.spawn_for_members(id, turn, conv, open, work);
+                }
+                Err(error) => self.answer(id, Err(error)),
+            },
+            _ => {}
+        }
+    }
+
+    fn begin_write(&mut self, id: u64, command: Command, turn: Turn) {
+        match command {
             Command::Send(send) => match self.opened(send.conv) {
-                Ok(open) => self.send(id, send, open, permit),
+                Ok(open) => self.send(id, send, open, turn),
                 Err(error) => self.answer(id, Err(error)),
             },
             Command::Ack(ack) => match self.opened(ack.conv) {
@@ -91,71 +156,68 @@ impl Greeted {
                     let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
                     let (conv, opened) = (ack.conv, open.clone());
                     let work = acknowledge(Arc::clone(&service), handle, ack);
-                    self.spawn(id, permit, Some(open), None, async move {
+                    self.spawn(id, turn, Some(open), async move {
                         let OpenConv { place, subscription } = opened;
                         service.ack_for_members(conv, &place, &subscription, work).await
                     });
                 }
                 Err(error) => self.answer(id, Err(error)),
             },
-            Command::Read(read) => match self.opened(read.conv) {
-                Ok(open) => {
-                    let page = self.page_permit().await;
-                    let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
-                    let conv = read.conv;
-                    let work =
-                        async move { reading::read(&*service.persistence, &user, read).await };
-                    self.spawn_for_members(id, permit, conv, open, page, work);
-                }
-                Err(error) => self.answer(id, Err(error)),
-            },
-            Command::List(list) => {
-                let page = self.page_permit().await;
-                let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
-                self.spawn(id, permit, None, page, async move {
-                    listing::list(&service, &handle, list).await
-                });
-            }
             Command::Create {} => {
                 let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
-                self.spawn(id, permit, None, None, groups::create(service, handle));
+                self.spawn(id, turn, None, groups::create(service, handle));
             }
             Command::Invite(Other { conv, user }) => {
-                self.regroup(id, permit, conv, GroupAct::Invite(user), Reply::Invite(Empty {}));
+                self.regroup(id, turn, conv, GroupAct::Invite(user), Reply::Invite(Empty {}));
             }
             Command::Remove(Other { conv, user }) => {
-                self.regroup(id, permit, conv, GroupAct::Remove(user), Reply::Remove(Empty {}));
+                self.regroup(id, turn, conv, GroupAct::Remove(user), Reply::Remove(Empty {}));
             }
             Command::Quit(quit) => {
-                self.regroup(id, permit, quit.conv, GroupAct::Quit, Reply::Quit(Empty {}));
+                self.regroup(id, turn, quit.conv, GroupAct::Quit, Reply::Quit(Empty {}));
             }
-            Command::Roster(RosterOf { conv }) => match self.opened(conv) {
-                Ok(open) => {
-                    let page = self.page_permit().await;
-                    let (service, user) = (Arc::clone(&self.service), self.handle.user.clone());
-                    let work = groups::roster(service, conv, user);
-                    self.spawn_for_members(id, permit, conv, open, page, work);
-                }
-                Err(error) => self.answer(id, Err(error)),
-            },
+            _ => {}
         }
     }
 
+    /// A place in the node's work for a command that has one in its session, or the refusal.
+    async fn turn(&mut self, admission: &Arc<Admission>) -> Result<Ticket, ErrorBody> {
+        let now = Instant::now();
+        if let Some(until) = self.turned_away_until.filter(|&until| until > now) {
+            // What it has sent before it heard of it; the others need not wait for that.
+            return Err(turned_away(until - now));
+        }
+        let ticket = admission.enter().await.map_err(|retry_after| {
+            self.turned_away_until = Some(Instant::now() + retry_after);
+            turned_away(retry_after)
+        })?;
+        self.turned_away_until = None;
+        Ok(ticket)
+    }
+
+    async fn write_turn(&mut self, place: OwnedSemaphorePermit) -> Result<Turn, ErrorBody> {
+        let writes = Arc::clone(&self.service.writes);
+        let work = self.turn(&writes).await?;
+        Ok(Turn { in_session: (place, None), work })
+    }
+
+    /// The same for what may be answered with much; waits first while the client does not read what it has.
+    async fn read_turn(&mut self, place: OwnedSemaphorePermit) -> Result<Turn, ErrorBody> {
+        self.handle.outbox.until_low().await;
+        let page = Arc::clone(&self.pages).acquire_owned().await.ok();
+        let reads = Arc::clone(&self.service.reads);
+        let work = self.turn(&reads).await?;
+        Ok(Turn { in_session: (place, page), work })
+    }
+
     /// Begins a change of a group that this session has open; anything else is no group that it knows.
-    fn regroup(
-        &mut self,
-        id: u64,
-        permit: OwnedSemaphorePermit,
-        conv: ConvId,
-        act: GroupAct,
-        done: Reply,
-    ) {
+    fn regroup(&mut self, id: u64, turn: Turn, conv: ConvId, act: GroupAct, done: Reply) {
         match self.opened(conv) {
             Ok(open) if matches!(*open.place, Place::Group(_)) => {
                 let (place, by) = (Arc::clone(&open.place), self.handle.user.clone());
                 let request = GroupRequest { conv, place, by, act };
                 let service = Arc::clone(&self.service);
-                self.spawn(id, permit, Some(open), None, async move {
+                self.spawn(id, turn, Some(open), async move {
                     groups::change(&service, request).await.map(|()| done)
                 });
             }
@@ -179,12 +241,6 @@ impl Greeted {
 
     fn answer(&self, id: u64, outcome: Outcome) {
         self.handle.reply(encode::reply(id, outcome));
-    }
-
-    /// Room for one more large reply; waits while the client does not read those it has.
-    async fn page_permit(&self) -> Option<OwnedSemaphorePermit> {
-        self.handle.outbox.until_low().await;
-        Arc::clone(&self.pages).acquire_owned().await.ok()
     }
 
     /// The conversation, if this session has it open: the one check of every method.
@@ -217,9 +273,8 @@ impl Greeted {
     fn spawn(
         &self,
         id: u64,
-        permit: OwnedSemaphorePermit,
+        turn: Turn,
         open: Option<OpenConv>,
-        page: Option<OwnedSemaphorePermit>,
         work: impl Future<Output = Outcome> + std::marker::Send + 'static,
     ) {
         let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
@@ -230,7 +285,7 @@ impl Greeted {
                 Some(open) => service.answer_in_life(&open.subscription, id, outcome),
                 None => handle.reply(encode::reply(id, outcome)),
             }
-            drop((permit, page));
+            drop(turn);
         });
     }
 
@@ -238,17 +293,16 @@ impl Greeted {
     fn spawn_for_members(
         &self,
         id: u64,
-        permit: OwnedSemaphorePermit,
+        turn: Turn,
         conv: ConvId,
         open: OpenConv,
-        page: Option<OwnedSemaphorePermit>,
         work: impl Future<Output = Outcome> + std::marker::Send + 'static,
     ) {
         if !matches!(*open.place, Place::Group(_)) {
-            return self.spawn(id, permit, Some(open), page, work);
+            return self.spawn(id, turn, Some(open), work);
         }
         let (service, OpenConv { place, subscription }) = (Arc::clone(&self.service), open.clone());
-        self.spawn(id, permit, Some(open), page, async move {
+        self.spawn(id, turn, Some(open), async move {
             service.for_members(conv, &place, &subscription, work).await
         });
     }
@@ -354,7 +408,7 @@ impl Greeted {
     }
 
     /// Begins a send. The engine is called here, in the order of the frames; only the waiting is elsewhere.
-    fn send(&self, id: u64, send: Send, open: OpenConv, permit: OwnedSemaphorePermit) {
+    fn send(&self, id: u64, send: Send, open: OpenConv, turn: Turn) {
         let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
         let Send { conv, cid, kind, content, ts } = send;
         let OpenConv { place, subscription, .. } = open;
@@ -371,7 +425,8 @@ impl Greeted {
             future_skew_ms_max: LIMITS.future_skew_ms_max,
         });
         self.service.spawn(async move {
-            let mut unanswered = Some(permit);
+            let Turn { in_session, work } = turn;
+            let mut unanswered = Some(in_session);
             let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
@@ -382,6 +437,7 @@ impl Greeted {
                     appending.await
                 }
             };
+            drop(work);
             let stored = match &outcome {
                 Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
                 _ => None,
@@ -418,9 +474,9 @@ impl Greeted {
                 service.publish_stored(conv, place, stored);
                 if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
             });
-            if let Some(permit) = unanswered {
+            if let Some(in_session) = unanswered {
                 service.answer_in_life(&subscription, id, outcome);
-                drop(permit);
+                drop(in_session);
             }
         });
     }

@@ -1,6 +1,7 @@
 //! The rules of the chat, engine-free: what a session may do, what it sees, and in which order.
 
 mod access;
+mod admission;
 mod directory;
 mod encode;
 mod expiries;

@@ -1,5 +1,7 @@
 //! The errors that the chat itself gives: one wording for each, wherever it is given.
 
+use std::time::Duration;
+
 use crate::identity::TokenError;
 use crate::persistence::EngineError;
 use crate::protocol::{ErrorBody, ErrorCode};
@@ -46,6 +48,13 @@ pub(super) fn no_refresh() -> ErrorBody {
 pub(super) fn draining() -> ErrorBody {
     ErrorBody::new(ErrorCode::Draining, "this server is shutting down; connect again")
         .retry_after_ms(1_000)
+}
+
+/// More is asked of this node than its engine does in time: not done.
+pub(super) fn turned_away(retry_after: Duration) -> ErrorBody {
+    let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+    ErrorBody::new(ErrorCode::Overloaded, "this server has too much to do; come again later")
+        .retry_after_ms(retry_after_ms)
 }
 
 /// The engine did not answer in time: nobody knows.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{self, Access, Gate};
+use super::admission::Admission;
 use super::directory::Directory;
 use super::encode;
 use super::gaps::Gaps;
@@ -75,6 +76,10 @@ pub struct ChatService {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: ChatSettings,
     pub(super) rates: RateLimits,
+    /// How much is changed at once …
+    pub(super) writes: Arc<Admission>,
+    /// … and read.
+    pub(super) reads: Arc<Admission>,
     pub(super) rooms: Rooms,
     pub(super) directory: Directory,
     pub(super) gate: Gate,
@@ -94,12 +99,16 @@ impl ChatService {
         registry: Arc<dyn Registry>,
         settings: ChatSettings,
     ) -> Result<Arc<Self>, StartError> {
+        let queue_wait_max =
+            settings.limits.queue_wait_ms_max.map_or(Duration::MAX, Duration::from_millis);
         let service = Arc::new(Self {
             persistence,
             rooms: Rooms::new(Arc::clone(&distribution)),
             distribution,
             registry,
             rates: RateLimits::from(&settings.limits),
+            writes: Admission::new("writes", queue_wait_max),
+            reads: Admission::new("reads", queue_wait_max),
             settings,
             directory: Directory::default(),
             gate: Gate::default(),
@@ -137,6 +146,11 @@ impl ChatService {
             service.tasks.spawn(follow_epochs(Arc::clone(&service), renewals));
         }
         Ok(service)
+    }
+
+    /// How many writes and reads may be under way at once; `None`: as many as come.
+    pub fn work_bounds(&self) -> [(&'static str, Option<u64>); 2] {
+        [("writes", self.writes.bound()), ("reads", self.reads.bound())]
     }
 
     /// Who is connected.

@@ -33,6 +33,8 @@ const SUBMISSIONS_MAX: usize = 64;
 pub struct Answered {
     /// The answer.
     pub reply: Reply,
+    /// When the command was given to the socket, after all that it had to wait for on this side.
+    pub sent_at: Instant,
     /// When the last byte of its frame had been read, before it was parsed.
     pub received_at: Instant,
 }

@@ -35,6 +35,12 @@ pub(super) struct Call {
     pub(super) answer: oneshot::Sender<Answered>,
 }
 
+/// Who waits for an answer, and since when.
+struct Unanswered {
+    answer: oneshot::Sender<Answered>,
+    sent_at: Instant,
+}
+
 /// What the task is asked to do.
 #[derive(Debug)]
 pub(super) enum Submission {
@@ -59,7 +65,7 @@ pub(super) struct Connection {
     /// Taken and not yet given to the socket; refilled only when empty.
     writes: VecDeque<Utf8Bytes>,
     flushed: bool,
-    unanswered: HashMap<u64, oneshot::Sender<Answered>>,
+    unanswered: HashMap<u64, Unanswered>,
     in_flight_max: usize,
     /// Nothing is taken before this: the server said that it was asked too much.
     held_until: Option<Instant>,
@@ -148,7 +154,8 @@ impl Connection {
     }
 
     fn queue(&mut self, call: Call) {
-        self.unanswered.insert(call.id, call.answer);
+        let unanswered = Unanswered { answer: call.answer, sent_at: Instant::now() };
+        self.unanswered.insert(call.id, unanswered);
         self.writes.push_back(call.text);
         self.flushed = false;
     }
@@ -181,7 +188,7 @@ impl Connection {
         match ServerFrame::parse(&text).map_err(protocol)? {
             ServerFrame::Reply { id: Some(id), reply } => {
                 if let Reply::Error(ErrorBody {
-                    code: ErrorCode::RateLimited,
+                    code: ErrorCode::RateLimited | ErrorCode::Overloaded,
                     retry_after_ms: Some(retry_after_ms),
                     ..
                 }) = &reply
@@ -192,7 +199,9 @@ impl Connection {
                 }
                 match self.unanswered.remove(&id) {
                     // Whoever asked may have stopped waiting.
-                    Some(answer) => drop(answer.send(Answered { reply, received_at })),
+                    Some(Unanswered { answer, sent_at }) => {
+                        drop(answer.send(Answered { reply, sent_at, received_at }));
+                    }
                     None => return Err(protocol(format!("it answered {id}, which nobody asked"))),
                 }
             }

@@ -125,6 +125,12 @@ impl ClientError {
         matches!(self, Self::Refused(error) if error.code == ErrorCode::RateLimited)
     }
 
+    /// Not done, because there was too much to do: what comes again when it was told to is welcome.
+    pub fn is_turned_away(&self) -> bool {
+        self.is_too_fast()
+            || matches!(self, Self::Refused(error) if error.code == ErrorCode::Overloaded)
+    }
+
     /// What the server says must pass before it is asked again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -6,6 +6,7 @@ mod engines;
 mod find_max;
 mod gate_args;
 mod nemesis;
+mod overload;
 mod paired_clients;
 mod report;
 

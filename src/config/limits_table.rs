@@ -112,12 +112,19 @@ const RATES: &[Row] = &[
     ),
 ];
 
-const SECTIONS: [(&str, &[Row]); 5] = [
+const NODE: &[Row] = &[(
+    "queue_wait_ms_max",
+    "CHATCTL_QUEUE_WAIT_MS",
+    "when the quickest command of all sessions waits longer for the engine, those that it could not do within this time: `overloaded`",
+)];
+
+const SECTIONS: [(&str, &[Row]); 6] = [
     ("Frames and commands", FRAMES),
     ("Pages and conversations", PAGES),
     ("Times", TIMES),
     ("Connections", CONNECTIONS),
     ("Rates of one session", RATES),
+    ("Work of the node", NODE),
 ];
 
 /// The text of `docs/limits.md`.

@@ -220,6 +220,7 @@ impl Reader<'_> {
             reply_bytes_per_s_max: limit("CHATCTL_REPLY_BYTES_PER_S_MAX")?,
             rate_burst_ms: set("CHATCTL_RATE_BURST_MS")?,
             rate_sustained_ms: set("CHATCTL_RATE_SUSTAINED_MS")?,
+            queue_wait_ms_max: limit("CHATCTL_QUEUE_WAIT_MS")?,
             idle_ms_max: Some(ping_ms + PONG_GRACE_MS),
             header_ms_max: set("CHATCTL_HEADER_TIMEOUT_MS")?,
             outbox_bytes_max: set("CHATCTL_OUTBOX_BYTES_MAX")?,

@@ -328,6 +328,13 @@ pub const VARIABLES: &[Variable] = &[
         "A client that for this long asks for more than five times what it may is closed with 4029",
     ),
     variable(
+        "CHATCTL_QUEUE_WAIT_MS",
+        "queue-wait-ms",
+        Some("500"),
+        Kind::Number { unit: "MS", min: 0, max: 4_000 },
+        "When even the quickest command waits longer than this for the engine, no more are taken on than it does in this time; the others are answered overloaded. 0: no limit",
+    ),
+    variable(
         "CHATCTL_HEADER_TIMEOUT_MS",
         "header-timeout-ms",
         Some("5000"),

@@ -119,6 +119,9 @@ pub struct OperatorLimits {
     /// Too fast for this long is closed with 4029, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_sustained_ms: Option<u64>,
+    /// When commands of all sessions wait longer than this for the engine, new ones are refused (`overloaded`), ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_wait_ms_max: Option<u64>,
     /// Nothing heard for this long is closed with 4008, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_ms_max: Option<u64>,

@@ -55,8 +55,17 @@ impl Metrics {
 
     /// Everything, as text. What is read off at this moment is written here and not through the
     /// recorder: its counters are integers, and a gauge set now and then would be stale.
-    pub(super) async fn render(&self, connections: &Connections) -> String {
+    pub(super) async fn render(
+        &self,
+        connections: &Connections,
+        work_bounds: &[(&str, Option<u64>)],
+    ) -> String {
         let mut text = self.recorder.render();
+        text += "# TYPE chatctl_work_bound gauge\n";
+        for (work, bound) in work_bounds {
+            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
+            let _ = writeln!(text, "chatctl_work_bound{{work=\"{work}\"}} {bound}");
+        }
         let mut metric = |kind: &str, name: &str, value: f64| {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");

@@ -121,6 +121,7 @@ impl Work {
             nemesis: None,
             check: false,
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            waiting_max: 1_024,
             delivery_wait_ms: 10_000,
         }
     }

@@ -110,7 +110,7 @@ mod tests {
                 report.gates[1].outcome = GateOutcome::Passed;
             }
             let (totals, folder) = (record.totals(), std::path::PathBuf::from("a/run"));
-            row.add(&Finished { report, totals, folder });
+            row.add(&Finished { report, totals, intervals: Vec::new(), folder });
         }
         assert_eq!((row.runs, row.verdict), (2, Some(Verdict::Incomplete)));
         assert_eq!((row.messages_per_s, row.durability.as_str()), (Some(20.0), "disk"));

@@ -208,7 +208,8 @@ fn dispatcher(
     if matches!(options.load, Load::Closed) {
         return Ok((None, Vec::new()));
     }
-    let (dispatcher, dues) = Dispatcher::start(options.clients / 2).map_err(BenchError::Thread)?;
+    let (dispatcher, dues) =
+        Dispatcher::start(options.clients / 2, options.waiting_max).map_err(BenchError::Thread)?;
     Ok((Some(dispatcher), dues))
 }
 

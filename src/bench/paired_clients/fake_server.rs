@@ -1,7 +1,7 @@
 //! A small chat server in this process, correct or with one fault, that the workload is tested
 //! against: what it cannot catch here it would not catch anywhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,7 +15,8 @@ use super::super::recorder::RunRecord;
 use super::*;
 use crate::client::Address;
 use crate::model::{
-    AllLimits, ConvId, Durability, Epoch, Message, NodeId, Place, Seq, SessionId, UserName,
+    AllLimits, Cid, ConvId, Durability, Epoch, LIMITS, Message, NodeId, Place, Seq, SessionId,
+    UserName,
 };
 use crate::nemesis::Kind;
 use crate::protocol::{
@@ -33,6 +34,8 @@ enum Fault {
     CorruptDelivery,
     ForgetStored,
     RefuseOnce,
+    /// Every message is refused when it comes for the first time, for half a second.
+    RefuseEachOnce,
     CloseConnection,
     /// The message is stored; then everybody in the conversation is cut off, before anybody hears of it.
     CutOffAll,
@@ -48,6 +51,7 @@ struct Conversation {
     sessions: Vec<(UserName, mpsc::UnboundedSender<String>)>,
     held_back: Option<String>,
     refused: usize,
+    refused_cids: HashSet<Cid>,
 }
 
 struct World {
@@ -167,6 +171,10 @@ impl World {
             let error = ErrorBody::new(ErrorCode::RateLimited, "slower").retry_after_ms(1);
             return Some(Reply::Error(error));
         }
+        if fault == Fault::RefuseEachOnce && conversation.refused_cids.insert(send.cid.clone()) {
+            let error = ErrorBody::new(ErrorCode::Overloaded, "later").retry_after_ms(500);
+            return Some(Reply::Error(error));
+        }
         let ts = send.ts.unwrap();
         let late = ts < conversation.ts_max;
         conversation.ts_max = conversation.ts_max.max(ts);
@@ -223,6 +231,7 @@ fn options() -> PairedClientsOptions {
         nemesis: None,
         check: false,
         connect_timeout_ms: 5_000,
+        waiting_max: 1_024,
         delivery_wait_ms: 200,
     }
 }
@@ -352,6 +361,21 @@ async fn refused_sends_are_repeated_and_counted() {
     assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
     assert_eq!(tally.errors["rate_limited"], tally.retries);
     assert_eq!((tally.sent, tally.retries >= 2 * (200 / 7)), (400, true));
+}
+
+/// More than a connection has room for wait to be sent again when more is due.
+#[tokio::test]
+async fn what_is_sent_again_and_what_is_new_do_not_wait_for_each_other() {
+    let profile = LoadProfile::constant(2_000.0, Duration::from_millis(1_500));
+    let load = Load::Open { profile, arrivals: Arrivals::Constant };
+    let options =
+        PairedClientsOptions { load, clients: 2, in_flight: LIMITS.in_flight_max, ..options() };
+    let running = run_with(Fault::RefuseEachOnce, &options);
+    let (Driven { tally, .. }, _) =
+        tokio::time::timeout(Duration::from_secs(60), running).await.expect("nothing hangs");
+    assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
+    assert_eq!((tally.sent, tally.errors["overloaded"]), (tally.begun, tally.begun));
+    assert!(tally.sent > 1_000, "{tally:?}");
 }
 
 #[tokio::test]

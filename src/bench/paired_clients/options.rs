@@ -56,6 +56,8 @@ pub struct PairedClientsOptions {
     pub chunk: u64,
     /// Messages of one client that may be unanswered.
     pub in_flight: usize,
+    /// Messages of a pair that may be due and unsent in an open loop; what comes on top is dropped, and counted.
+    pub waiting_max: usize,
     /// Messages on the page that both read back after each chunk.
     pub read_limit: usize,
     /// Bytes of each message's content.
@@ -115,6 +117,9 @@ impl PairedClientsOptions {
         }
         if self.chunk == 0 {
             return refuse("--chunk 0: give at least 1".into());
+        }
+        if self.waiting_max == 0 {
+            return refuse("--backlog 0: give at least 1".into());
         }
         if !(1..=LIMITS.in_flight_max).contains(&self.in_flight) {
             let max = LIMITS.in_flight_max;
@@ -219,6 +224,7 @@ mod tests {
             warmup_ms: 0,
             connecting: 64,
             chunk: 5,
+            waiting_max: 1_024,
             in_flight: 4,
             read_limit: 20,
             size_bytes: 256,

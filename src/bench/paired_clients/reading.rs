@@ -60,7 +60,7 @@ impl PageReader {
             let asked_at = Instant::now();
             let reading = client.call(Some(self.conv), || Asked::Read(asked), &command);
             let error = match reading.await {
-                Ok(Answered { reply: Reply::Read(page), received_at }) => {
+                Ok(Answered { reply: Reply::Read(page), received_at, .. }) => {
                     return Ok(Some((page, asked_at, received_at)));
                 }
                 Ok(Answered { reply, .. }) => client.wrong_reply("read", &reply),
@@ -74,7 +74,7 @@ impl PageReader {
             }
             let has_time = match self.line.patience() {
                 Some(patience) => begun.elapsed() < patience,
-                None => attempt < ATTEMPTS_MAX || error.is_too_fast() && attempt < TOO_FAST_MAX,
+                None => attempt < ATTEMPTS_MAX || error.is_turned_away() && attempt < TOO_FAST_MAX,
             };
             let again = has_time && (is_lost || error.is_retryable());
             let wait = error.retry_after().unwrap_or_else(|| retry_wait(attempt));

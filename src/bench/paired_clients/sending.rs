@@ -1,11 +1,13 @@
 //! Sending: messages prepared, handed to the connection in batches, repeated where that helps.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rand::Rng;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::delivery_checker::{DeliveryChecker, SentAt};
 use super::books::Books;
@@ -151,8 +153,10 @@ impl Chatter {
         books: &mut Books,
     ) -> Result<Option<Attempt>, ClientError> {
         let error = match result {
-            Ok(Answered { reply: Reply::Send(reply), received_at }) => {
-                books.written(outgoing.sent, received_at);
+            Ok(Answered { reply: Reply::Send(reply), sent_at, received_at }) => {
+                // A server is not slow that said when to come again, and a repetition is timed from itself.
+                let sent = SentAt { really: sent_at, ..outgoing.sent };
+                books.written(sent, received_at);
                 self.stored(outgoing, &reply, peer, books);
                 return Ok(None);
             }
@@ -190,7 +194,7 @@ impl Chatter {
         match self.line.patience() {
             Some(patience) => outgoing.sent.really.elapsed() < patience,
             // A server that allows less than is asked for is no failing one: the run takes longer.
-            None if error.is_too_fast() => outgoing.sent.really.elapsed() < TOO_FAST_PATIENCE,
+            None if error.is_turned_away() => outgoing.sent.really.elapsed() < TOO_FAST_PATIENCE,
             None => outgoing.attempts < ATTEMPTS_MAX,
         }
     }
@@ -217,17 +221,23 @@ impl Chatter {
 /// Waits for an answer within the answer timeout; where none is under way, waits and sends again.
 pub(super) async fn attempt(attempt: Attempt) -> Attempted {
     let Attempt { line, outgoing, answer, wait } = attempt;
-    let result = match answer {
-        Some(answer) => answer.end().await,
-        None => {
-            tokio::time::sleep(wait).await;
-            match line.client().await {
-                Ok(client) => client.send_again(&outgoing.command).await,
-                Err(error) => Err(error),
-            }
-        }
-    };
-    (outgoing, result)
+    if let Some(answer) = answer {
+        return (outgoing, answer.end().await);
+    }
+    // A task of its own: whoever waits for room in a connection gets it in turn, and a pair that waits itself does not look after those
+    // that wait before it.
+    let again = tokio::spawn(async move {
+        tokio::time::sleep(wait).await;
+        let result = match line.client().await {
+            Ok(client) => client.send_again(&outgoing.command).await,
+            Err(error) => Err(error),
+        };
+        (outgoing, result)
+    });
+    AbortOnDropHandle::new(again).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => unreachable!("it is aborted only when nobody waits for it any more"),
+    })
 }
 
 /// The wait after this attempt, counted from 1, where the server names none.

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::engines::EnginesArgs;
 use super::nemesis::NemesisArgs;
-use super::{CommonArgs, failed, find_max, millis};
+use super::{CommonArgs, failed, find_max, millis, overload};
 use crate::bench::find_max::FindMaxOptions;
 use crate::bench::gate::Gate;
 use crate::bench::load_profile::{Arrivals, LoadProfile};
+use crate::bench::overload::OverloadOptions;
 use crate::bench::paired_clients::{self, Load, PairedClientsOptions, Volume};
 use crate::bench::pause::Pause;
 use crate::bench::{BenchError, Finished};
@@ -26,6 +27,12 @@ const NEMESIS_DURATION: Duration = Duration::from_secs(60);
 
 /// How long it may warm up.
 const OPEN_WARMUP: Duration = Duration::from_secs(10);
+
+/// Messages of a pair that may be due and unsent …
+const BACKLOG: usize = 1_024;
+
+/// … and beside an overload, which is about the server: what a pair would send late belongs to the time before.
+const OVERLOAD_BACKLOG: usize = 32;
 
 /// Where a search for the highest rate begins, messages a second.
 const FIND_FROM_PER_S: f64 = 500.0;
@@ -59,8 +66,20 @@ pub(super) struct PairedClientsArgs {
     /// where to begin (default 500), --duration how long each rate is measured (default 10s)
     #[arg(long, value_name = "GATE", conflicts_with_all = ["messages", "engines", "gate", "gate_file", "junit", "summary_md", "push_url"])]
     find_max: Option<Gate>,
+    /// Find what the server can do in a closed loop, then offer these multiples of it in an open one, between two calm steps of a half, each for
+    /// --duration (default 10s): how much gets done, how long it takes, and how soon all is as before. Exit code 3 when less than
+    /// 0.9 of the peak gets done, p99 of what is accepted exceeds --overload-p99, or 5 s later it is not as before
+    #[arg(long, value_name = "MULTIPLES", value_delimiter = ',', conflicts_with_all = ["messages", "rate", "find_max", "engines", "gate", "gate_file", "junit", "summary_md", "push_url", "pause"])]
+    overload: Vec<f64>,
+    /// What messages accepted under overload may take, p99
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "overload")]
+    overload_p99: Duration,
+    /// Messages of a pair that may be due and unsent in an open loop; what comes on top is dropped, and counted [default: 1024, with
+    /// --overload 32]
+    #[arg(long, value_name = "MESSAGES")]
+    backlog: Option<usize>,
     /// How the intended times of --rate lie
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant, requires = "rate")]
+    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant)]
     arrivals: ArrivalsArg,
     /// Make the load without measuring until two seconds in a row are alike, but no longer than this [default: 0s, with --rate 10s]
     #[arg(long, value_parser = duration)]
@@ -125,7 +144,9 @@ impl From<ArrivalsArg> for Arrivals {
 impl PairedClientsArgs {
     /// Whether one run is not enough.
     pub(super) fn is_several_runs(&self) -> bool {
-        self.find_max.is_some() || self.engines.is_asked() && !self.nemesis.is_asked()
+        self.find_max.is_some()
+            || !self.overload.is_empty()
+            || self.engines.is_asked() && !self.nemesis.is_asked()
     }
 
     /// One run.
@@ -157,6 +178,17 @@ impl PairedClientsArgs {
             Err(text) => return failed(BenchError::Usage(text)),
         };
         let json = self.common.format.is_json();
+        if !self.overload.is_empty() {
+            let options = OverloadOptions {
+                multiples: self.overload,
+                step: self.duration.unwrap_or(FIND_DURATION),
+                p99_max: self.overload_p99,
+                arrivals: self.arrivals.into(),
+                work,
+                run: self.common.run_options(&[]),
+            };
+            return overload::run(&options, json, cancel).await;
+        }
         let Some(goal) = self.find_max else {
             return self.engines.run(self.common.run_options(&[]), work, json, cancel).await;
         };
@@ -192,6 +224,10 @@ impl PairedClientsArgs {
             connecting: self.connecting,
             chunk: self.chunk,
             in_flight: self.in_flight,
+            waiting_max: self.backlog.unwrap_or(match self.overload.is_empty() {
+                true => BACKLOG,
+                false => OVERLOAD_BACKLOG,
+            }),
             read_limit: self.read_limit,
             size_bytes: self.size,
             late_ratio: self.late_ratio,
