@@ -27,5 +27,6 @@ mod subscription;
 
 pub use access::{Access, RevokeError, RevokeOutcome};
 pub use outbox::{Frame, Outbox, Taken};
+pub use rate::{Bucket, Rate};
 pub use service::{ChatService, ChatSettings};
 pub use session::Session;

@@ -20,10 +20,10 @@ use crate::faults::{
     self, BurningDistribution, Deliberate, Fault, FaultyDistribution, FaultyPersistence,
 };
 use crate::model::NodeId;
-use crate::persistence::Persistence;
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
+use crate::persistence::{Persistence, SharedReads};
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
@@ -100,6 +100,8 @@ pub(super) async fn open_engines(
         }
     };
     let store = open_store(config).await?;
+    let persistence = Arc::new(SharedReads::new(store.persistence));
+    let store = Store { persistence, ..store };
     Ok(Engines { store, distribution, registry })
 }
 

@@ -247,6 +247,7 @@ fn settings(config: Config) -> ServerSettings {
         outbox_bytes_max: config.outbox_bytes_max,
         connections_max: config.connections_max,
         connections_per_address_max: config.limits.connections_per_address_max,
+        connects_per_s_max: config.limits.connects_per_s_max,
         header_timeout: config.header_timeout,
         origins: config.origins,
         admin_token: config.admin_token,

@@ -69,11 +69,16 @@ const CONNECTIONS: &[Row] = &[
         "HTTP 429 for the upgrade; closed unheard beyond 64 of those. HTTP connections count; of IPv6 a /64 is one address; headers of proxies are not believed",
     ),
     (
+        "connects_per_s_max",
+        "CHATCTL_CONNECTS_PER_S_MAX",
+        "they wait in the queue of the kernel, a second's worth at once is let in",
+    ),
+    (
         "connections_per_user_max",
         "CHATCTL_CONNECTIONS_PER_USER_MAX",
         "on this node: `hello` is answered `limit`, then close 4504",
     ),
-    ("http_connections_max", "", "connections that are no WebSocket: closed unheard"),
+    ("http_connections_max", "", "connections that are no WebSocket: the oldest is closed"),
     ("head_bytes_max", "", "of one HTTP request: 431"),
     ("headers_max", "", "header fields of one HTTP request: 431"),
     (

@@ -213,6 +213,7 @@ impl Reader<'_> {
         Ok(OperatorLimits {
             connections_max: set("CHATCTL_CONNECTIONS_MAX")?,
             connections_per_address_max: limit("CHATCTL_CONNECTIONS_PER_ADDRESS_MAX")?,
+            connects_per_s_max: limit("CHATCTL_CONNECTS_PER_S_MAX")?,
             connections_per_user_max: limit("CHATCTL_CONNECTIONS_PER_USER_MAX")?,
             commands_per_s_max: limit("CHATCTL_COMMANDS_PER_S_MAX")?,
             messages_per_s_max: limit("CHATCTL_MESSAGES_PER_S_MAX")?,

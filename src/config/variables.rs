@@ -279,6 +279,13 @@ pub const VARIABLES: &[Variable] = &[
         "Connections of one address (IPv6: of one /64), HTTP included; above, clients get HTTP 429. 0: no limit, as behind a proxy, whose address all have",
     ),
     variable(
+        "CHATCTL_CONNECTS_PER_S_MAX",
+        "connects-per-s-max",
+        Some("2000"),
+        per_second("CONNECTIONS_PER_S"),
+        "Connections that are accepted in a second, so that those that are here are served while everybody comes back. 0: no limit",
+    ),
+    variable(
         "CHATCTL_CONNECTIONS_PER_USER_MAX",
         "connections-per-user-max",
         Some("100"),

@@ -23,13 +23,14 @@ const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// Limits of a server that a run asks for as much as it can: a load is no flood, and one address has all clients. What the user says
 /// comes after them. An older program does not know them and says so in its log.
-const LIFTED: [(&str, &str); 6] = [
+const LIFTED: [(&str, &str); 7] = [
     ("CHATCTL_COMMANDS_PER_S_MAX", "0"),
     ("CHATCTL_MESSAGES_PER_S_MAX", "0"),
     ("CHATCTL_INCOMING_BYTES_PER_S_MAX", "0"),
     ("CHATCTL_REPLY_BYTES_PER_S_MAX", "0"),
     ("CHATCTL_CONNECTIONS_PER_ADDRESS_MAX", "0"),
     ("CHATCTL_CONNECTIONS_PER_USER_MAX", "0"),
+    ("CHATCTL_CONNECTS_PER_S_MAX", "0"),
 ];
 
 /// A running `chatctl serve`. Dropping it kills it, waits, and removes its data; [`ServerProcess::stop`]

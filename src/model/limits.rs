@@ -50,7 +50,7 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Header fields of one HTTP request; above: 431.
     pub headers_max: usize,
-    /// HTTP connections of a node beside its WebSockets; above, they are closed unheard.
+    /// HTTP connections of a node beside its WebSockets; above, the oldest is closed.
     pub http_connections_max: usize,
 }
 
@@ -98,6 +98,9 @@ pub struct OperatorLimits {
     /// Connections of one address (IPv6: of one /64), HTTP included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_per_address_max: Option<u64>,
+    /// Connections that are accepted in a second; the others wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connects_per_s_max: Option<u64>,
     /// Sessions of one user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_per_user_max: Option<u64>,

@@ -11,7 +11,10 @@ mod lineage;
 pub mod local;
 mod log;
 pub mod redis;
+mod shared_reads;
 mod status;
+
+pub use shared_reads::SharedReads;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -17,7 +17,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::ServerSettings;
+use super::accept_pace::AcceptPace;
 use super::addresses::{AddressPlace, Addresses};
+use super::unheard::Unheard;
 use crate::model::LIMITS;
 
 /// Pauses after an accept that failed for want of something (file descriptors, memory).
@@ -29,6 +31,7 @@ pub(super) struct Acceptor<'a> {
     pub(super) listener: TcpListener,
     pub(super) router: Router,
     pub(super) addresses: Arc<Addresses>,
+    pub(super) pace: AcceptPace,
     pub(super) settings: &'a ServerSettings,
     /// No more connections; those there are end after the request at hand.
     pub(super) stop: CancellationToken,
@@ -39,7 +42,7 @@ pub(super) struct Acceptor<'a> {
 impl Acceptor<'_> {
     /// Accepts until told to stop, then waits for the HTTP connections it started. An error never
     /// ends it: what the kernel lacks now it may have later.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         // `headers_max` is what the library takes by itself, without memory of its own for each request.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -48,21 +51,24 @@ impl Acceptor<'_> {
             // More, so that a head just too large is read to its end, and its answer is read, too.
             .max_buf_size(2 * LIMITS.head_bytes_max)
             .keep_alive(true);
-        let connections = TaskTracker::new();
+        let (connections, mut unheard) = (TaskTracker::new(), Unheard::default());
         let mut backoff = BACKOFF_MIN;
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = async {
+                    self.pace.ready().await;
+                    self.listener.accept().await
+                } => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     backoff = BACKOFF_MIN;
+                    self.pace.took();
                     // Those that were not upgraded yet, and scrapers: the header timeout makes room within seconds.
-                    if connections.len() >= LIMITS.http_connections_max {
+                    if connections.len() >= LIMITS.http_connections_max && unheard.end_oldest() {
                         metrics::counter!("chatctl_refused_total", "reason" => "http").increment(1);
-                        continue;
                     }
                     let Some(place) = self.addresses.admit(peer.ip()) else {
                         metrics::counter!("chatctl_refused_total", "reason" => "address_unheard")
@@ -77,7 +83,8 @@ impl Acceptor<'_> {
                         self.stop.clone(),
                         self.abort.clone(),
                     );
-                    connections.spawn(serve);
+                    let connection = connections.spawn(serve);
+                    unheard.add(connection.abort_handle(), connections.len());
                 }
                 // The client gave up between its SYN and our accept.
                 Err(error) if is_of_one_connection(&error) => {}

@@ -1,6 +1,7 @@
 //! The network side of a node: listeners, HTTP, WebSocket, metrics, and the way to stop.
 
 mod accept;
+mod accept_pace;
 mod addresses;
 mod admin;
 mod connections;
@@ -19,6 +20,7 @@ mod pulse;
 mod readiness;
 mod revoke;
 mod settings;
+mod unheard;
 mod upgrade;
 mod websocket;
 
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::accept::Acceptor;
+use self::accept_pace::AcceptPace;
 use self::addresses::Addresses;
 use self::connections::Connections;
 pub use self::listen::bind;
@@ -88,14 +91,16 @@ pub async fn run(
     });
     // Operators are few, and their scrapers may all come from one address.
     let addresses = Addresses::new(node.settings.connections_per_address_max);
-    let acceptor = |listener, router, addresses, stop: &CancellationToken| Acceptor {
+    let acceptor = |listener, router, addresses, per_s, stop: &CancellationToken| Acceptor {
         listener,
         router,
         addresses,
+        pace: AcceptPace::new(per_s),
         settings: &node.settings,
         stop: stop.clone(),
         abort: node.abort.clone(),
     };
+    let connects_per_s_max = node.settings.connects_per_s_max;
     // Operators can look until the end; clients come until the drain.
     let admin_stop = CancellationToken::new();
     let loopback = |listener: &TcpListener| {
@@ -103,8 +108,9 @@ pub async fn run(
     };
     let public_router = public::router(Arc::clone(&node), loopback(&public));
     let admin_router = admin::router(Arc::clone(&node), loopback(&admin));
-    let serve_clients = acceptor(public, public_router, addresses, &stop).run();
-    let serve_operators = acceptor(admin, admin_router, Addresses::new(None), &admin_stop).run();
+    let serve_clients = acceptor(public, public_router, addresses, connects_per_s_max, &stop).run();
+    let serve_operators =
+        acceptor(admin, admin_router, Addresses::new(None), None, &admin_stop).run();
     let drain = async {
         stop.cancelled().await;
         drain::drain(&node).await;

@@ -25,6 +25,8 @@ pub struct ServerSettings {
     pub refusals_max: usize,
     /// Connections of one address; `None`: no limit.
     pub connections_per_address_max: Option<u64>,
+    /// Connections that are accepted in a second; `None`: as many as come.
+    pub connects_per_s_max: Option<u64>,
     /// Web pages of other hosts that may connect.
     pub origins: Vec<Origin>,
     /// What whoever revokes must show.
@@ -50,6 +52,7 @@ impl Default for ServerSettings {
             connections_max: 100_000,
             refusals_max: 1_000,
             connections_per_address_max: None,
+            connects_per_s_max: None,
             origins: Vec::new(),
             admin_token: None,
             drain: Duration::from_secs(5),

@@ -36,6 +36,7 @@ mod nemesis;
 mod nodes;
 mod open_loop;
 mod operations;
+mod overload;
 mod push;
 mod rates;
 mod realtime;

@@ -60,7 +60,7 @@ pub struct Point {
 pub struct Curve {
     /// Messages a second in a closed loop.
     pub capacity_per_s: f64,
-    /// The most that got done, there or in any step.
+    /// The most that got done in any step: a closed loop comes in other portions, and is no measure for an open one.
     pub peak_per_s: f64,
     /// In the order of the steps; the first and the last are the calm before and after.
     pub points: Vec<Point>,
@@ -81,8 +81,7 @@ impl Curve {
             begin = end;
         }
         let calm = |point: &Point| point.multiple < OVERLOAD_FROM;
-        let peak_per_s =
-            points.iter().map(|point| point.goodput_per_s).fold(capacity_per_s, f64::max);
+        let peak_per_s = points.iter().map(|point| point.goodput_per_s).fold(0.0, f64::max);
         let recovery_s = recovery(steps, &points, seconds);
         let mut failures = Vec::new();
         for point in points.iter().filter(|point| !calm(point)) {

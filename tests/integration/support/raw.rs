@@ -52,6 +52,12 @@ impl Raw {
         raw
     }
 
+    /// Asks for a WebSocket over this connection; `false`: it is not given, or the connection is over.
+    pub async fn try_upgrade(&mut self, host: &str) -> bool {
+        let lines = format!("GET /v1/ws HTTP/1.1\r\nHost: {host}\r\n{HANDSHAKE}");
+        self.request(&lines).await.starts_with("HTTP/1.1 101 ")
+    }
+
     /// A session; everything that follows is answered.
     pub async fn greeted(address: &str, user: &str) -> Self {
         let mut raw = Self::upgraded(address).await;

@@ -14,13 +14,14 @@ use super::{PATIENCE, Peer};
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chatctl");
 
 /// What is no limit to the servers of tests.
-pub const LIFTED: [&str; 6] = [
+pub const LIFTED: [&str; 7] = [
     "CHATCTL_COMMANDS_PER_S_MAX",
     "CHATCTL_MESSAGES_PER_S_MAX",
     "CHATCTL_INCOMING_BYTES_PER_S_MAX",
     "CHATCTL_REPLY_BYTES_PER_S_MAX",
     "CHATCTL_CONNECTIONS_PER_ADDRESS_MAX",
     "CHATCTL_CONNECTIONS_PER_USER_MAX",
+    "CHATCTL_CONNECTS_PER_S_MAX",
 ];
 
 /// A running server; killed when dropped.

@@ -1,0 +1,212 @@
+//! More than a server can take: of messages, of newcomers, of clients that hold it up.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::support::raw::{Raw, text};
+use crate::support::{Server, chatctl, scale, unique};
+
+/// The curve is measured, told, and judged.
+#[tokio::test]
+async fn a_curve_of_overload_is_measured_and_judged() {
+    let out = tempfile::tempdir().unwrap();
+    let mut bench = chatctl(&["bench", "paired-clients", "--clients", "20", "--json"]);
+    bench.args(["--overload", "1,2", "--duration", "3s", "--server-env"]);
+    let output = bench.args(["CHATCTL_LOCAL_SYNC=memory", "--out"]).arg(out.path()).output().await;
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let curve: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    println!("{curve}");
+    let points = curve["points"].as_array().unwrap();
+    let multiples: Vec<_> = points.iter().map(|point| point["multiple"].as_f64()).collect();
+    assert_eq!(multiples, [Some(0.5), Some(1.0), Some(2.0), Some(0.5)]);
+    let peak = curve["peak_per_s"].as_f64().unwrap();
+    let goodput = |point: &Value| point["goodput_per_s"].as_f64().unwrap();
+    assert!(points.iter().all(|point| goodput(point) > 0.0 && goodput(point) <= peak), "{curve}");
+    // Whatever this machine makes of it, the exit code says the same.
+    let is_as_it_should_be = curve["failures"].as_array().unwrap().is_empty();
+    assert_eq!(output.status.code(), Some(if is_as_it_should_be { 0 } else { 3 }), "{said}");
+}
+
+#[tokio::test]
+async fn newcomers_are_paced_and_those_that_are_here_are_served() {
+    let server = Server::start_with(&[("CHATCTL_CONNECTS_PER_S_MAX", "50")]).await;
+    let mut here = server.connect(&unique("here")).await;
+    let (begun, mut coming) = (Instant::now(), JoinSet::new());
+    for _ in 0..200 {
+        let address = server.address();
+        coming.spawn(async move { Raw::upgraded(&address).await });
+    }
+    let mut longest = Duration::ZERO;
+    let mut came = Vec::new();
+    while came.len() < 200 {
+        tokio::select! {
+            Some(newcomer) = coming.join_next() => came.push(newcomer.unwrap()),
+            () = sleep(Duration::from_millis(50)) => {
+                let asked = Instant::now();
+                here.ok("ping", json!({})).await;
+                longest = longest.max(asked.elapsed());
+            }
+        }
+    }
+    let took = begun.elapsed();
+    // 50 at once, and 150 in their turn.
+    assert!((2.5..20.0).contains(&took.as_secs_f64()), "{took:?}");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+}
+
+/// Connects from an address of its own in 127.0.0.0/8, with a small buffer.
+async fn connect(address: SocketAddr, from: u32) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_recv_buffer_size(4_096).ok()?;
+    let [_, high, middle, low] = (from + 2).to_be_bytes();
+    socket.bind(SocketAddr::from(([127, high, middle, low], 0))).ok()?;
+    timeout(Duration::from_secs(10), socket.connect(address)).await.ok()?.ok()
+}
+
+/// Says nothing, until it is sent away; then again.
+async fn silent(address: SocketAddr, from: u32) {
+    loop {
+        if let Some(mut stream) = connect(address, from).await {
+            let _ = stream.read(&mut [0]).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Says a byte of its header now and then, until it is sent away; then again.
+async fn slow(address: SocketAddr, from: u32) {
+    loop {
+        if let Some(mut stream) = connect(address, from).await {
+            for byte in b"GET /v1/ws HTTP/1.1\r\nHost: chat.example\r\n".iter().cycle() {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Opens a channel in which much is said, and reads nothing, until it is sent away; then again.
+async fn stalled(address: SocketAddr, from: u32, channel: String) {
+    loop {
+        if let Some(stream) = connect(address, from).await {
+            let mut raw = Raw::over(stream);
+            let (user, host) = (unique("stalled"), address.to_string());
+            if raw.try_upgrade(&host).await {
+                raw.write(&text(&format!(r#"{{"id":1,"hello":{{"user":"{user}"}}}}"#))).await;
+                let open = json!({"id": 2, "open": {"to": {"channel": channel}, "limit": 0}});
+                raw.write(&text(&open.to_string())).await;
+                // Longer than any server waits for its reading.
+                sleep(Duration::from_secs(40)).await;
+            }
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What honest clients saw.
+struct Seen {
+    write_p99_ms: f64,
+    delivery_p99_ms: f64,
+    errors: String,
+    broken_pairs: u64,
+    messages: u64,
+}
+
+async fn honest(server: &Server, clients: usize, duration: &str) -> Seen {
+    let out = tempfile::tempdir().unwrap();
+    let rate = (clients * 2).to_string();
+    let output =
+        chatctl(&["bench", "paired-clients", "--json", "--warmup", "0s", "--connecting", "16"])
+            .args(["--clients", &clients.to_string(), "--rate", &rate, "--duration", duration])
+            .args(["--url", &format!("ws://{}/v1/ws", server.address()), "--out"])
+            .arg(out.path())
+            .output()
+            .await
+            .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!(report["correctness"]["lost"], 0, "{report}");
+    let ms = |name: &str| report["latencies"][name]["p99_us"].as_f64().unwrap() / 1e3;
+    Seen {
+        write_p99_ms: ms("write"),
+        delivery_p99_ms: ms("delivery"),
+        errors: report["errors"].to_string(),
+        broken_pairs: report["counts"]["broken_pairs"].as_u64().unwrap(),
+        messages: report["counts"]["sent"].as_u64().unwrap(),
+    }
+}
+
+/// Those who hold a server up cost the others little: the short form of 1 000 stalled readers, 1 000 slow headers, 10 000 silent
+/// connections and 500 honest clients (`CHATCTL_TEST_FLOOD=10`).
+#[tokio::test]
+async fn stalled_slow_and_silent_clients_do_not_hold_up_honest_ones() {
+    let tens = scale("CHATCTL_TEST_FLOOD", 1);
+    let [honest_count, stalled_count, slow_count, silent_count] =
+        [50, 100, 100, 1_000].map(|n| n * tens);
+    let duration = if tens > 1 { "30s" } else { "10s" };
+    let mut server = Server::start_with(&[("CHATCTL_LOCAL_SYNC", "never")]).await;
+    let address: SocketAddr = server.address().parse().unwrap();
+    let before = honest(&server, honest_count, duration).await;
+    let rss_before = server.counter("chatctl_process_resident_bytes").await;
+
+    let channel = unique("loud");
+    let mut flood = JoinSet::new();
+    for from in 0..silent_count as u32 {
+        flood.spawn(silent(address, from));
+    }
+    for from in 0..slow_count as u32 {
+        flood.spawn(slow(address, from));
+    }
+    for from in 0..stalled_count as u32 {
+        flood.spawn(stalled(address, from, channel.clone()));
+    }
+    let mut talker = server.connect(&unique("talker")).await;
+    let opened = talker.ok("open", json!({"to": {"channel": channel}})).await;
+    let conv = opened["conv"].clone();
+    flood.spawn(async move {
+        for number in 0_u64.. {
+            let content = "x".repeat(8_000);
+            let send = json!({"conv": conv, "cid": format!("loud-{number}"), "type": "text", "content": content});
+            talker.ok("send", send).await;
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    sleep(Duration::from_secs(3)).await;
+    let during = honest(&server, honest_count, duration).await;
+    let rss_during = server.counter("chatctl_process_resident_bytes").await;
+    let connections = server.counter("chatctl_connections").await;
+    let slow_readers = server.counter("chatctl_slow_readers_total").await;
+    flood.shutdown().await;
+    println!(
+        "{honest_count} honest beside {stalled_count} stalled, {slow_count} slow, {silent_count} silent: write p99 {:.1} → {:.1} ms, delivery p99 {:.1} → {:.1} ms, \
+         RSS {:.0} → {:.0} MiB, {} of their connections ended, {} messages, errors {}; {connections} WebSockets, {slow_readers} slow readers closed",
+        before.write_p99_ms,
+        during.write_p99_ms,
+        before.delivery_p99_ms,
+        during.delivery_p99_ms,
+        rss_before / 1_048_576.0,
+        rss_during / 1_048_576.0,
+        during.broken_pairs,
+        during.messages,
+        during.errors,
+    );
+    assert!(connections >= stalled_count as f64 * 0.5, "the stalled are there: {connections}");
+    assert_eq!((during.broken_pairs, during.errors.as_str()), (0, "{}"));
+    // This machine makes the flood, too.
+    let bound = |before: f64| before * 1.2 + 30.0;
+    assert!(during.write_p99_ms <= bound(before.write_p99_ms), "{}", during.write_p99_ms);
+    assert!(during.delivery_p99_ms <= bound(before.delivery_p99_ms), "{}", during.delivery_p99_ms);
+    let each = (rss_during - rss_before) / (stalled_count + slow_count + silent_count) as f64;
+    assert!(each < 100_000.0, "{each} bytes for each of the flood");
+    server.kill().await;
+}
