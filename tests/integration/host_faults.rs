@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::support::raw::{Raw, text};
 use crate::support::{PATIENCE, Peer, Server, unique};
 
 /// The log of a server that has ended.
@@ -185,4 +186,100 @@ async fn a_log_that_is_not_read_does_not_hold_up_the_chat() {
     let mut head = [0; 15];
     timeout(PATIENCE, socket.read_exact(&mut head)).await.expect("answered").unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");
+}
+
+/// Memory runs out in the middle of the work: the process ends, and what it answered is there.
+#[tokio::test]
+async fn where_memory_runs_out_nothing_that_was_answered_is_lost() {
+    let mut server = Server::start_after("ulimit -d 120000", &[]).await;
+    let (ann, bob) = (unique("ann"), unique("bob"));
+    let mut talker = server.connect(&ann).await;
+    let conv = talker.open_user(&bob).await["conv"].clone();
+    let mut answered = 0;
+    for number in 0..70 {
+        let content = incompressible(number);
+        let send =
+            json!({"conv": conv, "cid": format!("c{number}"), "type": "text", "content": content});
+        answered = talker.ok("send", send).await["seq"].as_u64().unwrap();
+    }
+    // Sessions that ask for page after page and read none of them.
+    let mut greedy = Vec::new();
+    for _ in 0..60 {
+        let mut raw = Raw::greeted(&server.address(), &bob).await;
+        let open = json!({"id": 2, "open": {"to": {"user": ann}, "limit": 200}});
+        raw.write(&text(&open.to_string())).await;
+        for id in 3..20 {
+            let read =
+                json!({"id": id, "read": {"conv": conv, "order": "asc", "from": id, "limit": 200}});
+            raw.write(&text(&read.to_string())).await;
+        }
+        greedy.push(raw);
+    }
+    let mut sent = 70;
+    let code = loop {
+        let content = incompressible(sent);
+        let send =
+            json!({"conv": conv, "cid": format!("c{sent}"), "type": "text", "content": content});
+        match talker.try_call("send", send).await {
+            Some(reply) if reply.get("error").is_none() => {
+                answered = reply["send"]["seq"].as_u64().unwrap();
+            }
+            Some(_) => {}
+            None => break server.wait_for_end().await,
+        }
+        sent += 1;
+        assert!(sent < 5_000, "it has memory for everything");
+    };
+    assert_ne!(code, Some(0), "it does not end as if all were well");
+    server.restart().await;
+    let mut again = server.connect(&ann).await;
+    let opened = again.open_user(&bob).await;
+    assert!(opened["head"].as_u64() >= Some(answered), "{answered} answered, {}", opened["head"]);
+}
+
+/// The wall clock jumps by an hour, back and forth: numbers go on, what the server stamps is never late, and what it
+/// believes to be in the future is refused for as long.
+#[tokio::test]
+async fn a_clock_that_jumps_disturbs_no_order() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut server = Server::start().await;
+    let (ann, bob) = (unique("ann"), unique("bob"));
+    let (mut stamped, mut seq, mut round) = (0, 0, 0);
+    for offset_ms in [0, -HOUR_MS, HOUR_MS, 0] {
+        if round > 0 {
+            server.kill().await;
+            server.restart_with(&[("CHATCTL_CLOCK_OFFSET_MS", &offset_ms.to_string())]).await;
+        }
+        round += 1;
+        let mut peer = server.connect(&ann).await;
+        let opened = peer.open_user(&bob).await;
+        assert_eq!(opened["head"], seq, "{offset_ms}");
+        let conv = opened["conv"].clone();
+        let sent = peer.send(&conv, &format!("stamped-{round}"), None).await;
+        seq += 1;
+        assert_eq!((&sent["seq"], &sent["late"]), (&json!(seq), &json!(false)), "{offset_ms}");
+        let ts = sent["ts"].as_u64().unwrap();
+        assert!(ts >= stamped, "{offset_ms}: {ts} after {stamped}");
+        stamped = ts;
+        let now_ms = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+        let send = json!({"conv": conv, "cid": format!("own-{round}"), "type": "text", "content": "x", "ts": now_ms});
+        let reply = peer.call("send", send).await;
+        if offset_ms < 0 {
+            assert_eq!(reply["error"]["code"], "ts_in_future", "{reply}");
+        } else {
+            seq += 1;
+            assert_eq!(reply["send"]["seq"], seq, "{reply}");
+            // Since the clock was an hour ahead there is something newer.
+            assert_eq!(reply["send"]["late"], now_ms < stamped, "{reply}");
+        }
+        peer.ok("ack", json!({"conv": conv, "up_to": seq})).await;
+    }
+    assert_eq!(seq, 7);
+    let mut reader = server.connect(&bob).await;
+    let opened = reader.open_user(&ann).await;
+    let read =
+        reader.ok("read", json!({"conv": opened["conv"], "after_seq": 0, "limit": 50})).await;
+    let seqs: Vec<_> =
+        read["items"].as_array().unwrap().iter().map(|item| item["seq"].as_u64()).collect();
+    assert_eq!(seqs, (1..=7).map(Some).collect::<Vec<_>>());
 }

@@ -105,8 +105,8 @@ async fn stalled(address: SocketAddr, from: u32, channel: String) {
                 raw.write(&text(&format!(r#"{{"id":1,"hello":{{"user":"{user}"}}}}"#))).await;
                 let open = json!({"id": 2, "open": {"to": {"channel": channel}, "limit": 0}});
                 raw.write(&text(&open.to_string())).await;
-                // Longer than any server waits for its reading.
-                sleep(Duration::from_secs(40)).await;
+                // The server does not wait for it for so long.
+                sleep(Duration::from_secs(20)).await;
             }
         }
         sleep(Duration::from_millis(100)).await;
@@ -120,6 +120,8 @@ struct Seen {
     errors: String,
     broken_pairs: u64,
     messages: u64,
+    /// What the server's own stages took, as far as it tells: the machine's other work is in all other times.
+    stages: String,
 }
 
 async fn honest(server: &Server, clients: usize, duration: &str) -> Seen {
@@ -128,7 +130,13 @@ async fn honest(server: &Server, clients: usize, duration: &str) -> Seen {
     let output =
         chatctl(&["bench", "paired-clients", "--json", "--warmup", "0s", "--connecting", "16"])
             .args(["--clients", &clients.to_string(), "--rate", &rate, "--duration", duration])
-            .args(["--url", &format!("ws://{}/v1/ws", server.address()), "--out"])
+            .args([
+                "--url",
+                &format!("ws://{}/v1/ws", server.address()),
+                "--admin",
+                server.admin(),
+                "--out",
+            ])
             .arg(out.path())
             .output()
             .await
@@ -143,6 +151,13 @@ async fn honest(server: &Server, clients: usize, duration: &str) -> Seen {
         errors: report["errors"].to_string(),
         broken_pairs: report["counts"]["broken_pairs"].as_u64().unwrap(),
         messages: report["counts"]["sent"].as_u64().unwrap(),
+        stages: ["stored", "told", "written"]
+            .map(|stage| {
+                let figure =
+                    |kind: &str| report["figures"][format!("stage_{stage}_{kind}_us")].clone();
+                format!("{stage} mean {} p99 < {}", figure("mean"), figure("p99_below"))
+            })
+            .join(", "),
     }
 }
 
@@ -178,7 +193,7 @@ async fn stalled_slow_and_silent_clients_do_not_hold_up_honest_ones() {
             let content = "x".repeat(8_000);
             let send = json!({"conv": conv, "cid": format!("loud-{number}"), "type": "text", "content": content});
             talker.ok("send", send).await;
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(100)).await;
         }
     });
     sleep(Duration::from_secs(3)).await;
@@ -189,7 +204,7 @@ async fn stalled_slow_and_silent_clients_do_not_hold_up_honest_ones() {
     flood.shutdown().await;
     println!(
         "{honest_count} honest beside {stalled_count} stalled, {slow_count} slow, {silent_count} silent: write p99 {:.1} → {:.1} ms, delivery p99 {:.1} → {:.1} ms, \
-         RSS {:.0} → {:.0} MiB, {} of their connections ended, {} messages, errors {}; {connections} WebSockets, {slow_readers} slow readers closed",
+         RSS {:.0} → {:.0} MiB, {} of their connections ended, {} messages, errors {}; {connections} WebSockets, {slow_readers} slow readers closed; in the server (µs): {} → {}",
         before.write_p99_ms,
         during.write_p99_ms,
         before.delivery_p99_ms,
@@ -199,8 +214,13 @@ async fn stalled_slow_and_silent_clients_do_not_hold_up_honest_ones() {
         during.broken_pairs,
         during.messages,
         during.errors,
+        before.stages,
+        during.stages,
     );
-    assert!(connections >= stalled_count as f64 * 0.5, "the stalled are there: {connections}");
+    assert!(
+        connections + slow_readers >= stalled_count as f64 * 0.5,
+        "the stalled are there: {connections}"
+    );
     assert_eq!((during.broken_pairs, during.errors.as_str()), (0, "{}"));
     // This machine makes the flood, too.
     let bound = |before: f64| before * 1.2 + 30.0;

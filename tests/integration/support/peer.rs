@@ -104,6 +104,19 @@ impl Peer {
         self.answer(id).await
     }
 
+    /// A command and its answer; `None`: the connection is gone.
+    pub async fn try_call(&mut self, method: &str, body: Value) -> Option<Value> {
+        self.next_id += 1;
+        let id = self.next_id;
+        self.try_write(&json!({"id": id, method: body}).to_string()).await.ok()?;
+        loop {
+            let frame = self.try_frame().await?;
+            if frame["id"] == id {
+                return Some(frame);
+            }
+        }
+    }
+
     /// A command that must succeed: the body of its answer.
     pub async fn ok(&mut self, method: &str, body: Value) -> Value {
         let mut reply = self.call(method, body).await;

@@ -174,8 +174,6 @@ impl Server {
     }
 
     /// The same with other variables, which win over those that it was started with; an empty one is not set.
-    #[cfg(feature = "faults")]
-    #[cfg(feature = "faults")]
     pub async fn restart_with(&mut self, variables: &[(&str, &str)]) {
         self.variables.retain(|(key, _)| variables.iter().all(|(other, _)| key != other));
         let set = variables.iter().filter(|(_, value)| !value.is_empty());
