@@ -8,7 +8,7 @@ use super::identity::admin_token;
 use super::{
     AuthenticationConfig, CassandraConfig, Config, ConfigError, DistributionEngine, KafkaConfig,
     Kind, LocalConfig, LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig,
-    RegistryEngine, Secret, ServicesConfig, Source, Sources, VARIABLES, Variable,
+    RegistryEngine, Secret, ServicesConfig, Source, Sources, TlsConfig, VARIABLES, Variable,
 };
 use crate::model::{OperatorLimits, PONG_GRACE_MS};
 
@@ -65,6 +65,7 @@ impl Config {
         authentication.check_listen(listen)?;
         Ok(Self {
             listen,
+            tls: reader.tls()?,
             data_dir,
             authentication,
             admin_token: reader.parsed("CHATCTL_ADMIN_TOKEN", admin_token)?,
@@ -228,6 +229,22 @@ impl Reader<'_> {
         })
     }
 
+    fn tls(&self) -> Result<Option<TlsConfig>, ConfigError> {
+        let path = |key| self.optional(key).map(|path| path.map(PathBuf::from));
+        match (path("CHATCTL_TLS_CERT")?, path("CHATCTL_TLS_KEY")?) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate, key })),
+            (None, None) => Ok(None),
+            (certificate, _) => {
+                let (set, other) = match certificate {
+                    Some(_) => ("CHATCTL_TLS_CERT", "CHATCTL_TLS_KEY"),
+                    None => ("CHATCTL_TLS_KEY", "CHATCTL_TLS_CERT"),
+                };
+                let text = format!("{set} is set and {other} is not; set both for TLS, or neither");
+                Err(ConfigError::together(text))
+            }
+        }
+    }
+
     fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {
         self.required(key, |value| value.parse().ok())
     }
@@ -321,6 +338,18 @@ mod tests {
         let text = load(&[("REDIS_URL", "http://ann:hidden@localhost")]).unwrap_err();
         assert!(text.contains("REDIS_URL") && text.contains("redis://"), "{text}");
         assert!(!text.contains("hidden"), "{text}");
+    }
+
+    #[test]
+    fn tls_takes_a_certificate_and_a_key() {
+        let both = [("CHATCTL_TLS_CERT", "a.pem"), ("CHATCTL_TLS_KEY", "b.pem")];
+        let tls = TlsConfig { certificate: "a.pem".into(), key: "b.pem".into() };
+        assert_eq!(load(&both).unwrap().tls, Some(tls));
+        assert_eq!(load(&[]).unwrap().tls, None);
+        for (alone, other) in [(both[0], both[1].0), (both[1], both[0].0)] {
+            let text = load(&[alone]).unwrap_err();
+            assert!(text.contains(alone.0) && text.contains(other), "{text}");
+        }
     }
 
     #[rstest]

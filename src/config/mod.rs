@@ -40,7 +40,7 @@ pub use services::ServicesConfig;
 pub use sources::{Source, Sources, no_colour};
 pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
-    PersistenceEngine, RedisConfig, RegistryEngine,
+    PersistenceEngine, RedisConfig, RegistryEngine, TlsConfig,
 };
 pub use variable::{Kind, Variable};
 pub use variables::VARIABLES;

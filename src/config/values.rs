@@ -15,6 +15,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin_listen: SocketAddr,
+    /// What clients are shown, over TLS; `None`: the public listener is plain.
+    pub tls: Option<TlsConfig>,
     /// Whether users must prove who they are, and how.
     pub authentication: AuthenticationConfig,
     /// What whoever revokes must show.
@@ -58,6 +60,15 @@ pub struct Config {
     /// What it does wrong on purpose.
     #[cfg(feature = "faults")]
     pub fault: Option<crate::faults::Deliberate>,
+}
+
+/// The files of TLS, in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The message engine with its settings.

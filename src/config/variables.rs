@@ -184,6 +184,20 @@ pub const VARIABLES: &[Variable] = &[
         "Where clients connect; port 0 takes a free one",
     ),
     variable(
+        "CHATCTL_TLS_CERT",
+        "tls-cert",
+        None,
+        PATH,
+        "TLS for clients (wss): the file of the certificate in PEM form, the server's own first, then those that lead to its issuer. Read again when it and its key change",
+    ),
+    variable(
+        "CHATCTL_TLS_KEY",
+        "tls-key",
+        None,
+        PATH,
+        "The file of its private key in PEM form, not encrypted",
+    ),
+    variable(
         "CHATCTL_ADMIN_LISTEN",
         "admin-listen",
         Some("127.0.0.1:8081"),
@@ -346,7 +360,7 @@ pub const VARIABLES: &[Variable] = &[
         "header-timeout-ms",
         Some("5000"),
         milliseconds(10),
-        "Time for the head of an HTTP request; also how long an idle HTTP connection is kept",
+        "Time for the head of an HTTP request, and before it for the handshake of TLS; also how long an idle HTTP connection is kept",
     ),
     variable(
         "CHATCTL_ALLOWED_ORIGINS",

@@ -47,5 +47,6 @@ mod revocation;
 mod slow_servers;
 mod stock_tools;
 mod support;
+mod tls;
 mod websocket_handshake;
 mod websocket_rfc;
