@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::chat::Access;
-use crate::client::{Credentials, TokenMaker};
+use crate::client::{Credentials, TokenMaker, trust};
 use crate::config::{
     AuthenticationConfig, Config, KeySource, RedisConfig, RegistryEngine, SigningConfig, Sources,
     VariableArgs,
@@ -98,10 +98,18 @@ pub(super) struct SigningArgs {
     /// Name of that key (kid)
     #[arg(long, value_name = "KID", global = true, requires = "token_key")]
     token_kid: Option<String>,
+    /// Certificates in PEM form that the clients believe beside those that this system trusts (or SSL_CERT_FILE names): that of who
+    /// issued a wss:// server's, or its own
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_ca: Option<PathBuf>,
 }
 
-/// From now on the clients of this process show tokens, if there is a key to sign them with.
+/// From now on the clients of this process believe the servers that they are told to, and show tokens, if there is a key to sign
+/// them with.
 pub(super) async fn sign_in_clients(args: &SigningArgs) -> anyhow::Result<()> {
+    if let Some(file) = &args.tls_ca {
+        trust(file).map_err(anyhow::Error::msg)?;
+    }
     let Signing { config, signer } = Signing::load(args.token_key.as_deref()).await?;
     let Some(signer) = signer else { return Ok(()) };
     let grant = Grant {
