@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::engines::redis_server;
 use crate::chat::Access;
 use crate::client::{Credentials, TokenMaker, trust};
 use crate::config::{
-    AuthenticationConfig, Config, KeySource, RedisConfig, RegistryEngine, SigningConfig, Sources,
-    VariableArgs,
+    AuthenticationConfig, Config, KeySource, RegistryEngine, SigningConfig, Sources, VariableArgs,
 };
 use crate::identity::{Grant, Signer, Verifier};
 use crate::model::{TokenId, UserName};
@@ -33,10 +33,10 @@ pub(super) async fn open_access(config: &Config) -> anyhow::Result<Access> {
         }
     };
     let revocations: Arc<dyn Revocations> = match (&config.registry, &verifier) {
-        (RegistryEngine::Redis(RedisConfig { url, prefix }), verifier) => {
-            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+        (RegistryEngine::Redis(redis), verifier) => {
+            let (server, prefix) = (redis_server(redis)?, redis.prefix.clone());
             let kept = Access::kept(verifier.as_deref());
-            let keeper = RedisRevocations::new(RedisSettings { url, prefix, kept });
+            let keeper = RedisRevocations::new(RedisSettings { server, prefix, kept });
             Arc::new(keeper.context("the REDIS registry cannot start")?)
         }
         (RegistryEngine::Local, Some(_)) => {

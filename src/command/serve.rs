@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "faults")]
 use super::engines::break_engines;
-use super::engines::{check_durability, cluster, open_engines, services_of};
+use super::engines::{check_durability, cluster, open_engines, redis_server, services_of};
 use super::{Exit, identity, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
@@ -206,7 +206,7 @@ fn tenancy_of(
     // The tenants of a store of messages meet there, whatever else they use.
     if let PersistenceEngine::Cassandra(cassandra) = &config.persistence {
         let settings = cassandra_tenancy::CassandraSettings {
-            cluster: cluster(cassandra),
+            cluster: cluster(cassandra)?,
             keyspace: cassandra.keyspace.clone(),
             name: name.to_owned(),
             node: node.clone(),
@@ -222,7 +222,7 @@ fn tenancy_of(
         _ => return Ok(None),
     };
     let settings = redis_tenancy::RedisSettings {
-        url: redis.url.expose().to_owned(),
+        server: redis_server(&redis)?,
         prefix: redis.prefix,
         name: name.to_owned(),
         node: node.clone(),

@@ -31,8 +31,14 @@ impl Config {
         };
         let redis = RedisConfig {
             url: reader.required("REDIS_URL", |text| text.parse().ok())?,
+            tls_ca: reader.optional("CHATCTL_REDIS_TLS_CA")?.map(PathBuf::from),
             prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
         };
+        if redis.tls_ca.is_some() && !redis.url.is_tls() {
+            let text =
+                "CHATCTL_REDIS_TLS_CA is set and REDIS_URL is without TLS; write it as rediss://";
+            return Err(ConfigError::together(text.to_owned()));
+        }
         let services = ServicesConfig::load(sources)?;
         let kafka = KafkaConfig {
             brokers: services.kafka_brokers,
@@ -45,6 +51,8 @@ impl Config {
             keyspace: services.cassandra_keyspace,
             datacenter: services.cassandra_datacenter,
             translation: services.cassandra_translation,
+            login: services.cassandra_login,
+            tls: services.cassandra_tls,
         };
         let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
             "LOCAL" => PersistenceEngine::Local(local),
@@ -312,6 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn cassandra_may_ask_for_a_password_and_speak_tls() {
+        let user = ("CHATCTL_CASSANDRA_USER", "chat");
+        let password = ("CHATCTL_CASSANDRA_PASSWORD", "hidden");
+        let engine = ("WS_MESSAGE_PERSISTENCE_ENGINE", "CASSANDRA");
+        let (tls, ca) = (("CHATCTL_CASSANDRA_TLS", "yes"), ("CHATCTL_CASSANDRA_TLS_CA", "ca.pem"));
+        let config = load(&[engine, user, password, tls, ca]).unwrap();
+        assert!(!format!("{config:?}").contains("hidden"));
+        let PersistenceEngine::Cassandra(cassandra) = config.persistence else { panic!("another") };
+        assert_eq!(cassandra.login.unwrap().1.expose(), "hidden");
+        assert_eq!(cassandra.tls, crate::config::ServiceTls::On { ca: Some("ca.pem".into()) });
+        for alone in [user, password] {
+            let text = load(&[alone]).unwrap_err();
+            assert!(text.contains(user.0) && text.contains(password.0), "{text}");
+        }
+        assert!(load(&[ca]).unwrap_err().contains("CHATCTL_CASSANDRA_TLS=yes"));
+    }
+
+    #[test]
     fn kafka_has_brokers_and_one_topic() {
         let config = load(&[
             ("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA"),
@@ -335,6 +361,10 @@ mod tests {
         assert_eq!(redis.url.expose(), "redis://ann:hidden@localhost:7000/3");
         assert_eq!(redis.prefix, "chatctl:");
         assert!(!format!("{config:?}").contains("hidden"));
+        let ca = ("CHATCTL_REDIS_TLS_CA", "ca.pem");
+        let text = load(&[("REDIS_URL", "redis://localhost"), ca]).unwrap_err();
+        assert!(text.contains("CHATCTL_REDIS_TLS_CA") && text.contains("rediss://"), "{text}");
+        assert!(load(&[("REDIS_URL", "rediss://localhost"), ca]).is_ok());
         let text = load(&[("REDIS_URL", "http://ann:hidden@localhost")]).unwrap_err();
         assert!(text.contains("REDIS_URL") && text.contains("redis://"), "{text}");
         assert!(!text.contains("hidden"), "{text}");

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AuthenticationConfig, Origin, RedisUrl, Secret};
+use super::{AuthenticationConfig, Origin, RedisUrl, Secret, ServiceTls};
 use crate::model::{Durability, OperatorLimits};
 
 /// Everything that a server was told.
@@ -93,6 +93,10 @@ pub struct CassandraConfig {
     pub datacenter: String,
     /// Where nodes are reached instead of where they say.
     pub translation: HashMap<IpAddr, SocketAddr>,
+    /// User and password, where it asks.
+    pub login: Option<(String, Secret)>,
+    /// Whether it is reached over TLS, and by whose certificates.
+    pub tls: ServiceTls,
 }
 
 /// What the KAFKA engine is told.
@@ -113,6 +117,8 @@ pub struct KafkaConfig {
 pub struct RedisConfig {
     /// The server.
     pub url: RedisUrl,
+    /// The file of who may have issued its certificate; `None`: whom the system trusts.
+    pub tls_ca: Option<PathBuf>,
     /// What all keys begin with.
     pub prefix: String,
 }

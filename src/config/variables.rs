@@ -99,11 +99,18 @@ pub const VARIABLES: &[Variable] = &[
             Some("redis://127.0.0.1:16379"),
             Kind::Text {
                 name: "URL",
-                allowed: "redis://[user:password@]host[:port][/database], what is special in a password written as %XX; without TLS",
+                allowed: "redis://[user:password@]host[:port][/database], or rediss:// for TLS; what is special in a password written as %XX",
             },
             "The Redis server of the REDIS engines",
         )
     },
+    variable(
+        "CHATCTL_REDIS_TLS_CA",
+        "redis-tls-ca",
+        None,
+        PATH,
+        "The file of certificates in PEM form, one of whose owners must have issued that of a rediss:// server; not set: whom the system trusts",
+    ),
     variable(
         "CHATCTL_REDIS_PREFIX",
         "redis-prefix",
@@ -165,6 +172,37 @@ pub const VARIABLES: &[Variable] = &[
         Some("datacenter1"),
         Kind::Text { name: "NAME", allowed: "letters, digits, dots, underscores and dashes" },
         "The datacenter of Cassandra that is local to this server",
+    ),
+    variable(
+        "CHATCTL_CASSANDRA_USER",
+        "cassandra-user",
+        None,
+        Kind::Text { name: "NAME", allowed: "a name" },
+        "The user of Cassandra, where it asks for one (PasswordAuthenticator)",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "CHATCTL_CASSANDRA_PASSWORD",
+            "cassandra-password",
+            None,
+            Kind::Text { name: "SECRET", allowed: "the password" },
+            "The password of that user; flags can be seen by others on this machine, so rather in the environment",
+        )
+    },
+    variable(
+        "CHATCTL_CASSANDRA_TLS",
+        "cassandra-tls",
+        Some("no"),
+        choice(&["no", "yes"]),
+        "Reach Cassandra over TLS. Certificates of nodes must be for their IP addresses",
+    ),
+    variable(
+        "CHATCTL_CASSANDRA_TLS_CA",
+        "cassandra-tls-ca",
+        None,
+        PATH,
+        "The file of certificates in PEM form whose owners may have issued those of nodes, beside whom the system trusts",
     ),
     variable(
         "CHATCTL_CASSANDRA_TRANSLATE",

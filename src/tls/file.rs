@@ -21,6 +21,14 @@ pub struct TlsFileError {
     pub reason: String,
 }
 
+/// The text of a file of certificates, for a library that parses it itself; it has been parsed here, too. `named` is the variable or
+/// flag that names it. Blocks.
+pub fn read_certificates(named: &'static str, path: &Path) -> Result<Vec<u8>, TlsFileError> {
+    let file = TlsFile::new(named, path);
+    file.certificates()?;
+    file.read()
+}
+
 /// A file, and what names it.
 #[derive(Debug, Clone)]
 pub(super) struct TlsFile {

@@ -7,7 +7,7 @@ mod stream;
 mod trust;
 mod validity;
 
-pub use file::TlsFileError;
+pub use file::{TlsFileError, read_certificates};
 pub use server_identity::ServerIdentity;
 pub use stream::{ReadHalf, Stream, WriteHalf};
 pub use trust::{Trust, explain};

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error as TlsError, RootCertStore};
@@ -53,6 +55,19 @@ impl Trust {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(config)
+    }
+
+    /// Those that can be used, in PEM form: for a library that would else look for the system's with each connection.
+    pub fn pem(&self) -> Vec<u8> {
+        let mut text = String::new();
+        for certificate in self.system.iter().chain(&self.own) {
+            if RootCertStore::empty().add(certificate.clone()).is_ok() {
+                let base64 = STANDARD.encode(certificate);
+                text +=
+                    &format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+            }
+        }
+        text.into_bytes()
     }
 
     /// Puts TLS on connections.

@@ -40,6 +40,7 @@ mod overload;
 mod push;
 mod rates;
 mod realtime;
+mod redis_access;
 mod redis_engine;
 mod report_page;
 mod revocation;
