@@ -129,6 +129,19 @@ pub async fn connect(
     Box::pin(cluster.access.apply(builder).build()).await
 }
 
+/// What an error of the driver says, and what to do where that is plain.
+pub fn explain(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let hint = if text.contains("Authentication") {
+        "set CHATCTL_CASSANDRA_USER and CHATCTL_CASSANDRA_PASSWORD to a user that the nodes know"
+    } else if text.contains("UnknownIssuer") {
+        "name the certificate of who issued those of the nodes by CHATCTL_CASSANDRA_TLS_CA"
+    } else {
+        return text;
+    };
+    format!("{text}; {hint}")
+}
+
 /// An answer to a conditional write that is none.
 #[derive(Debug, thiserror::Error)]
 #[error("an answer to a conditional write that cannot be read: {0}")]

@@ -101,9 +101,9 @@ impl Session {
 
     async fn close_code(&mut self) -> u16 {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("in time").unwrap().unwrap() {
-                Message::Close(close) => return close.unwrap().code.into(),
-                _ => {}
+            let next = timeout(PATIENCE, self.0.next()).await.expect("in time");
+            if let Message::Close(close) = next.unwrap().unwrap() {
+                return close.unwrap().code.into();
             }
         }
     }

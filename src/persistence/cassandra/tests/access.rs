@@ -37,21 +37,22 @@ async fn a_password_and_tls_are_asked_for_and_given() {
     assert_eq!(append(&engine, &room).await.unwrap(), 2);
     engine.close().await;
 
-    // One thing wrong at a time.
+    // One thing wrong at a time, side by side: each start asks for ten seconds.
     let wrong = Some(("cassandra".to_owned(), "hunter2".to_owned()));
-    let strangers = Trust::load(None).unwrap().config().unwrap();
-    for access in [
-        Access { login: wrong, ..access.clone() },
-        Access { login: None, ..access.clone() },
-        Access { tls: Some(Arc::new(strangers)), ..access.clone() },
-        Access { tls: None, ..access.clone() },
-    ] {
+    let strangers = Some(Arc::new(Trust::load(None).unwrap().config().unwrap()));
+    let refused = [
+        (Access { login: wrong, ..access.clone() }, "CHATCTL_CASSANDRA_PASSWORD"),
+        (Access { login: None, ..access.clone() }, "CHATCTL_CASSANDRA_USER"),
+        (Access { tls: strangers, ..access.clone() }, "CHATCTL_CASSANDRA_TLS_CA"),
+        (Access { tls: None, ..access.clone() }, "CASSANDRA_HOSTS"),
+    ]
+    .map(async |(access, named)| {
         let cluster = Cluster { access: access.clone(), ..settings.cluster.clone() };
         let refused = open(CassandraSettings { cluster, ..settings.clone() }).await;
         let error = refused.err().map(|error| error.to_string());
         let error = error.unwrap_or_else(|| panic!("{access:?} gets in"));
-        println!("{access:?}: {error}");
-        assert!(error.contains("CASSANDRA_"), "{error}");
+        assert!(error.contains(named), "{error}");
         assert!(!format!("{error} {access:?}").contains("hunter2"), "{error}");
-    }
+    });
+    join_all(refused).await;
 }
