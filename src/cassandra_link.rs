@@ -1,6 +1,7 @@
 //! How everything that uses Cassandra reaches its nodes: the settings of a session.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::response::query_result::QueryResult;
 use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::Row;
+use tokio_rustls::rustls::ClientConfig;
 
 /// How long one connection may take.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
@@ -24,6 +26,45 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(1);
 /// How long one attempt of a statement may take. Two of them fit into the time of a call.
 const ATTEMPT_TIME: Duration = Duration::from_millis(1_500);
+
+/// How a client gets in: who it says that it is, and whom it takes for a node.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// User and password; `None`: nobody asks.
+    pub login: Option<(String, String)>,
+    /// The certificates of nodes must be for their IP addresses; `None`: no TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Access {
+    /// A session that gets in so.
+    pub fn apply(&self, builder: SessionBuilder) -> SessionBuilder {
+        let builder = match &self.login {
+            Some((user, password)) => builder.user(user, password),
+            None => builder,
+        };
+        builder.tls_context(self.tls.clone())
+    }
+}
+
+impl PartialEq for Access {
+    fn eq(&self, other: &Self) -> bool {
+        let tls = match (&self.tls, &other.tls) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        tls && self.login == other.login
+    }
+}
+
+impl Eq for Access {}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.login.as_ref().map(|(user, _)| user);
+        f.debug_struct("Access").field("user", &user).field("tls", &self.tls.is_some()).finish()
+    }
+}
 
 /// Where the nodes are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +76,8 @@ pub struct Cluster {
     /// Where nodes are reached instead of where they say; those that are not in it, where they say. Nodes tell each other's addresses
     /// without ports.
     pub translation: HashMap<IpAddr, SocketAddr>,
+    /// How to get in.
+    pub access: Access,
 }
 
 /// The translation of a [`Cluster`].
@@ -83,7 +126,20 @@ pub async fn connect(
         false => builder.address_translator(Arc::new(Translation(cluster.translation.clone()))),
     };
     // Boxed: it is some kilobytes, and asked for rarely.
-    Box::pin(builder.build()).await
+    Box::pin(cluster.access.apply(builder).build()).await
+}
+
+/// What an error of the driver says, and what to do where that is plain.
+pub fn explain(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let hint = if text.contains("Authentication") {
+        "set CHATCTL_CASSANDRA_USER and CHATCTL_CASSANDRA_PASSWORD to a user that the nodes know"
+    } else if text.contains("UnknownIssuer") {
+        "name the certificate of who issued those of the nodes by CHATCTL_CASSANDRA_TLS_CA"
+    } else {
+        return text;
+    };
+    format!("{text}; {hint}")
 }
 
 /// An answer to a conditional write that is none.

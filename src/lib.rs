@@ -3,6 +3,7 @@
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
 //! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`.
+//! `{server, client, identity} → tls`: certificates.
 
 pub mod bench;
 pub mod cassandra_link;
@@ -17,6 +18,7 @@ pub mod config;
 pub mod distribution;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod file_stamp;
 pub mod harness;
 pub mod history;
 pub mod identity;
@@ -30,3 +32,4 @@ pub mod redis_link;
 pub mod registry;
 pub mod server;
 pub mod services;
+pub mod tls;

@@ -1,10 +1,15 @@
 //! How every REDIS engine reaches its server: the settings of a connection, and the limit on making one.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, RedisError,
+    RedisResult, TlsCertificates,
+};
 use tokio::time::timeout;
 
 /// A connection that is not ready in this time will not be.
@@ -16,17 +21,59 @@ const KEEPALIVE: Duration = Duration::from_secs(2);
 /// Sent bytes that the peer's kernel has not confirmed for this long end the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Where a server is, and whom to take for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisServer {
+    /// `redis://` or, over TLS, `rediss://[user:password@]host[:port][/database]`. Never shown: it may hold a password.
+    url: String,
+    /// Certificates in PEM form, of those who may have issued the server's; `None`: whom this system trusts.
+    authority: Option<Arc<[u8]>>,
+}
+
+impl RedisServer {
+    /// The same, issued by one of these alone (PEM).
+    pub fn issued_by(self, authority: &[u8]) -> Self {
+        Self { authority: Some(authority.into()), ..self }
+    }
+}
+
+impl From<&str> for RedisServer {
+    fn from(url: &str) -> Self {
+        Self { url: url.to_owned(), authority: None }
+    }
+}
+
+impl From<String> for RedisServer {
+    fn from(url: String) -> Self {
+        Self { url, authority: None }
+    }
+}
+
+impl fmt::Debug for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisServer(…)")
+    }
+}
+
 /// A client for one server. Version 3 of its protocol ([`ProtocolVersion::RESP3`]) is for subscriptions. The error never
 /// holds the URL: it may have a password.
-pub fn client(url: &str, protocol: ProtocolVersion) -> RedisResult<Client> {
+pub fn client(server: &RedisServer, protocol: ProtocolVersion) -> RedisResult<Client> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
     let tcp = TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(keepalive)
         .set_user_timeout(USER_TIMEOUT);
-    let info = url.into_connection_info()?.set_tcp_settings(tcp);
-    let settings = info.redis_settings().clone().set_protocol(protocol);
-    Client::open(info.set_redis_settings(settings))
+    let info = server.url.as_str().into_connection_info()?.set_tcp_settings(tcp);
+    // Servers before 7.2 do not know it, and a user that may do little would have to be allowed it.
+    let settings = info.redis_settings().clone().set_protocol(protocol).set_skip_set_lib_name();
+    let info = info.set_redis_settings(settings);
+    match &server.authority {
+        None => Client::open(info),
+        Some(authority) => {
+            let root_cert = Some(authority.to_vec());
+            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+        }
+    }
 }
 
 /// A new connection. Its calls have no time limit of their own: the library would give up the answer and keep the
@@ -39,6 +86,21 @@ pub async fn connect(
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
+/// What went wrong, and what to do where it is plain.
+pub fn explain(error: &RedisError) -> String {
+    let text = error.to_string();
+    let hint = match error.code() {
+        Some("NOAUTH") => "write user and password into REDIS_URL",
+        Some("WRONGPASS") => "correct user and password in REDIS_URL",
+        Some("NOPERM") => "allow the user of REDIS_URL what the README lists (ACL SETUSER)",
+        _ if text.contains("UnknownIssuer") => {
+            "name the certificate of who issued the server's by CHATCTL_REDIS_TLS_CA"
+        }
+        _ => return text,
+    };
+    format!("{text}; {hint}")
+}
+
 /// The result of `work`, or why there is none within `limit`. Box work that makes a connection: it is large.
 pub async fn in_time<T>(
     limit: Duration,
@@ -46,7 +108,7 @@ pub async fn in_time<T>(
 ) -> Result<T, String> {
     match timeout(limit, work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(explain(&error)),
         Err(_) => Err(format!("no answer in {} ms", limit.as_millis())),
     }
 }

@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::tungstenite::error::Error as SocketError;
+use tokio_tungstenite::tungstenite::error::{Error as SocketError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Call, Connection, Ended, Submission};
+use super::trusted::secure;
 use super::{Address, ClientError, ClientOptions};
 use crate::model::{ConvId, UserName};
 use crate::protocol::{
     Ack, AckReply, Command, Hello, HelloReply, Leave, List, ListReply, Open, OpenReply, Read,
     ReadReply, Reply, Send, SendReply,
 };
+use crate::tls::Stream;
 
 /// Largest frame that is read: a page of `page_bytes_max` with what stands around it.
 const FRAME_BYTES_MAX: usize = 4 << 20;
@@ -283,10 +285,11 @@ impl Client {
     }
 }
 
-async fn upgrade(address: &Address) -> Result<WebSocketStream<TcpStream>, ClientError> {
+async fn upgrade(address: &Address) -> Result<WebSocketStream<Stream>, ClientError> {
     let unreachable = |source| ClientError::Unreachable { address: address.to_string(), source };
     let stream = TcpStream::connect(address.authority()).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
+    let stream = secure(address, stream).await?;
     // Small: a harness holds thousands of these.
     let config = WebSocketConfig::default()
         .read_buffer_size(8 << 10)
@@ -299,6 +302,10 @@ async fn upgrade(address: &Address) -> Result<WebSocketStream<TcpStream>, Client
         Err(SocketError::Io(source)) => Err(unreachable(source)),
         Err(error) => {
             let reason = match error {
+                SocketError::Protocol(ProtocolError::HttparseError(_)) => {
+                    "it does not speak HTTP; a server that speaks TLS is reached by wss://"
+                        .to_owned()
+                }
                 SocketError::Http(response) => format!("it answered HTTP {}", response.status()),
                 other => other.to_string(),
             };

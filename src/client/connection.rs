@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -17,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
 use super::{Answered, PushHandler, ReceivedPush};
 use crate::protocol::{ErrorBody, ErrorCode, Reply, ServerFrame};
+use crate::tls::Stream;
 
 /// Submissions that are taken before what they hold is flushed.
 const TAKEN_AT_ONCE_MAX: usize = 64;
@@ -59,8 +59,8 @@ pub(super) enum Ended {
 
 /// Everything that the task owns.
 pub(super) struct Connection {
-    sink: SplitSink<WebSocketStream<TcpStream>, Message>,
-    stream: SplitStream<WebSocketStream<TcpStream>>,
+    sink: SplitSink<WebSocketStream<Stream>, Message>,
+    stream: SplitStream<WebSocketStream<Stream>>,
     submissions: mpsc::Receiver<Submission>,
     /// Taken and not yet given to the socket; refilled only when empty.
     writes: VecDeque<Utf8Bytes>,
@@ -75,7 +75,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        socket: WebSocketStream<TcpStream>,
+        socket: WebSocketStream<Stream>,
         submissions: mpsc::Receiver<Submission>,
         in_flight_max: usize,
         pushes: PushHandler,

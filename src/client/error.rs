@@ -10,7 +10,7 @@ use crate::protocol::{CloseCode, ErrorBody, ErrorCode};
 pub enum ClientError {
     /// The text is no address.
     #[error(
-        "{address:?} is no chat server's address: {reason}; write it like ws://127.0.0.1:8080/v1/ws"
+        "{address:?} is no chat server's address: {reason}; write it like ws://127.0.0.1:8080/v1/ws, or wss:// for TLS"
     )]
     Address {
         /// The text.
@@ -37,6 +37,14 @@ pub enum ClientError {
         address: String,
         /// How long it was waited for.
         timeout_ms: u64,
+    },
+    /// Connected, but TLS cannot be set up.
+    #[error("cannot connect to {address} safely: {reason}")]
+    Tls {
+        /// Where.
+        address: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// Connected, but the other end does not upgrade to a WebSocket.
     #[error("{address} is no chat server, or does not let this client in: {reason}")]
@@ -87,10 +95,11 @@ pub enum ClientError {
 
 impl ClientError {
     /// The labels of errors that no server answered; one that closed with a code is `closed_<code>`.
-    pub const LABELS: [&str; 8] = [
+    pub const LABELS: [&str; 9] = [
         "address",
         "unreachable",
         "connect_timeout",
+        "tls",
         "handshake",
         "closed",
         "client_timeout",
@@ -104,6 +113,7 @@ impl ClientError {
             Self::Address { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
+            | Self::Tls { .. }
             | Self::Handshake { .. }
             | Self::Token { .. } => true,
             Self::Closed { .. } | Self::Timeout { .. } | Self::Protocol { .. } => false,
@@ -145,6 +155,7 @@ impl ClientError {
             Self::Address { .. } => "address".into(),
             Self::Unreachable { .. } => "unreachable".into(),
             Self::ConnectTimeout { .. } => "connect_timeout".into(),
+            Self::Tls { .. } => "tls".into(),
             Self::Handshake { .. } => "handshake".into(),
             Self::Closed { code: Some(code), .. } => format!("closed_{code}"),
             Self::Closed { code: None, .. } => "closed".into(),
@@ -177,6 +188,7 @@ mod tests {
             ClientError::Address { address: address.clone(), reason: reason.clone() },
             ClientError::Unreachable { address: address.clone(), source: io::Error::other("") },
             ClientError::ConnectTimeout { address: address.clone(), timeout_ms: 1 },
+            ClientError::Tls { address: address.clone(), reason: reason.clone() },
             ClientError::Handshake { address: address.clone(), reason },
             closed(None),
             ClientError::Timeout { address: address.clone(), waited_ms: 1 },

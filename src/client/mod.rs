@@ -11,9 +11,11 @@ mod error;
 mod options;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 pub use address::Address;
 pub use chat_client::{Answer, Answered, Client};
 pub use credentials::{Credentials, TokenMaker};
 pub use error::ClientError;
 pub use options::{ClientOptions, PushHandler, ReceivedPush};
+pub use trusted::trust;

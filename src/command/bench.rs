@@ -70,7 +70,7 @@ enum Workload {
 
 #[derive(Debug, Args)]
 struct CommonArgs {
-    /// Server to run against, like ws://127.0.0.1:8080/v1/ws; repeat for several nodes, clients are
+    /// Server to run against, like ws://127.0.0.1:8080/v1/ws or wss:// (TLS); repeat for several nodes, clients are
     /// spread over them. None: a server is started for this run
     #[arg(long)]
     url: Vec<Address>,

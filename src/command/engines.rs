@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use crate::cassandra_link::Cluster;
+use crate::cassandra_link::{Access, Cluster};
 use crate::config::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync,
-    PersistenceEngine, RedisConfig, RegistryEngine,
+    PersistenceEngine, RedisConfig, RegistryEngine, Secret, ServiceTls,
 };
 use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
@@ -24,10 +24,12 @@ use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
 use crate::persistence::{Persistence, SharedReads};
+use crate::redis_link::RedisServer;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
 use crate::services::ServiceKind;
+use crate::tls::{self, Trust};
 
 /// The services that the chosen engines need.
 pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
@@ -69,6 +71,19 @@ pub(super) struct Engines {
     pub(super) registry: Arc<dyn Registry>,
 }
 
+/// Where Redis is, and whom to take for it.
+pub(super) fn redis_server(redis: &RedisConfig) -> anyhow::Result<RedisServer> {
+    let server = RedisServer::from(redis.url.expose());
+    Ok(match &redis.tls_ca {
+        None if redis.url.is_tls() => {
+            let system = Trust::load(None).map_err(|reason| anyhow!("REDIS_URL: {reason}"))?;
+            server.issued_by(&system.pem())
+        }
+        None => server,
+        Some(file) => server.issued_by(&tls::read_certificates("CHATCTL_REDIS_TLS_CA", file)?),
+    })
+}
+
 /// Opens the engines of a server.
 pub(super) async fn open_engines(
     config: &Config,
@@ -77,9 +92,9 @@ pub(super) async fn open_engines(
 ) -> anyhow::Result<Engines> {
     let distribution: Arc<dyn Distribution> = match &config.distribution {
         DistributionEngine::Local => Arc::new(LocalDistribution::default()),
-        DistributionEngine::Redis(RedisConfig { url, prefix }) => {
-            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
-            let settings = redis_bus::RedisSettings { url, prefix, node: node.clone() };
+        DistributionEngine::Redis(redis) => {
+            let (server, prefix) = (redis_server(redis)?, redis.prefix.clone());
+            let settings = redis_bus::RedisSettings { server, prefix, node: node.clone() };
             Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
         }
         DistributionEngine::Kafka(KafkaConfig { brokers, topic, partitions, reads_open_only }) => {
@@ -92,10 +107,10 @@ pub(super) async fn open_engines(
     };
     let registry: Arc<dyn Registry> = match &config.registry {
         RegistryEngine::Local => Arc::new(LocalRegistry::default()),
-        RegistryEngine::Redis(RedisConfig { url, prefix }) => {
-            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+        RegistryEngine::Redis(redis) => {
+            let (server, prefix) = (redis_server(redis)?, redis.prefix.clone());
             let (name, node, lease) = (name.to_owned(), node.clone(), config.lease);
-            let settings = redis_registry::RedisSettings { url, prefix, name, node, lease };
+            let settings = redis_registry::RedisSettings { server, prefix, name, node, lease };
             Arc::new(RedisRegistry::new(settings).context("the REDIS registry cannot start")?)
         }
     };
@@ -121,8 +136,8 @@ pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
             Ok(Store { persistence: engine, broken, lost_data, advice })
         }
         PersistenceEngine::Redis(settings) => {
-            let RedisConfig { url, prefix } = settings.clone();
-            let engine = redis::open(RedisSettings { url: url.expose().to_owned(), prefix })
+            let (server, prefix) = (redis_server(settings)?, settings.prefix.clone());
+            let engine = redis::open(RedisSettings { server, prefix })
                 .await
                 .context("the REDIS engine cannot start")?;
             let advice = engine.advice();
@@ -130,7 +145,7 @@ pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
             Ok(Store { persistence: engine, broken, lost_data, advice })
         }
         PersistenceEngine::Cassandra(settings) => {
-            let settings = CassandraSettings::new(cluster(settings), settings.keyspace.clone());
+            let settings = CassandraSettings::new(cluster(settings)?, settings.keyspace.clone());
             let engine =
                 cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
             let advice = engine.advice();
@@ -172,9 +187,28 @@ pub(super) fn break_engines(engines: Engines, deliberate: Option<Deliberate>) ->
 }
 
 /// The nodes of Cassandra, as they are reached.
-pub(super) fn cluster(config: &CassandraConfig) -> Cluster {
-    let CassandraConfig { hosts, keyspace: _, datacenter, translation } = config.clone();
-    Cluster { hosts, datacenter: Some(datacenter), translation }
+pub(super) fn cluster(config: &CassandraConfig) -> anyhow::Result<Cluster> {
+    let CassandraConfig { hosts, keyspace: _, datacenter, translation, login, tls } =
+        config.clone();
+    let access = cassandra_access(login.as_ref(), &tls)?;
+    Ok(Cluster { hosts, datacenter: Some(datacenter), translation, access })
+}
+
+/// How Cassandra is got into.
+pub(super) fn cassandra_access(
+    login: Option<&(String, Secret)>,
+    tls: &ServiceTls,
+) -> anyhow::Result<Access> {
+    let login = login.map(|(user, password)| (user.clone(), password.expose().to_owned()));
+    let tls = match tls {
+        ServiceTls::Off => None,
+        ServiceTls::On { ca } => {
+            let own = ca.as_deref().map(|file| ("CHATCTL_CASSANDRA_TLS_CA", file));
+            let config = Trust::load(own).and_then(|trust| trust.config());
+            Some(Arc::new(config.map_err(anyhow::Error::msg)?))
+        }
+    };
+    Ok(Access { login, tls })
 }
 
 fn local_settings(config: &LocalConfig) -> LocalSettings {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::engines::redis_server;
 use crate::chat::Access;
-use crate::client::{Credentials, TokenMaker};
+use crate::client::{Credentials, TokenMaker, trust};
 use crate::config::{
-    AuthenticationConfig, Config, KeySource, RedisConfig, RegistryEngine, SigningConfig, Sources,
-    VariableArgs,
+    AuthenticationConfig, Config, KeySource, RegistryEngine, SigningConfig, Sources, VariableArgs,
 };
 use crate::identity::{Grant, Signer, Verifier};
 use crate::model::{TokenId, UserName};
@@ -33,10 +33,10 @@ pub(super) async fn open_access(config: &Config) -> anyhow::Result<Access> {
         }
     };
     let revocations: Arc<dyn Revocations> = match (&config.registry, &verifier) {
-        (RegistryEngine::Redis(RedisConfig { url, prefix }), verifier) => {
-            let (url, prefix) = (url.expose().to_owned(), prefix.clone());
+        (RegistryEngine::Redis(redis), verifier) => {
+            let (server, prefix) = (redis_server(redis)?, redis.prefix.clone());
             let kept = Access::kept(verifier.as_deref());
-            let keeper = RedisRevocations::new(RedisSettings { url, prefix, kept });
+            let keeper = RedisRevocations::new(RedisSettings { server, prefix, kept });
             Arc::new(keeper.context("the REDIS registry cannot start")?)
         }
         (RegistryEngine::Local, Some(_)) => {
@@ -98,10 +98,18 @@ pub(super) struct SigningArgs {
     /// Name of that key (kid)
     #[arg(long, value_name = "KID", global = true, requires = "token_key")]
     token_kid: Option<String>,
+    /// Certificates in PEM form that the clients believe beside those that this system trusts (or SSL_CERT_FILE names): that of who
+    /// issued a wss:// server's, or its own
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_ca: Option<PathBuf>,
 }
 
-/// From now on the clients of this process show tokens, if there is a key to sign them with.
+/// From now on the clients of this process believe the servers that they are told to, and show tokens, if there is a key to sign
+/// them with.
 pub(super) async fn sign_in_clients(args: &SigningArgs) -> anyhow::Result<()> {
+    if let Some(file) = &args.tls_ca {
+        trust(file).map_err(anyhow::Error::msg)?;
+    }
     let Signing { config, signer } = Signing::load(args.token_key.as_deref()).await?;
     let Some(signer) = signer else { return Ok(()) };
     let grant = Grant {

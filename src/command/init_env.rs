@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
+use super::engines::cassandra_access;
 use super::{Exit, print_out};
 use crate::config::{
     DotenvMerge, KeptPlace, ServicesConfig, Sources, VariableArgs, cache_folder, state_folder,
@@ -225,6 +226,10 @@ async fn plan(
             redis_url: config.redis_url.expose().to_owned(),
             kafka: config.kafka_brokers,
             cassandra: config.cassandra_hosts,
+            cassandra_access: cassandra_access(
+                config.cassandra_login.as_ref(),
+                &config.cassandra_tls,
+            )?,
         },
         ports,
         provision: Provision {

@@ -89,6 +89,10 @@ pub(super) async fn to_servers(addresses: &[Address]) -> anyhow::Result<(Vec<Add
 
 impl Led {
     async fn through_redis(&mut self, server: usize, url: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !url.starts_with("rediss:"),
+            "a link to Redis over TLS cannot be broken: its certificate is not for the proxy; use a redis:// URL"
+        );
         let (upstream, around) = split_url(url)?;
         let proxies = self.through(server, "redis", &[upstream]).await?;
         self.set(REDIS_URL, around.replace("{}", &addresses(&proxies)));

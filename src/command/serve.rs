@@ -17,12 +17,12 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "faults")]
 use super::engines::break_engines;
-use super::engines::{check_durability, cluster, open_engines, services_of};
+use super::engines::{check_durability, cluster, open_engines, redis_server, services_of};
 use super::{Exit, identity, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
 use crate::config::{
-    Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine, Sources,
+    Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine, Sources, TlsConfig,
     VariableArgs, env_example, limits_table,
 };
 use crate::model::NodeId;
@@ -30,7 +30,8 @@ use crate::protocol::WEBSOCKET_PATH;
 use crate::registry::tenancy::cassandra::{self as cassandra_tenancy, CassandraTenancy};
 use crate::registry::tenancy::redis::{self as redis_tenancy, RedisTenancy};
 use crate::registry::tenancy::{Company, Tenancy};
-use crate::server::{self, Listeners, NodeInfo, ServerSettings};
+use crate::server::{self, Listeners, NodeInfo, PublicTls, ServerSettings};
+use crate::tls::ServerIdentity;
 
 /// What `serve` takes: every variable as a flag.
 #[derive(Debug, Args)]
@@ -73,7 +74,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     }
     let (files_max, connections_max) = (raise_file_limit(), config.connections_max);
     let metrics = server::install_metrics()?;
+    let tls = match &config.tls {
+        Some(files) => Some(public_tls(files).await?),
+        None => None,
+    };
     let listeners = Listeners {
+        tls: tls.clone(),
         public: bind(config.listen, "CHATCTL_LISTEN")?,
         admin: bind(config.admin_listen, "CHATCTL_ADMIN_LISTEN")?,
     };
@@ -121,14 +127,18 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         write_address(path, admin_address)?;
     }
     identity::warn(&config);
+    for warning in tls.iter().flat_map(|tls| tls.identity.warnings()) {
+        tracing::warn!("{warning}");
+    }
     // Only now: a start that fails says why in one line.
     if let Some(files_max) = files_max.filter(|&max| max < connections_max as u64) {
         tracing::info!(
             "this process may hold {files_max} files open, fewer than CHATCTL_CONNECTIONS_MAX={connections_max}; raise its limit (ulimit -n) to take so many clients"
         );
     }
-    tracing::info!(%public_address, %admin_address, "serving");
-    print_out(&format!("ready ws://{public_address}{WEBSOCKET_PATH}\n"))?;
+    tracing::info!(%public_address, %admin_address, tls = tls.is_some(), "serving");
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    print_out(&format!("ready {scheme}://{public_address}{WEBSOCKET_PATH}\n"))?;
 
     let stop = CancellationToken::new();
     let server = server::run(listeners, chat, info, settings(config), metrics, stop.clone());
@@ -157,6 +167,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         tenancy.close().await;
     }
     broken.map_or(Ok(Exit::Pass), Err)
+}
+
+async fn public_tls(files: &TlsConfig) -> anyhow::Result<PublicTls> {
+    let identity = ServerIdentity::load(&files.certificate, &files.key).await?;
+    let acceptor = identity.acceptor().map_err(anyhow::Error::msg)?;
+    Ok(PublicTls { identity, acceptor })
 }
 
 /// What this node is known by after a restart. An address is bound once on a host.
@@ -190,7 +206,7 @@ fn tenancy_of(
     // The tenants of a store of messages meet there, whatever else they use.
     if let PersistenceEngine::Cassandra(cassandra) = &config.persistence {
         let settings = cassandra_tenancy::CassandraSettings {
-            cluster: cluster(cassandra),
+            cluster: cluster(cassandra)?,
             keyspace: cassandra.keyspace.clone(),
             name: name.to_owned(),
             node: node.clone(),
@@ -206,7 +222,7 @@ fn tenancy_of(
         _ => return Ok(None),
     };
     let settings = redis_tenancy::RedisSettings {
-        url: redis.url.expose().to_owned(),
+        server: redis_server(&redis)?,
         prefix: redis.prefix,
         name: name.to_owned(),
         node: node.clone(),

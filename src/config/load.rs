@@ -8,7 +8,7 @@ use super::identity::admin_token;
 use super::{
     AuthenticationConfig, CassandraConfig, Config, ConfigError, DistributionEngine, KafkaConfig,
     Kind, LocalConfig, LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig,
-    RegistryEngine, Secret, ServicesConfig, Source, Sources, VARIABLES, Variable,
+    RegistryEngine, Secret, ServicesConfig, Source, Sources, TlsConfig, VARIABLES, Variable,
 };
 use crate::model::{OperatorLimits, PONG_GRACE_MS};
 
@@ -31,8 +31,14 @@ impl Config {
         };
         let redis = RedisConfig {
             url: reader.required("REDIS_URL", |text| text.parse().ok())?,
+            tls_ca: reader.optional("CHATCTL_REDIS_TLS_CA")?.map(PathBuf::from),
             prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
         };
+        if redis.tls_ca.is_some() && !redis.url.is_tls() {
+            let text =
+                "CHATCTL_REDIS_TLS_CA is set and REDIS_URL is without TLS; write it as rediss://";
+            return Err(ConfigError::together(text.to_owned()));
+        }
         let services = ServicesConfig::load(sources)?;
         let kafka = KafkaConfig {
             brokers: services.kafka_brokers,
@@ -45,6 +51,8 @@ impl Config {
             keyspace: services.cassandra_keyspace,
             datacenter: services.cassandra_datacenter,
             translation: services.cassandra_translation,
+            login: services.cassandra_login,
+            tls: services.cassandra_tls,
         };
         let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
             "LOCAL" => PersistenceEngine::Local(local),
@@ -65,6 +73,7 @@ impl Config {
         authentication.check_listen(listen)?;
         Ok(Self {
             listen,
+            tls: reader.tls()?,
             data_dir,
             authentication,
             admin_token: reader.parsed("CHATCTL_ADMIN_TOKEN", admin_token)?,
@@ -228,6 +237,22 @@ impl Reader<'_> {
         })
     }
 
+    fn tls(&self) -> Result<Option<TlsConfig>, ConfigError> {
+        let path = |key| self.optional(key).map(|path| path.map(PathBuf::from));
+        match (path("CHATCTL_TLS_CERT")?, path("CHATCTL_TLS_KEY")?) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate, key })),
+            (None, None) => Ok(None),
+            (certificate, _) => {
+                let (set, other) = match certificate {
+                    Some(_) => ("CHATCTL_TLS_CERT", "CHATCTL_TLS_KEY"),
+                    None => ("CHATCTL_TLS_KEY", "CHATCTL_TLS_CERT"),
+                };
+                let text = format!("{set} is set and {other} is not; set both for TLS, or neither");
+                Err(ConfigError::together(text))
+            }
+        }
+    }
+
     fn address(&self, key: &'static str) -> Result<SocketAddr, ConfigError> {
         self.required(key, |value| value.parse().ok())
     }
@@ -295,6 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn cassandra_may_ask_for_a_password_and_speak_tls() {
+        let user = ("CHATCTL_CASSANDRA_USER", "chat");
+        let password = ("CHATCTL_CASSANDRA_PASSWORD", "hidden");
+        let engine = ("WS_MESSAGE_PERSISTENCE_ENGINE", "CASSANDRA");
+        let (tls, ca) = (("CHATCTL_CASSANDRA_TLS", "yes"), ("CHATCTL_CASSANDRA_TLS_CA", "ca.pem"));
+        let config = load(&[engine, user, password, tls, ca]).unwrap();
+        assert!(!format!("{config:?}").contains("hidden"));
+        let PersistenceEngine::Cassandra(cassandra) = config.persistence else { panic!("another") };
+        assert_eq!(cassandra.login.unwrap().1.expose(), "hidden");
+        assert_eq!(cassandra.tls, crate::config::ServiceTls::On { ca: Some("ca.pem".into()) });
+        for alone in [user, password] {
+            let text = load(&[alone]).unwrap_err();
+            assert!(text.contains(user.0) && text.contains(password.0), "{text}");
+        }
+        assert!(load(&[ca]).unwrap_err().contains("CHATCTL_CASSANDRA_TLS=yes"));
+    }
+
+    #[test]
     fn kafka_has_brokers_and_one_topic() {
         let config = load(&[
             ("WS_MESSAGE_DISTRIBUTION_ENGINE", "KAFKA"),
@@ -318,9 +361,25 @@ mod tests {
         assert_eq!(redis.url.expose(), "redis://ann:hidden@localhost:7000/3");
         assert_eq!(redis.prefix, "chatctl:");
         assert!(!format!("{config:?}").contains("hidden"));
+        let ca = ("CHATCTL_REDIS_TLS_CA", "ca.pem");
+        let text = load(&[("REDIS_URL", "redis://localhost"), ca]).unwrap_err();
+        assert!(text.contains("CHATCTL_REDIS_TLS_CA") && text.contains("rediss://"), "{text}");
+        assert!(load(&[("REDIS_URL", "rediss://localhost"), ca]).is_ok());
         let text = load(&[("REDIS_URL", "http://ann:hidden@localhost")]).unwrap_err();
         assert!(text.contains("REDIS_URL") && text.contains("redis://"), "{text}");
         assert!(!text.contains("hidden"), "{text}");
+    }
+
+    #[test]
+    fn tls_takes_a_certificate_and_a_key() {
+        let both = [("CHATCTL_TLS_CERT", "a.pem"), ("CHATCTL_TLS_KEY", "b.pem")];
+        let tls = TlsConfig { certificate: "a.pem".into(), key: "b.pem".into() };
+        assert_eq!(load(&both).unwrap().tls, Some(tls));
+        assert_eq!(load(&[]).unwrap().tls, None);
+        for (alone, other) in [(both[0], both[1].0), (both[1], both[0].0)] {
+            let text = load(&[alone]).unwrap_err();
+            assert!(text.contains(alone.0) && text.contains(other), "{text}");
+        }
     }
 
     #[rstest]

@@ -36,11 +36,11 @@ pub use limits_table::limits_table;
 pub use origin::{Authority, Origin};
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use secret::Secret;
-pub use services::ServicesConfig;
+pub use services::{ServiceTls, ServicesConfig};
 pub use sources::{Source, Sources, no_colour};
 pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
-    PersistenceEngine, RedisConfig, RegistryEngine,
+    PersistenceEngine, RedisConfig, RegistryEngine, TlsConfig,
 };
 pub use variable::{Kind, Variable};
 pub use variables::VARIABLES;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::services::{is_host, is_port};
 
-/// `redis://[user:password@]host[:port][/database]`. Shown without its password, always.
+/// `redis://[user:password@]host[:port][/database]`, or the same with `rediss` over TLS. Shown without its password, always.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     text: String,
@@ -13,13 +13,18 @@ pub struct RedisUrl {
 
 /// The text is no URL of a Redis server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not redis://[user:password@]host[:port][/database]")]
+#[error("not redis:// or rediss://[user:password@]host[:port][/database]")]
 pub struct RedisUrlError;
 
 impl RedisUrl {
     /// The whole URL, password and all: for whoever connects, never for people.
     pub fn expose(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the server is reached over TLS.
+    pub fn is_tls(&self) -> bool {
+        scheme(&self.text) == "rediss"
     }
 
     /// `host:port`, for messages.
@@ -37,12 +42,17 @@ impl RedisUrl {
 /// User and password, address, database with its slash. As URLs have it: the authority ends at the first slash,
 /// and its last `@` ends the password.
 fn split(text: &str) -> Option<(Option<&str>, &str, &str)> {
-    let rest = text.strip_prefix("redis://")?;
+    let rest = text.strip_prefix(scheme(text))?.strip_prefix("://")?;
     let (authority, database) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     Some(match authority.rsplit_once('@') {
         Some((credentials, address)) => (Some(credentials), address, database),
         None => (None, authority, database),
     })
+}
+
+/// Over TLS or not.
+fn scheme(text: &str) -> &'static str {
+    if text.starts_with("rediss:") { "rediss" } else { "redis" }
 }
 
 /// The port, which an IPv6 address without one does not have, however many colons it has.
@@ -78,7 +88,7 @@ impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (credentials, address, database) = self.parts();
         let hidden = if credentials.is_some() { "…@" } else { "" };
-        write!(f, "redis://{hidden}{address}{database}")
+        write!(f, "{}://{hidden}{address}{database}", scheme(&self.text))
     }
 }
 
@@ -101,6 +111,7 @@ mod tests {
     #[case("redis://[::1]:7000/", "redis://[::1]:7000/", "[::1]:7000")]
     #[case("redis://:hunter2@localhost:1/0", "redis://…@localhost:1/0", "localhost:1")]
     #[case("redis://chat:hunter2@x@localhost", "redis://…@localhost", "localhost:6379")]
+    #[case("rediss://chat:hunter2@r.example", "rediss://…@r.example", "r.example:6379")]
     fn a_password_is_never_shown(#[case] text: &str, #[case] shown: &str, #[case] address: &str) {
         let url: RedisUrl = text.parse().unwrap();
         assert_eq!(url.expose(), text);
@@ -111,7 +122,8 @@ mod tests {
     #[rstest]
     #[case("")]
     #[case("127.0.0.1:6379")]
-    #[case("rediss://localhost:6379")]
+    #[case("redisss://localhost:6379")]
+    #[case("rediss:localhost:6379")]
     #[case("redis://")]
     #[case("redis://localhost:0")]
     #[case("redis://localhost:")]

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use super::load::Reader;
-use super::{ConfigError, RedisUrl, Sources};
+use super::{ConfigError, RedisUrl, Secret, Sources};
 
 /// The addresses of Redis, Kafka and Cassandra, and the names of what is ours in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,25 @@ pub struct ServicesConfig {
     pub cassandra_keyspace: String,
     /// The datacenter that is local to us; letters, digits, `.`, `_` and `-`.
     pub cassandra_datacenter: String,
+    /// User and password of Cassandra, where it asks.
+    pub cassandra_login: Option<(String, Secret)>,
+    /// Whether Cassandra is reached over TLS, and by whose certificates.
+    pub cassandra_tls: ServiceTls,
     /// Where nodes are reached instead of where they say.
     pub cassandra_translation: HashMap<IpAddr, SocketAddr>,
+}
+
+/// TLS to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ServiceTls {
+    /// None.
+    #[default]
+    Off,
+    /// The service's certificate is checked.
+    On {
+        /// A file of certificates that are believed beside those that the system trusts.
+        ca: Option<PathBuf>,
+    },
 }
 
 impl ServicesConfig {
@@ -43,10 +61,34 @@ impl ServicesConfig {
             cassandra_keyspace: reader.required("CASSANDRA_KEYSPACE", parse_keyspace)?,
             cassandra_datacenter: reader
                 .required("CHATCTL_CASSANDRA_DATACENTER", parse_datacenter)?,
+            cassandra_login: cassandra_login(&reader)?,
+            cassandra_tls: cassandra_tls(&reader)?,
             cassandra_translation: reader
                 .parsed("CHATCTL_CASSANDRA_TRANSLATE", parse_translation)?
                 .unwrap_or_default(),
         })
+    }
+}
+
+fn cassandra_login(reader: &Reader<'_>) -> Result<Option<(String, Secret)>, ConfigError> {
+    let user = reader.optional("CHATCTL_CASSANDRA_USER")?;
+    match (user, reader.optional("CHATCTL_CASSANDRA_PASSWORD")?) {
+        (Some(user), Some(password)) => Ok(Some((user.to_owned(), Secret::new(password)))),
+        (None, None) => Ok(None),
+        _ => Err(ConfigError::together(
+            "only one of CHATCTL_CASSANDRA_USER and CHATCTL_CASSANDRA_PASSWORD is set; set both, or neither".to_owned(),
+        )),
+    }
+}
+
+fn cassandra_tls(reader: &Reader<'_>) -> Result<ServiceTls, ConfigError> {
+    let ca = reader.optional("CHATCTL_CASSANDRA_TLS_CA")?.map(PathBuf::from);
+    match (reader.choice("CHATCTL_CASSANDRA_TLS")?, ca) {
+        ("yes", ca) => Ok(ServiceTls::On { ca }),
+        (_, None) => Ok(ServiceTls::Off),
+        (_, Some(_)) => Err(ConfigError::together(
+            "CHATCTL_CASSANDRA_TLS_CA is set and CHATCTL_CASSANDRA_TLS is not; set CHATCTL_CASSANDRA_TLS=yes".to_owned(),
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AuthenticationConfig, Origin, RedisUrl, Secret};
+use super::{AuthenticationConfig, Origin, RedisUrl, Secret, ServiceTls};
 use crate::model::{Durability, OperatorLimits};
 
 /// Everything that a server was told.
@@ -15,6 +15,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin_listen: SocketAddr,
+    /// What clients are shown, over TLS; `None`: the public listener is plain.
+    pub tls: Option<TlsConfig>,
     /// Whether users must prove who they are, and how.
     pub authentication: AuthenticationConfig,
     /// What whoever revokes must show.
@@ -60,6 +62,15 @@ pub struct Config {
     pub fault: Option<crate::faults::Deliberate>,
 }
 
+/// The files of TLS, in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// The message engine with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PersistenceEngine {
@@ -82,6 +93,10 @@ pub struct CassandraConfig {
     pub datacenter: String,
     /// Where nodes are reached instead of where they say.
     pub translation: HashMap<IpAddr, SocketAddr>,
+    /// User and password, where it asks.
+    pub login: Option<(String, Secret)>,
+    /// Whether it is reached over TLS, and by whose certificates.
+    pub tls: ServiceTls,
 }
 
 /// What the KAFKA engine is told.
@@ -102,6 +117,8 @@ pub struct KafkaConfig {
 pub struct RedisConfig {
     /// The server.
     pub url: RedisUrl,
+    /// The file of who may have issued its certificate; `None`: whom the system trusts.
+    pub tls_ca: Option<PathBuf>,
     /// What all keys begin with.
     pub prefix: String,
 }

@@ -99,11 +99,18 @@ pub const VARIABLES: &[Variable] = &[
             Some("redis://127.0.0.1:16379"),
             Kind::Text {
                 name: "URL",
-                allowed: "redis://[user:password@]host[:port][/database], what is special in a password written as %XX; without TLS",
+                allowed: "redis://[user:password@]host[:port][/database], or rediss:// for TLS; what is special in a password written as %XX",
             },
             "The Redis server of the REDIS engines",
         )
     },
+    variable(
+        "CHATCTL_REDIS_TLS_CA",
+        "redis-tls-ca",
+        None,
+        PATH,
+        "The file of certificates in PEM form, one of whose owners must have issued that of a rediss:// server; not set: whom the system trusts",
+    ),
     variable(
         "CHATCTL_REDIS_PREFIX",
         "redis-prefix",
@@ -167,6 +174,37 @@ pub const VARIABLES: &[Variable] = &[
         "The datacenter of Cassandra that is local to this server",
     ),
     variable(
+        "CHATCTL_CASSANDRA_USER",
+        "cassandra-user",
+        None,
+        Kind::Text { name: "NAME", allowed: "a name" },
+        "The user of Cassandra, where it asks for one (PasswordAuthenticator)",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "CHATCTL_CASSANDRA_PASSWORD",
+            "cassandra-password",
+            None,
+            Kind::Text { name: "SECRET", allowed: "the password" },
+            "The password of that user; flags can be seen by others on this machine, so rather in the environment",
+        )
+    },
+    variable(
+        "CHATCTL_CASSANDRA_TLS",
+        "cassandra-tls",
+        Some("no"),
+        choice(&["no", "yes"]),
+        "Reach Cassandra over TLS. Certificates of nodes must be for their IP addresses",
+    ),
+    variable(
+        "CHATCTL_CASSANDRA_TLS_CA",
+        "cassandra-tls-ca",
+        None,
+        PATH,
+        "The file of certificates in PEM form whose owners may have issued those of nodes, beside whom the system trusts",
+    ),
+    variable(
         "CHATCTL_CASSANDRA_TRANSLATE",
         "cassandra-translate",
         None,
@@ -182,6 +220,20 @@ pub const VARIABLES: &[Variable] = &[
         Some("127.0.0.1:8080"),
         Kind::Address,
         "Where clients connect; port 0 takes a free one",
+    ),
+    variable(
+        "CHATCTL_TLS_CERT",
+        "tls-cert",
+        None,
+        PATH,
+        "TLS for clients (wss): the file of the certificate in PEM form, the server's own first, then those that lead to its issuer. Read again when it and its key change",
+    ),
+    variable(
+        "CHATCTL_TLS_KEY",
+        "tls-key",
+        None,
+        PATH,
+        "The file of its private key in PEM form, not encrypted",
     ),
     variable(
         "CHATCTL_ADMIN_LISTEN",
@@ -346,7 +398,7 @@ pub const VARIABLES: &[Variable] = &[
         "header-timeout-ms",
         Some("5000"),
         milliseconds(10),
-        "Time for the head of an HTTP request; also how long an idle HTTP connection is kept",
+        "Time for the head of an HTTP request, and before it for the handshake of TLS; also how long an idle HTTP connection is kept",
     ),
     variable(
         "CHATCTL_ALLOWED_ORIGINS",

@@ -1,6 +1,5 @@
 //! One GET of a JSON Web Key Set, over HTTP or HTTPS: on a connection of its own, bounded in time and bytes, without redirects.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -12,11 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::config::JwksUrl;
+use crate::tls::{Trust, explain};
 
 /// How long connecting, asking and reading may take together: less than a `hello` is waited for.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,7 +30,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// Not connected yet. It reads the certificates that this system trusts, if the way is over TLS; the error is why there are none.
     pub fn new(url: JwksUrl) -> Result<Self, String> {
-        let tls = if url.is_https() { Some(connector()?) } else { None };
+        let tls = if url.is_https() { Some(Trust::load(None)?.connector()?) } else { None };
         Ok(Self { url, tls })
     }
 
@@ -54,7 +52,7 @@ impl Fetcher {
                 let name = ServerName::try_from(self.url.host().to_owned());
                 let name = name.map_err(|_| "the host is no name for TLS".to_owned())?;
                 let stream = tls.connect(name, stream).await;
-                exchange(stream.map_err(|error| format!("TLS: {error}"))?, &self.url).await
+                exchange(stream.map_err(|error| explain(&error, "SSL_CERT_FILE"))?, &self.url).await
             }
         }
     }
@@ -87,24 +85,4 @@ async fn exchange(
         answered = answered => answered,
         Err(error) = connection => Err(error.to_string()),
     }
-}
-
-/// Trusts what this system trusts (or what `SSL_CERT_FILE` names).
-fn connector() -> Result<TlsConnector, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let reason = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
-        return Err(format!(
-            "this system has no certificates to trust{reason}; install ca-certificates or set SSL_CERT_FILE"
-        ));
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

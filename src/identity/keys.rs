@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::TokenError;
 use super::key::Key;
-use super::source::{Source, Stamp};
+use super::source::Source;
 use super::token_parts::TokenParts;
 use crate::config::{TokenAlgorithm, TokenConfig};
+use crate::file_stamp::FileStamp;
 
 /// How often it is looked whether a file has changed.
 const FILE_BEAT: Duration = Duration::from_secs(1);
@@ -40,7 +41,7 @@ pub struct Keys {
 /// The look before.
 struct Look {
     began: Instant,
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     reason: Option<String>,
 }
 

@@ -1,7 +1,6 @@
 //! Where keys come from, read.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use tokio::task::spawn_blocking;
@@ -10,6 +9,7 @@ use super::fetch::Fetcher;
 use super::jwks;
 use super::key::Key;
 use crate::config::{KeySource, TokenAlgorithm, TokenConfig};
+use crate::file_stamp::FileStamp;
 
 /// Bytes of a file of keys: more is another file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -19,15 +19,6 @@ pub struct Source {
     from: KeySource,
     fetcher: Option<Fetcher>,
     takes_secrets: bool,
-}
-
-/// Which contents a file had: another stamp, perhaps other contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    file: u64,
-    bytes: u64,
-    seconds: i64,
-    nanoseconds: i64,
 }
 
 impl Source {
@@ -74,15 +65,8 @@ impl Source {
     }
 
     /// The file's stamp; `None` where there is no file, or none now.
-    pub async fn stamp(&self) -> Option<Stamp> {
-        let path = self.path()?.to_owned();
-        let metadata = spawn_blocking(move || fs::metadata(path)).await.ok()?.ok()?;
-        Some(Stamp {
-            file: metadata.ino(),
-            bytes: metadata.len(),
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
-        })
+    pub async fn stamp(&self) -> Option<FileStamp> {
+        FileStamp::of(self.path()?).await
     }
 
     /// Its keys, at least one; or why there are none.

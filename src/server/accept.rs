@@ -11,7 +11,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -21,6 +22,7 @@ use super::accept_pace::AcceptPace;
 use super::addresses::{AddressPlace, Addresses};
 use super::unheard::Unheard;
 use crate::model::LIMITS;
+use crate::tls::Stream;
 
 /// Pauses after an accept that failed for want of something (file descriptors, memory).
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -30,6 +32,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Acceptor<'a> {
     pub(super) listener: TcpListener,
     pub(super) router: Router,
+    /// Takes TLS off; `None`: there is none.
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) addresses: Arc<Addresses>,
     pub(super) pace: AcceptPace,
     pub(super) settings: &'a ServerSettings,
@@ -75,15 +79,29 @@ impl Acceptor<'_> {
                             .increment(1);
                         continue;
                     };
-                    let serve = serve(
-                        stream,
-                        Arc::new(place),
-                        http.clone(),
-                        self.router.clone(),
-                        self.stop.clone(),
-                        self.abort.clone(),
-                    );
-                    let connection = connections.spawn(serve);
+                    // Frames are whole when we write them: waiting for more would only cost latency.
+                    if stream.set_nodelay(true).is_err() {
+                        continue;
+                    }
+                    let (http, router) = (http.clone(), self.router.clone());
+                    let (stop, abort) = (self.stop.clone(), self.abort.clone());
+                    let place = Arc::new(place);
+                    let connection = match self.tls.clone() {
+                        None => {
+                            let stream = Stream::Plain(stream);
+                            connections.spawn(serve(stream, place, http, router, stop, abort))
+                        }
+                        Some(tls) => {
+                            let time = self.settings.header_timeout;
+                            connections.spawn(async move {
+                                // Boxed: it is large, and over soon.
+                                let stream = Box::pin(handshake(tls, stream, time, &stop)).await;
+                                if let Some(stream) = stream {
+                                    serve(stream, place, http, router, stop, abort).await;
+                                }
+                            })
+                        }
+                    };
                     unheard.add(connection.abort_handle(), connections.len());
                 }
                 // The client gave up between its SYN and our accept.
@@ -115,20 +133,43 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// The stream inside, unless the client does not get that far in `time`, or the server stops.
+async fn handshake(
+    tls: TlsAcceptor,
+    stream: TcpStream,
+    time: Duration,
+    stop: &CancellationToken,
+) -> Option<Stream> {
+    let failed = |reason: &'static str| {
+        metrics::counter!("chatctl_tls_handshakes_failed_total", "reason" => reason).increment(1);
+    };
+    tokio::select! {
+        done = timeout(time, tls.accept(stream)) => match done {
+            Ok(Ok(stream)) => return Some(Stream::tls(stream)),
+            Ok(Err(error)) => {
+                failed("refused");
+                tracing::debug!(%error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                failed("timeout");
+                tracing::debug!("a TLS handshake took too long");
+            }
+        },
+        () = stop.cancelled() => {}
+    }
+    None
+}
+
 /// One connection's HTTP. After an upgrade this ends and gives its memory back: the WebSocket
 /// lives in a task of its own.
 async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     place: Arc<AddressPlace>,
     http: http1::Builder,
     router: Router,
     stop: CancellationToken,
     abort: CancellationToken,
 ) {
-    // Frames are whole when we write them: waiting for more would only cost latency.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     // A WebSocket takes its place along.
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&place));

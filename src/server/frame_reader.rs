@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::tcp::ReadHalf;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -20,6 +19,7 @@ use super::fragments::Fragments;
 use super::frame_header::{FrameHeader, Opcode};
 use super::pulse::Pulse;
 use crate::protocol::CloseCode;
+use crate::tls::ReadHalf;
 
 /// Bytes of one read: many usual commands. They stand on the stack until it is known how many there are.
 const READ_BYTES_MAX: usize = 16 << 10;
@@ -80,18 +80,14 @@ impl<'a> FrameReader<'a> {
     /// Reads and throws away until the client has closed its side. Closing a socket that holds unread bytes
     /// would reset it, and the client might never see our close frame.
     pub(super) async fn drain(&mut self) {
-        loop {
-            if self.half.readable().await.is_err() {
-                return;
-            }
-            let mut scratch = [0; 1_024];
-            match self.half.try_read(&mut scratch) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
+        while matches!(poll_fn(|context| self.poll_discard(context)).await, Ok(1..)) {}
+    }
+
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = [const { MaybeUninit::uninit() }; 1_024];
+        let mut read = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
     }
 }
 

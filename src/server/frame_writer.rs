@@ -12,7 +12,6 @@ use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::net::tcp::WriteHalf;
 
 /// Frames in one system call, two slices each.
 const FRAMES_PER_WRITE: usize = 32;
@@ -71,13 +70,6 @@ pub(super) struct FrameWriter<W> {
     written: usize,
 }
 
-impl<'a> FrameWriter<WriteHalf<'a>> {
-    /// Says that nothing more comes; the client's side stays open.
-    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
-        self.socket.shutdown().await
-    }
-}
-
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub(super) fn new(socket: W) -> Self {
         Self { socket, queue: VecDeque::new(), written: 0 }
@@ -106,6 +98,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.queue.push_back(Frame::new(Opcode::Close, payload.into()));
     }
 
+    /// Says that nothing more comes; the client's side stays open.
+    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
+        self.socket.shutdown().await
+    }
+
     /// Takes back everything but the frame that is out in part.
     pub(super) fn discard_unbegun(&mut self) {
         self.queue.truncate(usize::from(self.written > 0));
@@ -132,7 +129,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             }
             // An idle connection keeps no room for a burst that has passed.
             self.queue.shrink_to(16);
-            Poll::Ready(Ok(()))
+            // TLS may hold back what it has taken.
+            Pin::new(&mut self.socket).poll_flush(context)
         })
         .await
     }

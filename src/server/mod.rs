@@ -27,9 +27,11 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,14 +45,32 @@ pub use self::readiness::NodeInfo;
 use self::readiness::Readiness;
 pub use self::settings::ServerSettings;
 use crate::chat::ChatService;
+use crate::tls::ServerIdentity;
 
 /// The bound sockets of a node.
 #[derive(Debug)]
 pub struct Listeners {
     /// For clients.
     pub public: TcpListener,
+    /// What clients are shown, over TLS; `None`: the public listener is plain.
+    pub tls: Option<PublicTls>,
     /// For operators.
     pub admin: TcpListener,
+}
+
+/// TLS on the public listener.
+#[derive(Clone)]
+pub struct PublicTls {
+    /// Follows its files while the node serves.
+    pub identity: Arc<ServerIdentity>,
+    /// Shows it.
+    pub acceptor: TlsAcceptor,
+}
+
+impl fmt::Debug for PublicTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicTls({:?})", self.identity)
+    }
 }
 
 /// What everything on the network side of a node shares.
@@ -78,7 +98,7 @@ pub async fn run(
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let Listeners { public, admin } = listeners;
+    let Listeners { public, tls, admin } = listeners;
     let node = Arc::new(Node {
         readiness: Readiness::new(Arc::clone(&chat), info),
         connections: Connections::new(&settings),
@@ -91,9 +111,10 @@ pub async fn run(
     });
     // Operators are few, and their scrapers may all come from one address.
     let addresses = Addresses::new(node.settings.connections_per_address_max);
-    let acceptor = |listener, router, addresses, per_s, stop: &CancellationToken| Acceptor {
+    let acceptor = |listener, router, tls, addresses, per_s, stop: &CancellationToken| Acceptor {
         listener,
         router,
+        tls,
         addresses,
         pace: AcceptPace::new(per_s),
         settings: &node.settings,
@@ -108,14 +129,23 @@ pub async fn run(
     };
     let public_router = public::router(Arc::clone(&node), loopback(&public));
     let admin_router = admin::router(Arc::clone(&node), loopback(&admin));
-    let serve_clients = acceptor(public, public_router, addresses, connects_per_s_max, &stop).run();
+    let shown = tls.as_ref().map(|tls| tls.acceptor.clone());
+    let serve_clients =
+        acceptor(public, public_router, shown, addresses, connects_per_s_max, &stop).run();
     let serve_operators =
-        acceptor(admin, admin_router, Addresses::new(None), None, &admin_stop).run();
+        acceptor(admin, admin_router, None, Addresses::new(None), None, &admin_stop).run();
     let drain = async {
         stop.cancelled().await;
         drain::drain(&node).await;
         admin_stop.cancel();
     };
-    tokio::join!(serve_clients, serve_operators, drain, node.metrics.upkeep(&admin_stop));
+    let follow = async {
+        let Some(tls) = tls else { return };
+        tokio::select! {
+            never = tls.identity.follow() => match never {},
+            () = stop.cancelled() => {}
+        }
+    };
+    tokio::join!(serve_clients, serve_operators, drain, follow, node.metrics.upkeep(&admin_stop));
     node.chat.close().await;
 }

@@ -115,7 +115,7 @@ impl TestServer {
         settings: ServerSettings,
     ) -> Self {
         let bind = || bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listeners = Listeners { public: bind(), admin: bind() };
+        let listeners = Listeners { public: bind(), tls: None, admin: bind() };
         let public = listeners.public.local_addr().unwrap();
         let admin = listeners.admin.local_addr().unwrap();
         let node = NodeId::new("node").unwrap();

@@ -13,12 +13,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::addresses::AddressPlace;
 use super::connections::Slot;
 use super::{Node, websocket};
+use crate::tls::Stream;
 
 /// Why a request is no WebSocket handshake.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl IntoResponse for Refusal {
             Self::NoUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
                 [(UPGRADE, "websocket"), (CONNECTION, "Upgrade")],
-                "this is a WebSocket: connect by ws://\n",
+                "this is a WebSocket: connect by ws://, or wss:// where it speaks TLS\n",
             )
                 .into_response(),
             Self::Version => (
@@ -92,7 +92,7 @@ async fn begin(upgrade: OnUpgrade, node: Arc<Node>, slot: Slot, _place: Option<A
             return;
         }
     };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
+    match upgraded.downcast::<TokioIo<Stream>>() {
         Ok(parts) => {
             websocket::run(parts.io.into_inner(), parts.read_buf, node, slot).await;
         }

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::WriteHalf;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connections::Slot;
@@ -19,9 +17,10 @@ use super::pulse::{Due, Pulse, Schedule};
 use super::{Node, ServerSettings};
 use crate::chat::{Outbox, Session, Taken};
 use crate::protocol::CloseCode;
+use crate::tls::{Stream, WriteHalf};
 
 /// Serves one client from its upgrade to its end.
-pub(super) async fn run(mut stream: TcpStream, read_ahead: Bytes, node: Arc<Node>, mut slot: Slot) {
+pub(super) async fn run(mut stream: Stream, read_ahead: Bytes, node: Arc<Node>, mut slot: Slot) {
     let settings = &node.settings;
     let pulse = Pulse::start(Instant::now());
     let (read_half, write_half) = stream.split();
@@ -199,7 +198,7 @@ impl FrameWriter<WriteHalf<'_>> {
 mod tests {
     use std::time::Duration;
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -214,7 +213,8 @@ mod tests {
 
     /// Fills a socket whose other side reads nothing, until the write loop ends.
     async fn stuck(settings: ServerSettings, frames: usize) -> Ending {
-        let (_client, mut server) = pair().await;
+        let (_client, server) = pair().await;
+        let mut server = Stream::Plain(server);
         let (_, write_half) = server.split();
         let mut writer = FrameWriter::new(write_half);
         let outbox = Outbox::new(settings.outbox_bytes_max);

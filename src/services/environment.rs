@@ -12,6 +12,7 @@ use super::{
     KafkaListener, KafkaService, NativeServices, NodeProcess, Nodes, Ports, Progress, Provision,
     RedisService, Service, ServiceError, ServiceKind,
 };
+use crate::cassandra_link::Access;
 
 /// How long a second `init-env` waits for the first. From an empty cache that takes a minute or two.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
@@ -39,6 +40,8 @@ pub struct ExternalAddresses {
     pub kafka: Vec<String>,
     /// Cassandra nodes, `host:port` each.
     pub cassandra: Vec<String>,
+    /// How to get in there.
+    pub cassandra_access: Access,
 }
 
 /// Which services, how, where.
@@ -268,13 +271,18 @@ impl Environment {
 
     async fn remove_created(&self) -> Result<(), ServiceError> {
         let mut label = self.folder.label()?;
+        let access = match self.plan.mode {
+            Mode::External => self.plan.external.cassandra_access.clone(),
+            Mode::Native | Mode::Docker => Access::default(),
+        };
         for service in &self.services {
             let key = format!("{} at {}", service.kind(), service.addresses().join(","));
             for name in label.created.get(&key).cloned().unwrap_or_default() {
                 if let Some(topic) = name.strip_prefix("topic ") {
                     KafkaService::at(service.addresses()).delete_topic(topic).await?;
                 } else if let Some(keyspace) = name.strip_prefix("keyspace ") {
-                    CassandraService::at(service.addresses()).drop_keyspace(keyspace).await?;
+                    let cassandra = CassandraService::at(service.addresses(), access.clone());
+                    cassandra.drop_keyspace(keyspace).await?;
                 }
             }
             label.created.remove(&key);
@@ -407,11 +415,19 @@ fn elsewhere(plan: &Plan) -> Result<Vec<Box<dyn Service>>, ServiceError> {
                 (true, Nodes::One) => local(&[19_092]),
                 (true, Nodes::Three) => local(&[19_102, 19_112, 19_122]),
             })),
-            ServiceKind::Cassandra => Box::new(CassandraService::at(match (docker, plan.nodes) {
-                (false, _) => plan.external.cassandra.clone(),
-                (true, Nodes::One) => local(&[9042]),
-                (true, Nodes::Three) => super::compose::CASSANDRA_THREE.map(str::to_owned).to_vec(),
-            })),
+            ServiceKind::Cassandra => {
+                let (addresses, access) = match (docker, plan.nodes) {
+                    (false, _) => {
+                        (plan.external.cassandra.clone(), plan.external.cassandra_access.clone())
+                    }
+                    (true, Nodes::One) => (local(&[9042]), Access::default()),
+                    (true, Nodes::Three) => {
+                        let three = super::compose::CASSANDRA_THREE.map(str::to_owned);
+                        (three.to_vec(), Access::default())
+                    }
+                };
+                Box::new(CassandraService::at(addresses, access))
+            }
         })
     };
     plan.kinds.iter().map(make).collect()

@@ -9,6 +9,7 @@ use super::{
     KafkaListener, KafkaNode, KafkaService, KafkaSettings, Nodes, RedisService, Service,
     ServiceError, ServiceKind, free_port, ports::port_freed,
 };
+use crate::cassandra_link::Access;
 
 /// Java heap of a broker: it takes 200–245 MB of memory in all.
 const KAFKA_HEAP_MB: u32 = 256;
@@ -130,6 +131,8 @@ impl<'a> NativeServices<'a> {
                     nodes,
                     heap_mb: CASSANDRA_HEAP_MB,
                     commitlog_sync: CommitlogSync::Batch,
+                    access: Access::default(),
+                    encryption: None,
                 }))
             }
         })

@@ -94,7 +94,7 @@ async fn a_killed_and_restarted_server_carries_hints_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_server_the_start_fails_with_a_reason() {
     let settings = |url: &str| RedisSettings {
-        url: url.to_owned(),
+        server: url.into(),
         prefix: String::new(),
         node: NodeId::generate(),
     };

@@ -59,8 +59,8 @@ impl RedisFactory {
 
 impl Factory for RedisFactory {
     fn node(&self) -> Arc<dyn Distribution> {
-        let (url, prefix) = (self.server.url(), "test:".to_owned());
-        let settings = RedisSettings { url, prefix, node: NodeId::generate() };
+        let (server, prefix) = (self.server.url().into(), "test:".to_owned());
+        let settings = RedisSettings { server, prefix, node: NodeId::generate() };
         Arc::new(RedisDistribution::new(settings).unwrap())
     }
 

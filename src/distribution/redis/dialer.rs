@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, RedisResult};
 
 pub use crate::redis_link::REDIAL_PAUSE;
-use crate::redis_link::{self, DIAL_TIME, connect, in_time};
+use crate::redis_link::{self, DIAL_TIME, RedisServer, connect, in_time};
 
 /// Makes connections to one server.
 pub struct Dialer {
@@ -17,9 +17,9 @@ pub struct Dialer {
 
 impl Dialer {
     /// For one server. The error never holds the URL: it may have a password.
-    pub fn new(url: &str, channel: String) -> RedisResult<Self> {
+    pub fn new(server: &RedisServer, channel: String) -> RedisResult<Self> {
         // Version 3 of its protocol: what is published comes between answers, so that a subscription has a heartbeat.
-        Ok(Self { client: redis_link::client(url, ProtocolVersion::RESP3)?, channel })
+        Ok(Self { client: redis_link::client(server, ProtocolVersion::RESP3)?, channel })
     }
 
     /// A connection to publish by.

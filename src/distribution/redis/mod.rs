@@ -30,6 +30,7 @@ use self::publisher::Publisher;
 use self::subscriber::Subscriber;
 use super::{Distribution, Hint, HintSink, StartError};
 use crate::model::NodeId;
+use crate::redis_link::RedisServer;
 
 /// What is still queued at a close gets this long.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
@@ -37,8 +38,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What the bus can be told.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host:port[/db]`; a secret.
-    pub url: String,
+    /// The server.
+    pub server: RedisServer,
     /// What the name of the channel begins with.
     pub prefix: String,
     /// This server process.
@@ -61,8 +62,8 @@ pub struct RedisDistribution {
 impl RedisDistribution {
     /// A bus that is not connected yet. Must be called within the runtime. The error never holds the URL: it may have a password.
     pub fn new(settings: RedisSettings) -> Result<Self, StartError> {
-        let RedisSettings { url, prefix, node } = settings;
-        let dialer = Dialer::new(&url, format!("{prefix}hints")).map_err(|error| {
+        let RedisSettings { server, prefix, node } = settings;
+        let dialer = Dialer::new(&server, format!("{prefix}hints")).map_err(|error| {
             StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
         })?;
         let dialer = Arc::new(dialer);

@@ -118,7 +118,8 @@ impl Dialer {
         };
         let profile =
             cassandra_link::profile().speculative_execution_policy(Some(Arc::new(speculation)));
-        Ok(cassandra_link::connect(&self.settings.cluster, profile).await?)
+        let connected = cassandra_link::connect(&self.settings.cluster, profile).await;
+        connected.map_err(|error| DialError::Now(cassandra_link::explain(&error)))
     }
 
     /// A datacenter without nodes would get every request, and answer none.

@@ -1,13 +1,14 @@
 //! Where the suite gets CASSANDRA engines from: one node for all suites, a keyspace for each.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
 use super::service::{Own, ServiceFactory, Store, blocking, free_port_on};
-use crate::cassandra_link::Cluster;
+use crate::cassandra_link::{Access, Cluster};
 use crate::persistence::Persistence;
 use crate::persistence::cassandra::{CassandraSettings, SCHEMA, open};
 use crate::services::{
@@ -28,16 +29,29 @@ const HEAP_MB: u32 = 512;
 pub struct Ring {
     own: Own<CassandraService>,
     copies: u32,
+    access: Access,
 }
 
 impl Ring {
     /// Starts one node or three. `None` where what they need is not there; an error in CI.
     pub fn start(nodes: u8, commitlog_sync: CommitlogSync) -> Option<Self> {
+        Self::start_guarded(nodes, commitlog_sync, Access::default(), |_| None)
+    }
+
+    /// The same, and not everybody gets in; `encrypt` tells the files of TLS of its hosts.
+    pub fn start_guarded(
+        nodes: u8,
+        commitlog_sync: CommitlogSync,
+        access: Access,
+        encrypt: impl FnOnce(&[Ipv4Addr]) -> Option<[PathBuf; 2]> + Send,
+    ) -> Option<Self> {
         /// Rings of one process differ in their hosts.
         static RINGS: AtomicU32 = AtomicU32::new(0);
         let ring = RINGS.fetch_add(1, Ordering::Relaxed) as u8 + 32;
         let hosts: Vec<_> = (1..=nodes).map(|node| Ipv4Addr::new(127, 0, ring, node)).collect();
         let listened: Vec<_> = hosts.iter().map(|&host| host.into()).collect();
+        let encryption = encrypt(&hosts);
+        let guarded = access.clone();
         let own = Own::start("cassandra", |folder, artifacts| {
             let (cql_port, storage_port) = (free_port_on(&listened)?, free_port_on(&listened)?);
             let node = |host| CassandraNode { host, cql_port, storage_port };
@@ -47,9 +61,11 @@ impl Ring {
                 nodes: hosts.into_iter().map(node).collect(),
                 heap_mb: HEAP_MB,
                 commitlog_sync,
+                access: access.clone(),
+                encryption,
             }))
         })?;
-        Some(Self { own, copies: nodes.into() })
+        Some(Self { own, copies: nodes.into(), access: guarded })
     }
 
     /// Starts what does not run.
@@ -64,7 +80,8 @@ impl Ring {
 
     /// Where they are.
     pub fn cluster(&self) -> Cluster {
-        Cluster { hosts: self.own.service().addresses(), ..Cluster::default() }
+        let (hosts, access) = (self.own.service().addresses(), self.access.clone());
+        Cluster { hosts, access, ..Cluster::default() }
     }
 
     /// A keyspace that nobody else has.

@@ -188,7 +188,7 @@ impl RedisFactory {
 
 /// A prefix that nobody else uses.
 pub fn fresh_settings(server: &Server) -> RedisSettings {
-    RedisSettings { url: server.url(), prefix: format!("{}:", Epoch::generate()) }
+    RedisSettings { server: server.url().into(), prefix: format!("{}:", Epoch::generate()) }
 }
 
 #[async_trait]

@@ -12,7 +12,7 @@ use super::scripts::Scripts;
 use crate::model::{Durability, Epoch};
 use crate::persistence::lineage::{Life, Lineage};
 use crate::persistence::status::Status;
-use crate::redis_link::{self, DIAL_TIME, in_time};
+use crate::redis_link::{self, DIAL_TIME, RedisServer, in_time};
 
 /// Makes connections to one server.
 pub struct Dialer {
@@ -48,13 +48,13 @@ pub struct Identity {
 impl Dialer {
     /// For one server. The error never holds the URL: it may have a password.
     pub fn new(
-        url: &str,
+        server: &RedisServer,
         scripts: &'static Scripts,
         keys: Keys,
         lineage: Arc<Lineage>,
         status: Arc<Status>,
     ) -> RedisResult<Self> {
-        let client = redis_link::client(url, ProtocolVersion::RESP2)?;
+        let client = redis_link::client(server, ProtocolVersion::RESP2)?;
         Ok(Self { client, scripts, keys, lineage, status })
     }
 

@@ -52,12 +52,13 @@ use super::{
 use crate::model::{
     ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UnreadCounts, UserName,
 };
+use crate::redis_link::RedisServer;
 
 /// What the engine can be told.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host:port[/db]`; a secret.
-    pub url: String,
+    /// The server.
+    pub server: RedisServer,
     /// What all keys begin with.
     pub prefix: String,
 }
@@ -114,7 +115,7 @@ async fn open_with(
     let (lineage, status) = (Arc::new(Lineage::new("redis")), Arc::new(Status::new("redis")));
     let keys = Keys::new(&settings.prefix);
     let dialer = Dialer::new(
-        &settings.url,
+        &settings.server,
         scripts,
         keys.clone(),
         Arc::clone(&lineage),

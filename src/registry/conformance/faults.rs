@@ -168,7 +168,7 @@ async fn what_was_stored_goes_when_nobody_is_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_server_the_start_fails_with_a_reason() {
     let settings = |url: &str| RedisSettings {
-        url: url.to_owned(),
+        server: url.into(),
         prefix: "test:".to_owned(),
         name: "one".to_owned(),
         node: NodeId::generate(),

@@ -91,7 +91,7 @@ impl RedisFactory {
     /// What a node is told.
     pub fn settings(&self, name: &str) -> RedisSettings {
         RedisSettings {
-            url: self.server.url(),
+            server: self.server.url().into(),
             prefix: "test:".to_owned(),
             name: name.to_owned(),
             node: NodeId::generate(),

@@ -34,13 +34,13 @@ use self::table::Next;
 use super::background::Background;
 use super::{Change, PresenceSink, Registry, StartError, WAIT_MAX};
 use crate::model::{NodeId, SessionId, UserName};
-use crate::redis_link;
+use crate::redis_link::{self, RedisServer};
 
 /// What the registry can be told.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host:port[/db]`; a secret.
-    pub url: String,
+    /// The server.
+    pub server: RedisServer,
     /// What all keys begin with.
     pub prefix: String,
     /// What is the same after a restart of this node, and no other node's.
@@ -65,7 +65,7 @@ impl RedisRegistry {
     /// A registry that is not connected yet. The error never holds the URL: it may have a password.
     pub fn new(settings: RedisSettings) -> Result<Self, StartError> {
         let client =
-            redis_link::client(&settings.url, ProtocolVersion::RESP2).map_err(|error| {
+            redis_link::client(&settings.server, ProtocolVersion::RESP2).map_err(|error| {
                 StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
             })?;
         Ok(Self {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::{KeepError, REVOCATIONS_MAX, Revocations};
 use crate::clock;
 use crate::model::{Revocation, Revoked};
-use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, connect, in_time};
+use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, RedisServer, connect, in_time};
 use crate::registry::StartError;
 
 /// How long an answer is waited for.
@@ -33,8 +33,8 @@ static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scrip
 /// What the keeper can be told.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host:port[/db]`; a secret.
-    pub url: String,
+    /// The server.
+    pub server: RedisServer,
     /// What all keys begin with.
     pub prefix: String,
     /// How long a revocation is kept.
@@ -65,8 +65,8 @@ type Place = (u64, u64);
 impl RedisRevocations {
     /// A keeper that is not connected yet. The error never holds the URL: it may have a password.
     pub fn new(settings: RedisSettings) -> Result<Self, StartError> {
-        let RedisSettings { url, prefix, kept } = settings;
-        let client = redis_link::client(&url, ProtocolVersion::RESP2).map_err(|error| {
+        let RedisSettings { server, prefix, kept } = settings;
+        let client = redis_link::client(&server, ProtocolVersion::RESP2).map_err(|error| {
             StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
         })?;
         let kept_ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);

@@ -57,8 +57,12 @@ async fn where_nothing_is_to_be_refused_later_nothing_is_kept() {
 
 fn keeper(server: &Server) -> RedisRevocations {
     let kept = Duration::from_secs(60);
-    RedisRevocations::new(RedisSettings { url: server.url(), prefix: "test:".to_owned(), kept })
-        .unwrap()
+    RedisRevocations::new(RedisSettings {
+        server: server.url().into(),
+        prefix: "test:".to_owned(),
+        kept,
+    })
+    .unwrap()
 }
 
 async fn nodes_find_what_others_kept(server: Server) {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::{self, BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
 use super::{ClaimError, Company};
 use crate::model::NodeId;
-use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, connect, in_time};
+use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, RedisServer, connect, in_time};
 
 /// How long an answer is waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
@@ -23,8 +23,8 @@ static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("re
 /// What a tenant is.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host:port[/db]`; a secret.
-    pub url: String,
+    /// The server.
+    pub server: RedisServer,
     /// What all keys begin with: nodes of another prefix are not in the way.
     pub prefix: String,
     /// What is the same after a restart of this node, and no other node's.
@@ -44,7 +44,7 @@ impl RedisTenancy {
     /// A node that has not asked yet. The error never holds the URL: it may have a password.
     pub fn of(settings: RedisSettings) -> Result<Self, ClaimError> {
         let client =
-            redis_link::client(&settings.url, ProtocolVersion::RESP2).map_err(|error| {
+            redis_link::client(&settings.server, ProtocolVersion::RESP2).map_err(|error| {
                 ClaimError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
             })?;
         Ok(Self::new(RedisTenant { client, settings }))

@@ -18,7 +18,7 @@ const LEASE: Duration = Duration::from_millis(1_500);
 
 fn tenant(server: &Server, name: &str, company: &Company) -> RedisTenancy {
     let settings = RedisSettings {
-        url: server.url(),
+        server: server.url().into(),
         prefix: "test:".to_owned(),
         name: name.to_owned(),
         node: NodeId::generate(),

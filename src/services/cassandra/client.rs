@@ -17,6 +17,7 @@ use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
 
 use super::KIND;
+use crate::cassandra_link::Access;
 use crate::services::{Health, SchemaFile, ServiceError};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -30,11 +31,12 @@ const SCHEMA_VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version \
 #[derive(Debug)]
 pub(super) struct CassandraClient {
     addresses: Vec<String>,
+    access: Access,
 }
 
 impl CassandraClient {
-    pub(super) fn new(addresses: Vec<String>) -> Self {
-        Self { addresses }
+    pub(super) fn new(addresses: Vec<String>, access: Access) -> Self {
+        Self { addresses, access }
     }
 
     pub(super) fn addresses(&self) -> &[String] {
@@ -51,7 +53,7 @@ impl CassandraClient {
         let ask = |address: &'_ String| {
             let address = address.clone();
             async move {
-                let node = describe(&address).await;
+                let node = describe(&address, &self.access).await;
                 node.map_err(ServiceError::unhealthy(KIND, &address)).map(|node| (address, node))
             }
         };
@@ -158,7 +160,7 @@ impl CassandraClient {
     }
 
     async fn session(&self) -> Result<Session, ServiceError> {
-        connect(&self.addresses).await.map_err(|reason| self.unhealthy(&reason))
+        connect(&self.addresses, &self.access).await.map_err(|reason| self.unhealthy(&reason))
     }
 
     fn failed<E: std::fmt::Display>(&self) -> impl Fn(E) -> ServiceError {
@@ -179,16 +181,20 @@ struct Node {
 }
 
 /// Whether the node of `address` answers and knows as many nodes with their tokens.
-pub(super) async fn ring_is_whole(address: &str, nodes: usize) -> Result<(), String> {
+pub(super) async fn ring_is_whole(
+    address: &str,
+    nodes: usize,
+    access: &Access,
+) -> Result<(), String> {
     // Cheaper than a session, while nobody listens.
     tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let session = connect(&[address.to_owned()]).await?;
+    let session = connect(&[address.to_owned()], access).await?;
     let found = ring(&session).await.map_err(|error| error.to_string())?;
     (found == nodes).then_some(()).ok_or(format!("it knows {found} of {nodes} nodes"))
 }
 
-async fn describe(address: &str) -> Result<Node, String> {
-    let session = connect(&[address.to_owned()]).await?;
+async fn describe(address: &str, access: &Access) -> Result<Node, String> {
+    let session = connect(&[address.to_owned()], access).await?;
     let ask = async {
         let rows = query(&session, "SELECT release_version FROM system.local").await?;
         let (version,) = rows.into_rows_result()?.single_row::<(String,)>()?;
@@ -261,7 +267,7 @@ pub(super) fn statements(cql: &str) -> Vec<String> {
 }
 
 /// A session that talks to these addresses and to no other node that they know.
-async fn connect(addresses: &[String]) -> Result<Session, String> {
+async fn connect(addresses: &[String], access: &Access) -> Result<Session, String> {
     let mut resolved: Vec<SocketAddr> = Vec::new();
     for address in addresses {
         let found = tokio::net::lookup_host(address).await;
@@ -281,5 +287,5 @@ async fn connect(addresses: &[String]) -> Result<Session, String> {
         .schema_agreement_timeout(REQUEST_LIMIT)
         .fetch_schema_metadata(false);
     // Boxed: it is some kilobytes, and asked for rarely.
-    Box::pin(builder.build()).await.map_err(|error| error.to_string())
+    Box::pin(access.apply(builder).build()).await.map_err(|error| error.to_string())
 }

@@ -18,6 +18,7 @@ use super::{
     Artifacts, Health, NodeProcess, Progress, Provision, Service, ServiceError, ServiceKind,
     version,
 };
+use crate::cassandra_link::Access;
 use client::CassandraClient;
 
 pub use recipe::CommitlogSync;
@@ -50,6 +51,10 @@ pub struct CassandraSettings {
     pub heap_mb: u32,
     /// When a write is acknowledged.
     pub commitlog_sync: CommitlogSync,
+    /// How to get in. With a user the nodes ask for one; they know `cassandra`, whose password is the same.
+    pub access: Access,
+    /// A key and its certificate in one file, and a file of who issued it, both in PEM form: clients then come over TLS.
+    pub encryption: Option<[PathBuf; 2]>,
 }
 
 /// Where a node listens. The nodes of a ring differ in their host.
@@ -71,8 +76,8 @@ struct Native {
 
 impl CassandraService {
     /// One that somebody else runs, at `host:port` addresses.
-    pub fn at(addresses: Vec<String>) -> Self {
-        Self { client: CassandraClient::new(addresses), native: None }
+    pub fn at(addresses: Vec<String>, access: Access) -> Self {
+        Self { client: CassandraClient::new(addresses, access), native: None }
     }
 
     /// Our own.
@@ -85,7 +90,7 @@ impl CassandraService {
         };
         let processes = addresses.iter().enumerate().map(process).collect();
         Self {
-            client: CassandraClient::new(addresses),
+            client: CassandraClient::new(addresses, settings.access.clone()),
             native: Some(Native { settings, processes }),
         }
     }
@@ -150,7 +155,7 @@ impl Service for CassandraService {
         let nodes = native.processes.len();
         let wait = |process| {
             NodeProcess::wait_until_serving(process, START_LIMIT, || async {
-                client::ring_is_whole(process.address(), nodes).await
+                client::ring_is_whole(process.address(), nodes, &native.settings.access).await
             })
         };
         try_join_all(native.processes.iter().map(wait)).await.map(drop)

@@ -143,7 +143,21 @@ pub(super) fn configuration(settings: &CassandraSettings, index: usize, folder: 
     let seeds: Vec<_> =
         settings.nodes.iter().map(|node| format!("{}:{}", node.host, node.storage_port)).collect();
     let node = settings.nodes[index];
+    let authenticator = match settings.access.login {
+        Some(_) => "PasswordAuthenticator",
+        None => "AllowAllAuthenticator",
+    };
+    let encryption = settings.encryption.as_ref().map_or_else(String::new, |[key, issuer]| {
+        format!(
+            "client_encryption_options:\n  enabled: true\n  optional: false\n  require_client_auth: false\n  ssl_context_factory:\n    \
+             class_name: org.apache.cassandra.security.PEMBasedSslContextFactory\n  keystore: {}\n  truststore: {}",
+            key.display(),
+            issuer.display()
+        )
+    });
     CONFIGURATION
+        .replace("@AUTHENTICATOR@", authenticator)
+        .replace("@ENCRYPTION@", &encryption)
         .replace("@HOST@", &node.host.to_string())
         .replace("@CQL_PORT@", &node.cql_port.to_string())
         .replace("@STORAGE_PORT@", &node.storage_port.to_string())

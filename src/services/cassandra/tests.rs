@@ -15,6 +15,8 @@ fn settings(folder: &Path, count: u8) -> CassandraSettings {
         nodes: (1..=count).map(node).collect(),
         heap_mb: 512,
         commitlog_sync: CommitlogSync::default(),
+        access: Access::default(),
+        encryption: None,
     }
 }
 
@@ -43,7 +45,8 @@ fn a_schema_file_is_taken_apart() {
 
 #[tokio::test]
 async fn somebody_elses_is_never_started_nor_stopped_nor_wiped() {
-    let service = CassandraService::at(vec!["cassandra.example:9042".to_owned()]);
+    let service =
+        CassandraService::at(vec!["cassandra.example:9042".to_owned()], Access::default());
     assert!(service.processes().is_empty());
     for result in [
         service.prepare(&Progress::silent()).await,

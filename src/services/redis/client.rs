@@ -26,12 +26,13 @@ impl RedisClient {
     /// For a URL, which is never shown: it may hold a password.
     pub(super) fn open(url: &str) -> Result<Self, ServiceError> {
         let refused = |text: &str| ServiceError::Refused(text.to_owned());
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            return Err(refused("TLS to Redis is not in this build; use a redis:// URL"));
-        }
-        let no_url = "the URL of Redis is none; write redis://[user:password@]host:port[/database]";
+        let no_url = "the URL of Redis is none; write redis:// (or rediss:// for TLS) [user:password@]host:port[/database]";
         let info = url.into_connection_info().map_err(|_| refused(no_url))?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(refused(no_url)) };
+        let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
+            info.addr()
+        else {
+            return Err(refused(no_url));
+        };
         let address =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let client = Client::open(info).map_err(|_| refused(no_url))?;
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(format!("{client:?}"), "RedisClient(\"example.org:6390\")");
         assert_eq!(RedisClient::open("redis://[::1]:7").unwrap().address(), "[::1]:7");
         for url in
-            ["redis://me:secret@", "secret", "rediss://me:secret@host", "redis://:secret@host:port"]
+            ["redis://me:secret@", "secret", "rediss://me:secret@", "redis://:secret@host:port"]
         {
             let error = RedisClient::open(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");

@@ -1,6 +1,7 @@
 //! A server process and raw protocol clients for the tests.
 
 pub mod browser;
+pub mod certificates;
 pub mod jwks_server;
 mod peer;
 pub mod raw;

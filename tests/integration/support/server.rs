@@ -188,7 +188,7 @@ impl Server {
 
     /// Host and port of the public listener.
     pub fn address(&self) -> String {
-        self.url.strip_prefix("ws://").unwrap().split('/').next().unwrap().to_owned()
+        self.url.split('/').nth(2).unwrap().to_owned()
     }
 
     /// Host and port of the admin listener.

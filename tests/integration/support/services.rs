@@ -193,8 +193,12 @@ const PARTITIONS: &str = "4";
 
 /// A plan of native services in a folder, with names that no other test uses.
 pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
-    let nowhere =
-        ExternalAddresses { redis_url: String::new(), kafka: Vec::new(), cassandra: Vec::new() };
+    let nowhere = ExternalAddresses {
+        redis_url: String::new(),
+        kafka: Vec::new(),
+        cassandra: Vec::new(),
+        cassandra_access: Default::default(),
+    };
     Plan {
         mode: Mode::Native,
         kinds: kinds.to_vec(),

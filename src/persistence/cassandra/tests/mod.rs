@@ -1,5 +1,6 @@
 //! The engine against nodes that fail, on real nodes of our own; and what it costs.
 
+mod access;
 mod crashes;
 mod figures;
 mod groups;

@@ -87,7 +87,8 @@ async fn a_server_that_stands_still_gets_bounded_answers_and_memory() {
 async fn a_network_that_swallows_everything_is_noticed() {
     let Some(server) = server(&DISK) else { return };
     let proxy = Proxy::start(server.port()).await;
-    let engine = engine(&RedisSettings { url: proxy.url(), ..fresh_settings(&server) }).await;
+    let engine =
+        engine(&RedisSettings { server: proxy.url().into(), ..fresh_settings(&server) }).await;
     let room = room("swallowed");
     append(&engine, &room).await.unwrap();
     proxy.set_blocked(true);
