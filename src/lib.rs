@@ -17,6 +17,8 @@ pub mod config;
 pub mod distribution;
 #[cfg(feature = "faults")]
 pub mod faults;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod harness;
 pub mod history;
 pub mod identity;
