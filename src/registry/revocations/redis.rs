@@ -193,8 +193,11 @@ impl Revocations for RedisRevocations {
     }
 }
 
-/// What `look.lua` answers: the newest place of all, and what stands at the next ones, `None` where it is of another version and not for us.
-fn read_look(reply: Vec<String>) -> Result<(Place, Vec<(Place, Option<Revocation>)>), String> {
+/// What stands at a place; `None` where it is of another version and not for us.
+type Entry = (Place, Option<Revocation>);
+
+/// What `look.lua` answers: the newest place of all, and the next entries.
+fn read_look(reply: Vec<String>) -> Result<(Place, Vec<Entry>), String> {
     let unreadable = || "the server answered with something else".to_owned();
     let mut reply = reply.into_iter();
     let newest = reply.next().as_deref().and_then(place).ok_or_else(unreadable)?;
