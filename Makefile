@@ -3,10 +3,10 @@
 CARGO ?= cargo
 PROFILE := --release --locked
 
-.PHONY: help test check mutants bench soak tools
+.PHONY: help test check supply-chain advisories cargo-deny fuzz mutants bench soak tools
 
 help: ## Show the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Services of the tests: apart from those of `init-env` at this desk.
 TEST_SERVICES := $(abspath $(or $(CARGO_TARGET_DIR),target))/test-services
@@ -22,8 +22,26 @@ test: tools ## Build, then run every test, with real services; the last line say
 	fi; exit $$status
 
 check: tools ## Formatting and lints, as CI does.
-	$(CARGO) fmt --check
-	$(CARGO) clippy $(PROFILE) --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+
+CARGO_DENY := 0.20.2
+
+supply-chain: cargo-deny ## Licences, banned crates and sources of all dependencies (deny.toml).
+	$(CARGO) deny --workspace --locked check licenses bans sources
+
+advisories: cargo-deny ## Known vulnerabilities of dependencies; takes the database from the network, so CI does not run it.
+	$(CARGO) deny --workspace --locked check advisories
+
+# Built once, into cargo's own place. Unoptimised: it takes seconds all the same, and is compiled in half the time.
+cargo-deny: tools
+	@$(CARGO) deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY)' || \
+	  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY)
+
+fuzz: export RUST_BACKTRACE ?= 0
+fuzz: export CHATCTL_FUZZ_S ?= 15
+fuzz: tools ## Every target of fuzz/, each for CHATCTL_FUZZ_S seconds (default 15); fails on what it finds, and says where the input is.
+	CARGO="$(CARGO)" fuzz/run
 
 mutants: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
 mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); servers that end at every point of a send; what a message allocates.
@@ -41,6 +59,7 @@ bench: tools ## The main job: 50 paired clients against a fresh server.
 soak: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
 soak: tools ## The long forms of the tests that CI runs short (hours); with CHATCTL_SERIES_DIR the series of mutants go on where they were stopped.
 	CHATCTL_TEST_KILLS=50 CHATCTL_TEST_PAUSE_S=60 CHATCTL_SCHEDULES=20000 CHATCTL_TEST_IMAGES=30000 $(CARGO) test $(PROFILE) -- --nocapture
+	CHATCTL_FUZZ_S=1200 CARGO="$(CARGO)" fuzz/run
 	CHATCTL_TEST_SEEDS=100000 $(CARGO) test $(PROFILE) --lib simulation::every -- --nocapture
 	$(CARGO) test $(PROFILE) --lib -- --ignored --nocapture schedules_notice_effects
 	CHATCTL_TEST_KILLS=20 CHATCTL_TEST_PAUSE_S=60 $(CARGO) test $(PROFILE) --lib -- --ignored --nocapture one_of_three_nodes

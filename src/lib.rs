@@ -19,6 +19,8 @@ pub mod distribution;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod file_stamp;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod harness;
 pub mod history;
 pub mod identity;

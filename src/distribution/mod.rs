@@ -3,6 +3,8 @@
 mod backlog;
 #[cfg(test)]
 mod conformance;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod kafka;
 pub mod local;
 mod parts;

@@ -6,6 +6,8 @@
 
 mod claims;
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod jwks;
 mod key;
 mod keys;

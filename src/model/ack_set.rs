@@ -32,6 +32,16 @@ impl AckSet {
         Self { up_to, ranges: Vec::new() }
     }
 
+    /// Whether it is as all are that were made here: what was read from elsewhere may be anything.
+    pub fn is_normal(&self) -> bool {
+        let mut end = self.up_to.0.saturating_add(1);
+        self.ranges.iter().all(|&(lo, hi)| {
+            let is_apart = lo.0 > end && hi > lo;
+            end = hi.0;
+            is_apart
+        })
+    }
+
     /// Whether `seq` is acknowledged.
     pub fn contains(&self, seq: Seq) -> bool {
         if seq <= self.up_to {
@@ -69,7 +79,7 @@ impl AckSet {
 
     /// Adds a range that begins at or after every range already there.
     fn push_range(&mut self, lo: Seq, hi: Seq) {
-        if lo.0 <= self.up_to.0 + 1 {
+        if lo.0 <= self.up_to.0.saturating_add(1) {
             self.up_to = self.up_to.max(Seq(hi.0 - 1));
             return;
         }
@@ -107,15 +117,6 @@ mod tests {
         (1..=HEAD).filter(|&seq| set.contains(Seq(seq))).collect()
     }
 
-    fn is_normal(set: &AckSet) -> bool {
-        let mut end = set.up_to.0 + 1;
-        set.ranges.iter().all(|&(lo, hi)| {
-            let apart = lo.0 > end && hi > lo;
-            end = hi.0;
-            apart
-        })
-    }
-
     fn request() -> impl Strategy<Value = (u64, Vec<(u64, u64)>)> {
         (0..=HEAD, prop::collection::vec((1..=HEAD, 1..8u64), 0..6)).prop_map(|(up_to, ranges)| {
             let ranges = ranges.into_iter().map(|(lo, n)| (lo, (lo + n).min(HEAD + 1))).collect();
@@ -138,7 +139,7 @@ mod tests {
                 expected.extend(lo..hi);
             }
             prop_assert_eq!(members(&both), expected);
-            prop_assert!(is_normal(&both));
+            prop_assert!(both.is_normal());
             prop_assert_eq!(&merge(&both, &one), &both);
             prop_assert_eq!(&merge(&merge(&AckSet::default(), &other), &one), &both);
         }
@@ -149,7 +150,7 @@ mod tests {
             let cut = set.cut_to(Seq(head));
             let expected: BTreeSet<u64> = members(&set).into_iter().filter(|&seq| seq <= head).collect();
             prop_assert_eq!(members(&cut), expected);
-            prop_assert!(is_normal(&cut));
+            prop_assert!(cut.is_normal());
         }
     }
 

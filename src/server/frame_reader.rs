@@ -93,7 +93,7 @@ impl<'a> FrameReader<'a> {
 
 /// From bytes to what they say.
 #[derive(Debug, Default)]
-struct Decoder {
+pub(super) struct Decoder {
     buffer: BytesMut,
     /// Of the frame whose payload is not all there.
     header: Option<FrameHeader>,
@@ -102,12 +102,12 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next that matters; `None`: more bytes are needed. After an error nothing may be asked any more.
-    fn next(&mut self) -> Result<Option<Heard>, CloseCode> {
+    pub(super) fn next(&mut self) -> Result<Option<Heard>, CloseCode> {
         loop {
             let header = match self.header.take() {
                 Some(header) => header,

@@ -11,6 +11,8 @@ mod fragments;
 mod frame_header;
 mod frame_reader;
 mod frame_writer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod listen;
 mod metrics;
 mod origin;

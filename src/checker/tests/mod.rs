@@ -11,7 +11,7 @@ mod reading;
 mod revoked;
 mod scale;
 mod second_judge;
-mod simulated;
+pub(crate) mod simulated;
 mod story;
 mod streams;
 mod third_judge;

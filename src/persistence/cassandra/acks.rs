@@ -34,7 +34,8 @@ struct Said {
 }
 
 #[derive(Debug, DeserializeRow)]
-struct AckRow {
+#[cfg_attr(any(test, feature = "fuzzing"), derive(serde::Deserialize))]
+pub(super) struct AckRow {
     joined: Option<i64>,
     joined_generation: Option<i64>,
     mine: Option<bool>,
@@ -47,26 +48,31 @@ struct AckRow {
 /// Reads it.
 pub async fn read(link: &Link, conv: ConvId, user: &UserName) -> Result<Acks, CallError> {
     let values = (&conv.as_bytes()[..], user.as_str());
-    let mut acks = Acks::default();
-    for row in link.rows::<AckRow>(&link.statements.acks, values).await? {
-        acks.mine |= row.mine == Some(true);
-        acks.joined = row
-            .joined
-            .zip(row.joined_generation)
-            .map(|(seq, generation)| (Seq(number(seq)), number(generation)));
-        if let Some(generation) = row.generation {
-            acks.said.push(Said {
-                generation: number(generation),
-                up_to: Seq(row.up_to.map_or(0, number)),
-                ranges: ranges_of(&row.ranges.unwrap_or_default())?,
-                version: row.version.map(number),
-            });
-        }
-    }
-    Ok(acks)
+    Ok(Acks::of(link.rows::<AckRow>(&link.statements.acks, values).await?)?)
 }
 
 impl Acks {
+    /// From the rows of a user in a conversation.
+    pub(super) fn of(rows: Vec<AckRow>) -> Result<Self, EngineError> {
+        let mut acks = Self::default();
+        for row in rows {
+            acks.mine |= row.mine == Some(true);
+            acks.joined = row
+                .joined
+                .zip(row.joined_generation)
+                .map(|(seq, generation)| (Seq(number(seq)), number(generation)));
+            if let Some(generation) = row.generation {
+                acks.said.push(Said {
+                    generation: number(generation),
+                    up_to: Seq(row.up_to.map_or(0, number)),
+                    ranges: ranges_of(&row.ranges.unwrap_or_default())?,
+                    version: row.version.map(number),
+                });
+            }
+        }
+        Ok(acks)
+    }
+
     /// The union, of what is left after the store's lives; `None` before the first open.
     pub fn set(&self, tail: &Tail, layout: Layout) -> Option<AckSet> {
         if self.joined.is_none() && self.said.is_empty() {
@@ -201,13 +207,18 @@ fn ranges_bytes(ranges: &[(Seq, Seq)]) -> Vec<u8> {
     ranges.iter().flat_map(|(lo, hi)| [lo.0.to_be_bytes(), hi.0.to_be_bytes()]).flatten().collect()
 }
 
-fn ranges_of(bytes: &[u8]) -> Result<Vec<(Seq, Seq)>, EngineError> {
+pub(super) fn ranges_of(bytes: &[u8]) -> Result<Vec<(Seq, Seq)>, EngineError> {
     let (pairs, rest) = bytes.as_chunks::<16>();
     if !rest.is_empty() {
         return Err(unreadable("acknowledged ranges"));
     }
     let number = |bytes: &[u8]| bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
-    Ok(pairs.iter().map(|pair| (Seq(number(&pair[..8])), Seq(number(&pair[8..])))).collect())
+    let ranges: Vec<_> =
+        pairs.iter().map(|pair| (Seq(number(&pair[..8])), Seq(number(&pair[8..])))).collect();
+    match ranges.iter().all(|(lo, hi)| Seq::ZERO < *lo && lo < hi) {
+        true => Ok(ranges),
+        false => Err(unreadable("acknowledged ranges")),
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +245,7 @@ mod tests {
         let ranges = vec![(Seq(3), Seq(5)), (Seq(9), Seq(1 << 40))];
         assert_eq!(ranges_of(&ranges_bytes(&ranges)).unwrap(), ranges);
         assert!(ranges_of(&[0; 15]).is_err());
+        assert!(ranges_of(&[0; 16]).is_err(), "a range that ends where it begins");
     }
 
     #[test]

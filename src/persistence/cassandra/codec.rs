@@ -15,6 +15,7 @@ pub type Values = Vec<Option<CqlValue>>;
 
 /// A message as rows hold it.
 #[derive(Debug, DeserializeRow)]
+#[cfg_attr(any(test, feature = "fuzzing"), derive(serde::Deserialize))]
 pub struct MessageRow {
     seq: i64,
     sender: String,
@@ -28,6 +29,7 @@ pub struct MessageRow {
 
 /// A message in its bucket, beside what the bucket says of itself; of a bucket without a message only that.
 #[derive(Debug, DeserializeRow)]
+#[cfg_attr(any(test, feature = "fuzzing"), derive(serde::Deserialize))]
 pub struct BucketRow {
     head: i64,
     high: i64,
@@ -48,6 +50,7 @@ pub struct BucketRow {
 
 /// What a bucket says of itself, as it is stored.
 #[derive(Debug, DeserializeRow)]
+#[cfg_attr(any(test, feature = "fuzzing"), derive(serde::Deserialize))]
 pub struct StaticsRow {
     head: i64,
     high: i64,

@@ -21,6 +21,8 @@ mod dialer;
 mod ends;
 mod facts;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod layout;
 mod life;
 mod link;

@@ -52,7 +52,7 @@ impl BucketNames {
         self.hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect()
     }
 
-    fn of(row: NamesRow, layout: Layout) -> Result<Self, CallError> {
+    pub(super) fn of(row: NamesRow, layout: Layout) -> Result<Self, CallError> {
         let (hashes, rest) = row.hashes.as_chunks::<8>();
         if !rest.is_empty() || hashes.len() as u64 != layout.rows() {
             return Err(unreadable("names of a bucket").into());
@@ -63,7 +63,8 @@ impl BucketNames {
 }
 
 #[derive(Debug, DeserializeRow)]
-struct NamesRow {
+#[cfg_attr(any(test, feature = "fuzzing"), derive(serde::Deserialize))]
+pub(super) struct NamesRow {
     bucket: i64,
     hashes: Vec<u8>,
     until: i64,

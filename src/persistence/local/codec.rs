@@ -104,7 +104,9 @@ pub fn decode_acks(bytes: &[u8]) -> Result<AckSet, TableError> {
         }
         decoded = Some(acked);
     }
-    decoded.ok_or_else(|| TableError::corrupt("acknowledgement", Seq::ZERO))
+    decoded
+        .filter(AckSet::is_normal)
+        .ok_or_else(|| TableError::corrupt("acknowledgement", Seq::ZERO))
 }
 
 /// A place as JSON: small, rare, and readable in a dump.
@@ -154,5 +156,7 @@ mod tests {
         assert_eq!(decode_acks(&encode_acks(&acked)).unwrap(), acked);
         assert!(decode_acks(&[0; 16]).is_err());
         assert!(decode_acks(&[]).is_err());
+        let empty = AckSet { up_to: Seq(3), ranges: vec![(Seq(9), Seq(6))] };
+        assert!(decode_acks(&encode_acks(&empty)).is_err(), "a range that ends before it begins");
     }
 }

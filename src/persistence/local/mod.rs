@@ -9,6 +9,8 @@ mod codec;
 mod committer;
 mod disk;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod journal;
 mod keys;
 mod queue;

@@ -72,6 +72,9 @@ impl Reply {
         while let (Some(lo), Some(hi)) = (next()?, next()?) {
             acked.ranges.push((lo, hi));
         }
+        if !acked.is_normal() {
+            return Err(unreadable("an acknowledgement"));
+        }
         Ok(acked)
     }
 
@@ -167,5 +170,13 @@ mod tests {
             acked,
             AckSet { up_to: Seq(3), ranges: vec![(Seq(5), Seq(6)), (Seq(9), Seq(12))] }
         );
+    }
+
+    #[test]
+    fn an_acknowledgement_that_none_makes_is_not_read() {
+        for text in ["1 3 9 6", "1 3 4 6", "1 3 9 12 5 6", "1 18446744073709551615 0 0"] {
+            let mut reply = Reply::new(Value::Array(vec![Value::BulkString(text.into())])).unwrap();
+            assert!(reply.acked().is_err(), "{text}");
+        }
     }
 }

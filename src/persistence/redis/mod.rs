@@ -11,10 +11,13 @@
 //! `l` (a sorted set: the late ones by `seq`), `c` (a hash: sender and `cid` → `seq`), `a` (a hash: user →
 //! acknowledgement), `g` (a hash: the roster of a group). No message is ever deleted, so the dedupe window is unlimited.
 
+mod answers;
 mod codec;
 mod dialer;
 mod facts;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod groups;
 mod index;
 mod keys;
@@ -35,6 +38,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::answers::OpenAnswer;
 use self::codec::Reply;
 use self::dialer::Dialer;
 use self::keys::Keys;
@@ -46,12 +50,10 @@ use super::lineage::{Life, Lineage};
 use super::status::Status;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, OpenView, Opened, Page, Persistence, RangeQuery,
-    Rostered, Summary,
+    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    Summary,
 };
-use crate::model::{
-    ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UnreadCounts, UserName,
-};
+use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UserName};
 use crate::redis_link::RedisServer;
 
 /// What the engine can be told.
@@ -265,24 +267,9 @@ impl Persistence for RedisPersistence {
             pipe
         };
         let (mut values, life) = self.reader.call_all(build).await?;
-        let mut reply = Reply::new(values.pop().ok_or_else(failure::unanswered)?)?;
-        reply.text()?;
-        let head = Seq(reply.count()?);
-        let (became, mutual) = (reply.flag()? && !is_group, reply.flag()?);
-        let acked = reply.acked()?;
-        let unread = UnreadCounts {
-            unread: reply.capped()?,
-            late: reply.count()? as usize,
-            before: reply.count()? as usize,
-        };
-        let is_bridge = reply.text()? == "bridge";
-        let (older, late_next) = (reply.flag()?, reply.number()?.map(Seq));
-        let (items, late) = (reply.messages()?, reply.messages()?);
-        let view = if is_bridge {
-            OpenView::Recovered(items)
-        } else {
-            OpenView::Page { items, older, late, late_next }
-        };
+        let reply = Reply::new(values.pop().ok_or_else(failure::unanswered)?)?;
+        let OpenAnswer { head, became, mutual, acked, unread, view } = answers::opened(reply)?;
+        let became = became && !is_group;
         if let Some(Value::Int(added)) = values.pop() {
             self.index.note(*conv, user, &life);
             if became && added == 0 {
@@ -313,7 +300,7 @@ impl Persistence for RedisPersistence {
         let limit = query.limit.to_string();
         let arguments =
             vec![number(query.from), number(query.to), order.to_owned(), limit, ts, seq];
-        page(self.call(&self.scripts.range, query.conv, arguments).await?.0)
+        answers::page(self.call(&self.scripts.range, query.conv, arguments).await?.0)
     }
 
     async fn after(
@@ -324,7 +311,7 @@ impl Persistence for RedisPersistence {
     ) -> Result<Following, EngineError> {
         let arguments = vec![number(after.0), limit.to_string()];
         let (reply, life) = self.call(&self.scripts.after, conv, arguments).await?;
-        Ok(Following { epoch: life.epoch.clone(), page: page(reply)? })
+        Ok(Following { epoch: life.epoch.clone(), page: answers::page(reply)? })
     }
 
     async fn unread_late(
@@ -335,10 +322,7 @@ impl Persistence for RedisPersistence {
         limit: usize,
     ) -> Result<LatePage, EngineError> {
         let arguments = vec![user.to_string(), number(after.0), limit.to_string()];
-        let (mut reply, _) = self.call(&self.scripts.unread_late, conv, arguments).await?;
-        reply.text()?;
-        let next = reply.number()?.map(Seq);
-        Ok(LatePage { items: reply.messages()?, next })
+        answers::late_page(self.call(&self.scripts.unread_late, conv, arguments).await?.0)
     }
 
     async fn ack(&self, request: AckRequest) -> Result<AckOutcome, EngineError> {
@@ -346,12 +330,7 @@ impl Persistence for RedisPersistence {
         for (lo, hi) in request.ranges {
             arguments.extend([number(lo.0), number(hi.0)]);
         }
-        let (mut reply, _) = self.call(&self.scripts.ack, request.conv, arguments).await?;
-        Ok(match reply.text()?.as_str() {
-            "above" => AckOutcome::AboveHead,
-            "many" => AckOutcome::TooManyRanges,
-            _ => AckOutcome::Merged { acked: reply.acked()?, unread: reply.capped()? },
-        })
+        answers::ack_outcome(self.call(&self.scripts.ack, request.conv, arguments).await?.0)
     }
 
     async fn regroup(&self, request: GroupRequest) -> Result<GroupOutcome, EngineError> {
@@ -410,11 +389,8 @@ impl Persistence for RedisPersistence {
     }
 
     async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError> {
-        let (mut reply, _) = self.call(&self.scripts.summary, conv, vec![user.to_string()]).await?;
-        reply.text()?;
-        let unread = reply.capped()?;
-        let acked_up_to = reply.number()?.map(Seq);
-        Ok(Summary { newest: reply.messages()?.pop(), unread, acked_up_to })
+        let arguments = vec![user.to_string()];
+        answers::summary(self.call(&self.scripts.summary, conv, arguments).await?.0)
     }
 
     async fn close(&self) {
@@ -424,10 +400,4 @@ impl Persistence for RedisPersistence {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-fn page(mut reply: Reply) -> Result<Page, EngineError> {
-    reply.text()?;
-    let more = reply.flag()?;
-    Ok(Page { items: reply.messages()?, more })
 }

@@ -308,28 +308,7 @@ impl Keeper {
             call.arg(user.as_str()).arg(u8::from(*here));
         }
         let reply: Vec<Value> = in_time(ANSWER_TIME, call.invoke_async(connection)).await?;
-        let unreadable = || format!("the registry answered a write with {} values", reply.len());
-        let mut values = reply.iter();
-        match values.next() {
-            Some(Value::BulkString(word)) if word == b"ok" => {}
-            Some(Value::BulkString(word)) => {
-                // The beat that follows on the next connection begins another life.
-                return Err(format!("a write was refused: {}", String::from_utf8_lossy(word)));
-            }
-            _ => return Err(unreadable()),
-        }
-        let version = values.next().and_then(version_of).ok_or_else(unreadable)?;
-        let mut changes = Vec::new();
-        for Told { user, tell, .. } in told {
-            let (Some(changed), Some(online)) = (values.next(), values.next()) else {
-                return Err(unreadable());
-            };
-            if *tell || *changed == Value::Int(1) {
-                let online = *online == Value::Int(1);
-                changes.push(Change { user: user.clone(), online, version });
-            }
-        }
-        Ok(changes)
+        changes(told, &reply)
     }
 
     /// Takes a few users of nodes that are over out, and tells of those who are nowhere now.
@@ -368,6 +347,32 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What became of users by what was told, as `apply.lua` answers it.
+pub(super) fn changes(told: &[Told], reply: &[Value]) -> Result<Vec<Change>, String> {
+    let unreadable = || format!("the registry answered a write with {} values", reply.len());
+    let mut values = reply.iter();
+    match values.next() {
+        Some(Value::BulkString(word)) if word == b"ok" => {}
+        Some(Value::BulkString(word)) => {
+            // The beat that follows on the next connection begins another life.
+            return Err(format!("a write was refused: {}", String::from_utf8_lossy(word)));
+        }
+        _ => return Err(unreadable()),
+    }
+    let version = values.next().and_then(version_of).ok_or_else(unreadable)?;
+    let mut changes = Vec::new();
+    for Told { user, tell, .. } in told {
+        let (Some(changed), Some(online)) = (values.next(), values.next()) else {
+            return Err(unreadable());
+        };
+        if *tell || *changed == Value::Int(1) {
+            let online = *online == Value::Int(1);
+            changes.push(Change { user: user.clone(), online, version });
+        }
+    }
+    Ok(changes)
 }
 
 fn version_of(value: &Value) -> Option<u64> {

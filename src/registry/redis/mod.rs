@@ -13,6 +13,8 @@
 //!
 //! **Cost.** A change or a question looks at one set per node.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod keeper;
 mod scripts;
 mod table;

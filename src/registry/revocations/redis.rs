@@ -107,19 +107,15 @@ impl RedisRevocations {
             let mut call = LOOK.prepare_invoke();
             call.key(&self.key).arg(format!("{ms}-{number}")).arg(LOOK_MAX);
             let reply: Vec<String> = self.call(state, &call).await?;
-            let unreadable = || "the server answered with something else".to_owned();
-            let mut reply = reply.into_iter();
-            let newest = reply.next().as_deref().and_then(place).ok_or_else(unreadable)?;
+            let (newest, entries) = read_look(reply)?;
             if newest < state.seen {
                 self.keep_again(state).await?;
                 continue;
             }
-            let mut count = 0;
-            while let (Some(at), Some(text)) = (reply.next(), reply.next()) {
-                state.seen = place(&at).ok_or_else(unreadable)?;
-                count += 1;
-                // Of another version: not for us.
-                let Ok(revocation) = serde_json::from_str::<Revocation>(&text) else { continue };
+            let count = entries.len();
+            for (at, revocation) in entries {
+                state.seen = at;
+                let Some(revocation) = revocation else { continue };
                 state.known.insert(revocation.revoked.clone(), revocation.clone());
                 state.found.push(revocation);
             }
@@ -195,6 +191,27 @@ impl Revocations for RedisRevocations {
     fn is_shared(&self) -> bool {
         true
     }
+}
+
+/// What stands at a place; `None` where it is of another version and not for us.
+type Entry = (Place, Option<Revocation>);
+
+/// What `look.lua` answers: the newest place of all, and the next entries.
+fn read_look(reply: Vec<String>) -> Result<(Place, Vec<Entry>), String> {
+    let unreadable = || "the server answered with something else".to_owned();
+    let mut reply = reply.into_iter();
+    let newest = reply.next().as_deref().and_then(place).ok_or_else(unreadable)?;
+    let mut entries = Vec::new();
+    while let (Some(at), Some(text)) = (reply.next(), reply.next()) {
+        entries.push((place(&at).ok_or_else(unreadable)?, serde_json::from_str(&text).ok()));
+    }
+    Ok((newest, entries))
+}
+
+/// An answer that somebody made up: it is read, or an error.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzzed(reply: Vec<String>) {
+    let _ = read_look(reply);
 }
 
 fn place(text: &str) -> Option<Place> {
