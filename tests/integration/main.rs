@@ -14,6 +14,7 @@ mod cassandra_engine;
 mod check;
 mod compare;
 mod compose;
+mod config_show;
 mod connection_limits;
 mod conversation;
 #[cfg(feature = "faults")]
