@@ -19,6 +19,7 @@ mod connection_limits;
 mod conversation;
 #[cfg(feature = "faults")]
 mod crash_points;
+mod doctor;
 mod equivalence;
 mod faults;
 mod gates;

@@ -13,6 +13,7 @@
 
 mod codec;
 mod dialer;
+mod examine;
 mod facts;
 mod failure;
 mod groups;
@@ -23,6 +24,8 @@ mod reader;
 mod scripts;
 #[cfg(test)]
 mod tests;
+
+pub use self::examine::examine;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
