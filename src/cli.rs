@@ -4,6 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::bench::BenchArgs;
 use crate::command::check::CheckArgs;
+use crate::command::config::ConfigArgs;
+use crate::command::doctor::DoctorArgs;
 use crate::command::dump::DumpArgs;
 use crate::command::init_env::InitEnvArgs;
 use crate::command::revoke::RevokeArgs;
@@ -30,6 +32,10 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Judge a chat server: nothing lost, doubled, reordered, altered or wrongly marked read
     Check(Box<CheckArgs>),
+    /// Find out whether a server could start with these settings, and what to do where not
+    Doctor(Box<DoctorArgs>),
+    /// Show the settings of a server
+    Config(ConfigArgs),
     /// Make a token for tests, and print it
     Token(TokenArgs),
     /// Take a user's access away, or one token's: on every node within two seconds

@@ -19,7 +19,7 @@ use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 use crate::faults::{
     self, BurningDistribution, Deliberate, Fault, FaultyDistribution, FaultyPersistence,
 };
-use crate::model::NodeId;
+use crate::model::{Durability, NodeId};
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
@@ -30,6 +30,9 @@ use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
 use crate::services::ServiceKind;
 use crate::tls::{self, Trust};
+
+/// What to change for a stronger durability class of the LOCAL engine.
+pub(super) const LOCAL_ADVICE: &str = "set CHATCTL_LOCAL_SYNC=always";
 
 /// The services that the chosen engines need.
 pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
@@ -132,7 +135,7 @@ pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
                 .context("the LOCAL engine cannot start")?
                 .context("the LOCAL engine cannot start")?;
             let (lost_data, broken) = (engine.renewed, Some(broken));
-            let advice = "set CHATCTL_LOCAL_SYNC=always".to_owned();
+            let advice = LOCAL_ADVICE.to_owned();
             Ok(Store { persistence: engine, broken, lost_data, advice })
         }
         PersistenceEngine::Redis(settings) => {
@@ -211,15 +214,24 @@ pub(super) fn cassandra_access(
     Ok(Access { login, tls })
 }
 
+fn sync_policy(config: &LocalConfig) -> SyncPolicy {
+    match config.sync {
+        LocalSync::Always => SyncPolicy::Always,
+        LocalSync::Interval(interval) => SyncPolicy::Interval(interval),
+        LocalSync::Never => SyncPolicy::Never,
+        LocalSync::Memory => SyncPolicy::Memory,
+    }
+}
+
+/// The class that the LOCAL engine would be of.
+pub(super) fn local_class(config: &LocalConfig) -> Durability {
+    sync_policy(config).durability()
+}
+
 fn local_settings(config: &LocalConfig) -> LocalSettings {
     LocalSettings {
         data_dir: config.data_dir.clone(),
-        sync: match config.sync {
-            LocalSync::Always => SyncPolicy::Always,
-            LocalSync::Interval(interval) => SyncPolicy::Interval(interval),
-            LocalSync::Never => SyncPolicy::Never,
-            LocalSync::Memory => SyncPolicy::Memory,
-        },
+        sync: sync_policy(config),
         reserve_bytes: config.reserve_bytes,
         cache_bytes: config.cache_bytes,
     }
@@ -228,11 +240,20 @@ fn local_settings(config: &LocalConfig) -> LocalSettings {
 /// Refuses a store below the class that is required, and says what to change.
 pub(super) fn check_durability(config: &Config, store: &Store) -> anyhow::Result<()> {
     let Store { persistence: engine, advice, .. } = store;
-    let found = engine.durability();
-    let Some(required) = config.require_durability else { return Ok(()) };
-    if found.satisfies(required) {
-        return Ok(());
+    match shortfall(config, engine.name(), engine.durability(), advice) {
+        Some(shortfall) => bail!("{shortfall}"),
+        None => Ok(()),
     }
+}
+
+/// Why a store of this class is refused, and what to change; `None`: it is not.
+pub(super) fn shortfall(
+    config: &Config,
+    engine: &str,
+    found: Durability,
+    advice: &str,
+) -> Option<String> {
+    let required = config.require_durability.filter(|&required| !found.satisfies(required))?;
     let advice = match &config.persistence {
         PersistenceEngine::Local(_) if required.replicated => {
             "the LOCAL engine runs on one node and replicates nothing: lower CHATCTL_REQUIRE_DURABILITY"
@@ -252,8 +273,7 @@ pub(super) fn check_durability(config: &Config, store: &Store) -> anyhow::Result
             format!("{advice}, or lower CHATCTL_REQUIRE_DURABILITY")
         }
     };
-    bail!(
-        "the {} engine is of durability class {found}, below CHATCTL_REQUIRE_DURABILITY={required}; {advice}",
-        engine.name()
-    )
+    Some(format!(
+        "the {engine} engine is of durability class {found}, below CHATCTL_REQUIRE_DURABILITY={required}; {advice}"
+    ))
 }

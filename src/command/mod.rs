@@ -3,6 +3,8 @@
 pub mod bench;
 mod black_box;
 pub mod check;
+pub mod config;
+pub mod doctor;
 pub mod dump;
 mod engine_choice;
 mod engines;
@@ -55,6 +57,8 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::InitEnv(args) => Box::pin(init_env::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(*args)).await,
+        Command::Config(args) => config::run(args),
         Command::Token(args) => Box::pin(token::run(args)).await,
         Command::Revoke(args) => Box::pin(revoke::run(args)).await,
         Command::Dump(args) => Box::pin(dump::run(args)).await,

@@ -291,10 +291,7 @@ const LOG_LINES_MAX: usize = 8_192;
 /// Logs go to stderr: stdout holds one line and nothing else. By a thread of its own, which leaves out what it cannot get rid of:
 /// whoever reads the log must not hold up the chat.
 fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<WorkerGuard> {
-    // What is set comes last and wins.
-    let filter = EnvFilter::builder()
-        .parse(format!("{QUIETER},{}", config.log))
-        .map_err(|error| anyhow!("{}: {error}", Config::refuse(sources, "CHATCTL_LOG")))?;
+    let filter = log_filter(config, sources)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(LOG_LINES_MAX)
@@ -310,6 +307,14 @@ fn start_log(config: &Config, sources: &Sources) -> anyhow::Result<WorkerGuard> 
     };
     installed.map_err(|error| anyhow!("the log cannot start: {error}"))?;
     Ok(guard)
+}
+
+/// What is logged; the error names the variable.
+pub(super) fn log_filter(config: &Config, sources: &Sources) -> anyhow::Result<EnvFilter> {
+    // What is set comes last and wins.
+    EnvFilter::builder()
+        .parse(format!("{QUIETER},{}", config.log))
+        .map_err(|error| anyhow!("{}: {error}", Config::refuse(sources, "CHATCTL_LOG")))
 }
 
 /// Written beside and renamed, so that whoever waits for the file never reads half of it.

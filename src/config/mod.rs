@@ -10,6 +10,7 @@ mod env_example;
 mod error;
 mod folders;
 mod identity;
+mod judged;
 mod jwks_url;
 mod limits_table;
 mod load;
@@ -17,6 +18,7 @@ mod origin;
 mod redis_url;
 mod secret;
 mod services;
+mod shown;
 mod sources;
 mod values;
 mod variable;
@@ -31,12 +33,14 @@ pub use identity::{
     AuthenticationConfig, KeySource, SECRET_BYTES_MIN, SigningConfig, TokenAlgorithm,
     TokenAlgorithmError, TokenConfig,
 };
+pub use judged::Judged;
 pub use jwks_url::{JwksUrl, JwksUrlError};
 pub use limits_table::limits_table;
 pub use origin::{Authority, Origin};
 pub use redis_url::{RedisUrl, RedisUrlError};
 pub use secret::Secret;
 pub use services::{ServiceTls, ServicesConfig};
+pub use shown::Shown;
 pub use sources::{Source, Sources, no_colour};
 pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,

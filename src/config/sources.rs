@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::{ConfigError, VARIABLES, Variable, VariableArgs};
 use crate::nearest::nearest;
 
@@ -11,7 +13,8 @@ use crate::nearest::nearest;
 const PREFIXES: [&str; 2] = ["CHATCTL_", "WS_"];
 
 /// Where a value was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// On the command line.
     Flag,
@@ -24,6 +27,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// What to call it beside a value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::Dotenv => ".env",
+            Self::Default => "default",
+        }
+    }
+
     /// Where to look for it, for people.
     pub(super) fn describe(self, variable: &Variable) -> String {
         match self {
@@ -90,6 +103,27 @@ impl Sources {
             }
         }
         variable.default.map(|value| (value, Source::Default))
+    }
+
+    /// What was set of one variable.
+    pub(super) fn only(&self, key: &str) -> Self {
+        let of = |map: &BTreeMap<String, String>| {
+            map.get_key_value(key)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .into_iter()
+                .collect()
+        };
+        Self {
+            flags: of(&self.flags),
+            environment: of(&self.environment),
+            dotenv: of(&self.dotenv),
+        }
+    }
+
+    /// Forgets what was set of a variable; `false` where nothing was.
+    pub(super) fn unset(&mut self, key: &str) -> bool {
+        let layers = [&mut self.flags, &mut self.environment, &mut self.dotenv];
+        layers.map(|map| map.remove(key).is_some()).contains(&true)
     }
 
     /// One line for each variable that looks like ours and is none.

@@ -441,16 +441,20 @@ pub const VARIABLES: &[Variable] = &[
         PATH,
         "Authentication by a JSON Web Key Set (RFC 7517) in a file, which may hold a secret (oct) too. Read again when it changes",
     ),
-    variable(
-        "CHATCTL_AUTH_JWKS_URL",
-        "auth-jwks-url",
-        None,
-        Kind::Text {
-            name: "URL",
-            allowed: "https://host[:port]/path, or http:// where nobody can come in between",
-        },
-        "Authentication by the JSON Web Key Set of an identity provider. While it is away the keys known last hold. Needs CHATCTL_AUTH_AUDIENCE",
-    ),
+    Variable {
+        // Its query may hold a key of its own.
+        secret: true,
+        ..variable(
+            "CHATCTL_AUTH_JWKS_URL",
+            "auth-jwks-url",
+            None,
+            Kind::Text {
+                name: "URL",
+                allowed: "https://host[:port]/path, or http:// where nobody can come in between",
+            },
+            "Authentication by the JSON Web Key Set of an identity provider. While it is away the keys known last hold. Needs CHATCTL_AUTH_AUDIENCE",
+        )
+    },
     variable(
         "CHATCTL_AUTH_JWKS_REFRESH_MS",
         "auth-jwks-refresh-ms",

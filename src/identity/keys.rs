@@ -74,6 +74,20 @@ impl Keys {
         Ok(keys)
     }
 
+    /// Reads the source once, and says what it holds. The error says what cannot be had and why.
+    pub async fn examine(config: &TokenConfig) -> Result<String, String> {
+        let source = Source::new(config)?;
+        let keys = source.read().await.and_then(|keys| usable(keys, &config.algorithms));
+        match keys {
+            Ok(keys) => Ok(format!(
+                "{}: keys that tokens may be signed with: {}",
+                source.name(),
+                keys.len()
+            )),
+            Err(reason) => Err(format!("{}: {reason}", source.name())),
+        }
+    }
+
     /// What the keys come from, for people.
     pub fn source_name(&self) -> String {
         self.source.name()
@@ -131,7 +145,7 @@ impl Keys {
         look.began = Instant::now();
         look.reason.get_or_insert_default();
         let stamp = self.source.stamp().await;
-        let read = self.source.read().await.and_then(|keys| self.judge(keys));
+        let read = self.source.read().await.and_then(|keys| usable(keys, &self.algorithms));
         let is_news = look.reason.as_deref().unwrap_or_default()
             != read.as_ref().err().map_or("", |reason| reason);
         look.reason = read.as_ref().err().cloned();
@@ -155,16 +169,6 @@ impl Keys {
         }
     }
 
-    /// Keys of algorithms that are not allowed are of no use.
-    fn judge(&self, mut keys: Vec<Key>) -> Result<Vec<Key>, String> {
-        keys.retain(|key| self.algorithms.contains(&key.algorithm()));
-        if keys.is_empty() {
-            let names: Vec<_> = self.algorithms.iter().map(|algorithm| algorithm.name()).collect();
-            return Err(format!("it holds no key of {}", names.join(" or ")));
-        }
-        Ok(keys)
-    }
-
     /// Follows the source for ever.
     pub async fn follow(&self) -> Infallible {
         let beat = if self.source.is_remote() { self.refresh } else { FILE_BEAT };
@@ -182,4 +186,14 @@ impl Keys {
             }
         }
     }
+}
+
+/// Keys of algorithms that are not allowed are of no use.
+fn usable(mut keys: Vec<Key>, algorithms: &[TokenAlgorithm]) -> Result<Vec<Key>, String> {
+    keys.retain(|key| algorithms.contains(&key.algorithm()));
+    if keys.is_empty() {
+        let names: Vec<_> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        return Err(format!("it holds no key of {}", names.join(" or ")));
+    }
+    Ok(keys)
 }

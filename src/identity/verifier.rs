@@ -27,6 +27,11 @@ impl Verifier {
         Ok(Self { config, keys })
     }
 
+    /// Reads the keys once and says what there is, for people. The error is the one that a start would end with.
+    pub async fn examine(config: &TokenConfig) -> Result<String, StartError> {
+        Keys::examine(config).await.map_err(StartError)
+    }
+
     /// The rules.
     pub fn config(&self) -> &TokenConfig {
         &self.config

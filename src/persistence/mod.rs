@@ -15,6 +15,7 @@ mod shared_reads;
 mod status;
 
 pub use shared_reads::SharedReads;
+pub use status::{Examined, SKEW_MAX};
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -4,10 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::EngineError;
-use crate::model::Durability;
+use crate::clock;
+use crate::model::{Durability, Level};
 
 /// A node whose clock is further off than this is not ready.
-const SKEW_MAX: Duration = Duration::from_secs(2);
+pub const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// What the service says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +104,7 @@ impl Status {
 
     /// The same where it is too much.
     pub fn clock_skew_ms(&self) -> Option<i64> {
-        let ahead_ms = self.ahead_ms();
-        (u128::from(ahead_ms.unsigned_abs()) > SKEW_MAX.as_millis()).then_some(ahead_ms)
+        skew_ms(self.ahead_ms())
     }
 
     /// `Err` with the reason when writes cannot be taken now.
@@ -118,6 +118,42 @@ impl Status {
             Some(refusal) => Err(EngineError::ReadOnly(format!("{}: {refusal}", self.engine))),
             None => Ok(()),
         }
+    }
+}
+
+fn skew_ms(ahead_ms: i64) -> Option<i64> {
+    (u128::from(ahead_ms.unsigned_abs()) > SKEW_MAX.as_millis()).then_some(ahead_ms)
+}
+
+/// What a service says of itself to who only looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// What an acknowledged message would survive.
+    pub durability: Durability,
+    /// Why it is not more, and what to change; empty where there is nothing.
+    pub advice: String,
+    /// Why it would take no writes at all, and what to do.
+    pub refusal: Option<&'static str>,
+    /// Its clock minus ours, ms; `None` where it has none of its own.
+    pub ahead_ms: Option<i64>,
+}
+
+impl Examined {
+    /// From what was found, and the clock there, read between `asked_ms` and now.
+    pub fn new(found: Found, there_ms: i64, asked_ms: u64) -> Self {
+        let Found { durability, advice, refusal } = found;
+        let middle = i64::midpoint(asked_ms.cast_signed(), clock::unix_ms().cast_signed());
+        Self { durability, advice, refusal, ahead_ms: Some(there_ms - middle) }
+    }
+
+    /// How far its clock is ahead of ours where that is too much.
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        self.ahead_ms.and_then(skew_ms)
+    }
+
+    /// Whether one copy cannot survive more.
+    pub fn is_on_disk(&self) -> bool {
+        self.durability.level == Level::Disk
     }
 }
 

@@ -41,7 +41,7 @@ use self::accept::Acceptor;
 use self::accept_pace::AcceptPace;
 use self::addresses::Addresses;
 use self::connections::Connections;
-pub use self::listen::bind;
+pub use self::listen::{bind, can_bind};
 pub use self::metrics::{Metrics, install as install_metrics};
 pub use self::readiness::NodeInfo;
 use self::readiness::Readiness;

@@ -14,10 +14,12 @@ mod cassandra_engine;
 mod check;
 mod compare;
 mod compose;
+mod config_show;
 mod connection_limits;
 mod conversation;
 #[cfg(feature = "faults")]
 mod crash_points;
+mod doctor;
 mod equivalence;
 mod faults;
 mod gates;

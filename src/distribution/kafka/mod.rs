@@ -17,11 +17,15 @@
 
 mod client;
 mod ends;
+mod examine;
 mod interest;
 mod mentions;
 mod publisher;
 mod reader;
+mod topic;
 mod watch;
+
+pub use self::examine::examine;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, Interval, interval, sleep};
 
 use super::ends::{Ends, list};
 use super::interest::Interest;
+use super::topic::judge_topic;
 use super::watch::Watch;
 use super::{KafkaSettings, client};
 use crate::distribution::wire::{Heard, Note, decode};
@@ -178,17 +179,7 @@ impl Reader {
     async fn judge_topic(&self) -> Result<(), StartFailure> {
         let metadata = self.ends.metadata().await;
         let metadata = metadata.map_err(|error| StartFailure::Away(error.to_string()))?;
-        let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
-        let (topic, partitions) = (&self.topic, self.partitions as usize);
-        match found.map(|topic| topic.partitions().len()) {
-            None => Err(StartFailure::Wrong(format!(
-                "there is no topic {topic}: create it with 'chatctl init-env --services kafka', or set CHATCTL_KAFKA_TOPIC"
-            ))),
-            Some(count) if count != partitions => Err(StartFailure::Wrong(format!(
-                "topic {topic} has {count} partitions and CHATCTL_KAFKA_PARTITIONS is {partitions}: set the variable to {count} on every node, or name another topic"
-            ))),
-            Some(_) => Ok(()),
-        }
+        judge_topic(&metadata, &self.topic, self.partitions).map_err(StartFailure::Wrong)
     }
 
     /// Reads for ever.

@@ -21,7 +21,9 @@ use super::link::Link;
 use super::statements::Statements;
 use super::{CassandraSettings, SCHEMA};
 use crate::cassandra_link;
+use crate::clock;
 use crate::model::Level;
+use crate::persistence::Examined;
 use crate::persistence::lineage::{Life, Lineage};
 use crate::persistence::status::Status;
 
@@ -72,17 +74,36 @@ impl Dialer {
     /// Connects, checks the tables, asks the nodes what they are and learns the life of the store.
     pub async fn dial(&self) -> Result<Arc<Link>, DialError> {
         let dialing = timeout(DIAL_TIME, Box::pin(self.dial_patiently())).await;
-        let late = || DialError::Now(format!("no session in {} ms", DIAL_TIME.as_millis()));
         dialing.map_err(|_| late())?
     }
 
-    async fn dial_patiently(&self) -> Result<Arc<Link>, DialError> {
+    /// The same up to what the nodes are, and their clock. Nothing is written, no life begun.
+    pub async fn examine(&self) -> Result<Examined, DialError> {
+        let looking = timeout(DIAL_TIME, Box::pin(self.examine_patiently())).await;
+        looking.map_err(|_| late())?
+    }
+
+    async fn examine_patiently(&self) -> Result<Examined, DialError> {
+        let (session, keyspace, _) = self.session().await?;
+        let found = found(keyspace, &self.nodes(&session).await?);
+        let asked = clock::unix_ms();
+        let there = life::clock_ms(&session).await?;
+        Ok(Examined::new(found, there, asked))
+    }
+
+    /// A session whose keyspace has the tables of this version.
+    async fn session(&self) -> Result<(Session, KeyspaceFacts, Statements), DialError> {
         let session = self.connect().await?;
         self.check_datacenter(&session)?;
         let keyspace = self.keyspace(&session).await?;
         Box::pin(session.use_keyspace(&self.settings.keyspace, true)).await?;
         self.check_schema(&session).await?;
         let statements = Box::pin(Statements::prepare(&session)).await?;
+        Ok((session, keyspace, statements))
+    }
+
+    async fn dial_patiently(&self) -> Result<Arc<Link>, DialError> {
+        let (session, keyspace, statements) = self.session().await?;
         let (life, layout) = self.learn(&session, &statements, keyspace).await?;
         Ok(Arc::new(Link::new(session, statements, life, layout, keyspace)))
     }
@@ -212,6 +233,10 @@ impl Dialer {
             _ => Ok(facts),
         }
     }
+}
+
+fn late() -> DialError {
+    DialError::Now(format!("no session in {} ms", DIAL_TIME.as_millis()))
 }
 
 async fn describe(session: &Session, target: NodeIdentifier) -> Result<NodeFacts, DialError> {

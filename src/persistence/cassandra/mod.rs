@@ -62,7 +62,7 @@ use self::writer::Writer;
 use super::lineage::Lineage;
 use super::status::Status;
 use super::{
-    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
+    AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Examined, Following, GroupOutcome,
     GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary, log,
 };
@@ -117,6 +117,17 @@ pub struct CassandraPersistence {
     stop: CancellationToken,
     /// Ends the work also when nobody calls `close`.
     _guard: DropGuard,
+}
+
+/// What the nodes say of themselves and of their clock. Nothing is written there, no life begun.
+pub async fn examine(settings: CassandraSettings) -> Result<Examined, OpenError> {
+    let hosts = settings.cluster.hosts.join(",");
+    let (lineage, status) = (Lineage::new("cassandra"), Status::new("cassandra"));
+    match Dialer::new(settings, Arc::new(lineage), Arc::new(status)).examine().await {
+        Ok(examined) => Ok(examined),
+        Err(DialError::Setup(text)) => Err(OpenError::Setup(text)),
+        Err(DialError::Now(reason)) => Err(OpenError::Connect { hosts, reason }),
+    }
 }
 
 /// Connects, and learns which life the store is in.

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,11 @@ use crate::model::Epoch;
 /// The format that this version writes.
 const FORMAT: u32 = 1;
 const MARKER_NAME: &str = "chatctl.json";
-const LOCK_NAME: &str = "chatctl.lock";
+pub(super) const LOCK_NAME: &str = "chatctl.lock";
+/// Whoever only looks whether the lock is taken holds it for microseconds ([`inspect`](super::inspect)): it is tried so often …
+const LOOKS: u8 = 3;
+/// … with this pause.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a data folder cannot be used. Each text says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +146,7 @@ impl DataFolder {
     }
 }
 
-fn read_marker(path: &Path) -> Result<Option<Marker>, FolderError> {
+pub(super) fn read_marker(path: &Path) -> Result<Option<Marker>, FolderError> {
     let text = match fs::read(path.join(MARKER_NAME)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -163,7 +169,7 @@ fn read_marker(path: &Path) -> Result<Option<Marker>, FolderError> {
 }
 
 /// Whether the folder holds nothing but what a start that was cut short leaves.
-fn is_vacant(path: &Path) -> io::Result<bool> {
+pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
         if name != LOCK_NAME && name != "chatctl.json.next" {
@@ -182,20 +188,30 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         .truncate(false)
         .open(path.join(LOCK_NAME))
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            // Only for the message; the lock itself says that it is taken.
-            let _ = file.read_to_string(&mut owner);
-            let owner = if owner.is_empty() { "(unknown)".to_owned() } else { owner };
-            return Err(FolderError::InUse { path: path.to_owned(), owner });
+    let mut looks = LOOKS;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if looks > 1 => {
+                looks -= 1;
+                sleep(LOOK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
     file.set_len(0).map_err(failed)?;
     file.write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
     Ok(file)
+}
+
+/// The error for a folder whose lock another process has.
+pub(super) fn in_use(path: &Path, mut lock: File) -> FolderError {
+    let mut owner = String::new();
+    // Only for the message; the lock itself says that it is taken.
+    let _ = lock.read_to_string(&mut owner);
+    let owner = if owner.is_empty() { "(unknown)".to_owned() } else { owner };
+    FolderError::InUse { path: path.to_owned(), owner }
 }
 
 /// Identifies the running boot of the machine. Where the kernel does not tell, every start counts as another

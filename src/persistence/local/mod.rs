@@ -11,6 +11,7 @@ mod disk;
 mod folder;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod inspect;
 mod journal;
 mod keys;
 mod queue;
@@ -39,6 +40,7 @@ use self::committer::Committer;
 use self::disk::DiskTables;
 use self::folder::DataFolder;
 pub use self::folder::FolderError;
+pub use self::inspect::{Inspection, inspect};
 use self::journal::Unsynced;
 use self::keys::Table;
 use self::queue::Queue;
@@ -67,6 +69,17 @@ pub enum SyncPolicy {
     Never,
     /// Nothing is stored on disk: class `none`.
     Memory,
+}
+
+impl SyncPolicy {
+    /// What an acknowledged message survives.
+    pub fn durability(self) -> Durability {
+        match self {
+            Self::Always => Durability::DISK,
+            Self::Interval(_) | Self::Never => Durability::PROCESS,
+            Self::Memory => Durability::NONE,
+        }
+    }
 }
 
 /// What the embedded engine can be told.
@@ -278,11 +291,7 @@ impl Persistence for LocalPersistence {
     }
 
     fn durability(&self) -> Durability {
-        match self.sync {
-            SyncPolicy::Always => Durability::DISK,
-            SyncPolicy::Interval(_) | SyncPolicy::Never => Durability::PROCESS,
-            SyncPolicy::Memory => Durability::NONE,
-        }
+        self.sync.durability()
     }
 
     fn epoch(&self) -> Epoch {

@@ -1,6 +1,12 @@
 //! Free space on the disk: writes stop while there is still room to shut down well.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Free bytes on the file system of `path`; `None` where the system does not tell.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
 
 /// Compares the free space of a file system with a reserve.
 #[derive(Debug, Clone)]
@@ -15,8 +21,7 @@ impl SpaceGuard {
     /// Why nothing may be written now; `None` when there is room. Where the system does not tell,
     /// there is: the write itself will.
     pub fn shortage(&self) -> Option<String> {
-        let stat = rustix::fs::statvfs(&self.path).ok()?;
-        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free_bytes = free_bytes(&self.path)?;
         (free_bytes < self.reserve_bytes).then(|| {
             format!(
                 "{} has {free_bytes} bytes free, less than the reserve of {}; free some space or \

@@ -14,6 +14,7 @@
 mod answers;
 mod codec;
 mod dialer;
+mod examine;
 mod facts;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -26,6 +27,8 @@ mod reader;
 mod scripts;
 #[cfg(test)]
 mod tests;
+
+pub use self::examine::examine;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
