@@ -65,9 +65,9 @@ async fn a_write_that_fails_ends_all_answers_and_the_process_and_names_the_place
         }
         begun += AT_ONCE;
     };
-    // Who is told anything at all is told that it may have happened.
+    // Who is told anything at all is told that it may have happened, or that the server was ending before it read the command.
     if let Some(error) = ended {
-        assert_eq!(error["definite"], json!(false), "{error}");
+        assert!(error["definite"] == false || error["code"] == "draining", "{error}");
     }
     let code = server.wait_for_end().await;
     assert!(code.is_some_and(|code| code != 0), "{code:?}");

@@ -399,7 +399,8 @@ async fn beside_a_nemesis_whoever_is_cut_off_comes_back_and_misses_nothing() {
         assert!(tally.is_complete() && tally.correctness.is_clean(), "{tally:?}");
         assert_eq!((tally.begun, tally.correctness.delivered), (tally.sent, tally.sent));
         // At each seventh message, both of the pair.
-        assert!(tally.sent > 20 && tally.reconnects >= 2 * (tally.sent / 7 - 2), "{tally:?}");
+        // (who is on the way back when the others are cut off is not cut off again)
+        assert!(tally.sent > 20 && tally.reconnects >= tally.sent / 7, "{tally:?}");
         assert!(tally.retries > 0 && tally.errors["closed"] > 0, "{tally:?}");
         assert_eq!(record.totals()[DELIVERY].1.len(), tally.sent);
     }
