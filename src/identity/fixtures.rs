@@ -1,12 +1,11 @@
 //! Keys and tokens of the tests.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::Value;
 
+pub use super::fuzzing::config;
 use crate::clock::unix_ms;
 use crate::config::{KeySource, Secret, TokenAlgorithm, TokenConfig};
 use crate::model::Token;
@@ -54,21 +53,6 @@ pub fn raw_token(header: &str, claims: &str, by: By) -> Token {
 /// Seconds since 1970.
 pub fn now() -> u64 {
     unix_ms() / 1_000
-}
-
-/// Rules that ask for nothing special.
-pub fn config(keys: KeySource, algorithms: &[TokenAlgorithm]) -> TokenConfig {
-    TokenConfig {
-        keys,
-        algorithms: algorithms.to_vec(),
-        audiences: Vec::new(),
-        issuer: None,
-        leeway: Duration::from_secs(2),
-        life_max: Duration::from_secs(86_400),
-        notice: Duration::from_secs(60),
-        refresh: Duration::from_secs(300),
-        pause: Duration::from_millis(100),
-    }
 }
 
 /// The same with the secret.

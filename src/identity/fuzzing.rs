@@ -100,22 +100,27 @@ fn sign(header: &str, claims: &str) -> Option<String> {
     Some(format!("{signed}.{signature}"))
 }
 
+/// Rules that ask for nothing special.
+pub fn config(keys: KeySource, algorithms: &[TokenAlgorithm]) -> TokenConfig {
+    TokenConfig {
+        keys,
+        algorithms: algorithms.to_vec(),
+        audiences: Vec::new(),
+        issuer: None,
+        leeway: Duration::from_secs(2),
+        life_max: Duration::from_secs(86_400),
+        notice: Duration::from_secs(60),
+        refresh: Duration::from_secs(300),
+        pause: Duration::from_millis(100),
+    }
+}
+
 fn verify(token: &str) -> Result<super::Pass, TokenError> {
     static VERIFIER: OnceLock<(Runtime, Verifier)> = OnceLock::new();
     let (runtime, verifier) = VERIFIER.get_or_init(|| {
         let runtime = Builder::new_current_thread().enable_time().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("a runtime: {error}"));
-        let config = TokenConfig {
-            keys: KeySource::Secret(Secret::new(SECRET)),
-            algorithms: vec![TokenAlgorithm::Hs256],
-            audiences: Vec::new(),
-            issuer: None,
-            leeway: Duration::from_secs(2),
-            life_max: Duration::from_secs(86_400),
-            notice: Duration::from_secs(60),
-            refresh: Duration::from_secs(300),
-            pause: Duration::from_millis(100),
-        };
+        let config = config(KeySource::Secret(Secret::new(SECRET)), &[TokenAlgorithm::Hs256]);
         let verifier = runtime.block_on(Verifier::start(config));
         (runtime, verifier.unwrap_or_else(|error| panic!("a secret is a key: {error}")))
     });

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chatctl::services::{Artifacts, Progress, free_port};
+use chatctl::services::free_port;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::support::certificates::Authority;
+use crate::support::services::redis_program;
 use crate::support::tokens::{SECRET, connect, token};
 use crate::support::{PATIENCE, Server, chatctl, unique};
 
@@ -29,15 +30,7 @@ impl Redis {
     /// `None`: there is none on this machine, which CI does not accept.
     async fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let program =
-            match Artifacts::new(folder.path().join("cache")).redis(&Progress::silent()).await {
-                Ok(program) => program,
-                Err(error) => {
-                    assert!(std::env::var_os("CI").is_none(), "{error}");
-                    println!("LEFT OUT: Redis by TLS, for {error}");
-                    return None;
-                }
-            };
+        let program = redis_program(folder.path(), "Redis by TLS").await?;
         let authority = Authority::new();
         let [certificate, key] = authority.issue_here().write(folder.path());
         let loopback = [std::net::Ipv4Addr::LOCALHOST.into()];

@@ -3,9 +3,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chatctl::services::{Artifacts, Progress, free_port};
+use chatctl::services::free_port;
 use serde_json::{Value, json};
 
+use crate::support::services::redis_program;
 use crate::support::{Server, unique};
 
 /// A node asks its server again what it is every 10 s.
@@ -22,15 +23,7 @@ impl Redis {
     /// `None`: there is none on this machine, which CI does not accept.
     async fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let program =
-            match Artifacts::new(folder.path().join("cache")).redis(&Progress::silent()).await {
-                Ok(program) => program,
-                Err(error) => {
-                    assert!(std::env::var_os("CI").is_none(), "{error}");
-                    println!("LEFT OUT: the REDIS engine, for {error}");
-                    return None;
-                }
-            };
+        let program = redis_program(folder.path(), "the REDIS engine").await?;
         let port = free_port(&[std::net::Ipv4Addr::LOCALHOST.into()], None).unwrap();
         let process = Command::new(program)
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])

@@ -6,6 +6,7 @@
 
 pub mod curve;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::error::BenchError;
 use super::load_profile::{Arrivals, LoadProfile};
 use super::paired_clients::{self, Load, PairedClientsOptions, Volume};
 use super::recorder::Interval;
-use super::report::{Report, Verdict};
+use super::report::Verdict;
 use super::run::RunOptions;
 use crate::harness::{ResultFolder, Targets, folder_name};
 
@@ -52,7 +53,7 @@ pub struct Measured {
     /// What was found.
     pub curve: Curve,
     /// Error answers by code, of the whole open loop.
-    pub report: Box<Report>,
+    pub errors: BTreeMap<String, u64>,
     /// A promise was broken.
     pub invalid: bool,
     /// Stopped with Ctrl-C.
@@ -61,7 +62,7 @@ pub struct Measured {
     pub folder: PathBuf,
 }
 
-/// Measures, and tells of the capacity once it is known.
+/// Measures, and tells of the capacity once it is known; `None`: it could not be measured.
 pub async fn run(
     options: &OverloadOptions,
     cancel: &CancellationToken,
@@ -110,8 +111,8 @@ async fn measure(
     });
     let json = serde_json::to_vec_pretty(&json).map_err(|error| folder.error(error.into()))?;
     folder.write("overload.json", &json)?;
-    let (report, folder) = (Box::new(finished.report), folder.path().to_owned());
-    Ok(Some(Measured { curve, report, invalid, aborted, folder }))
+    let (errors, folder) = (finished.report.errors, folder.path().to_owned());
+    Ok(Some(Measured { curve, errors, invalid, aborted, folder }))
 }
 
 impl OverloadOptions {

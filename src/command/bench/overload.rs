@@ -29,8 +29,8 @@ pub(super) async fn run(
         false => table(&measured.curve)?,
     };
     print_out(&text)?;
-    if !measured.report.errors.is_empty() {
-        eprintln!("refused or failed: {:?}", measured.report.errors);
+    if !measured.errors.is_empty() {
+        eprintln!("refused or failed: {:?}", measured.errors);
     }
     for failure in &measured.curve.failures {
         eprintln!("not as it should be: {failure}");

@@ -60,7 +60,7 @@ pub(super) struct PairedClientsArgs {
     duration: Option<Duration>,
     /// Open loop: messages a second of all clients together, whatever is unanswered; latencies run from when each should have been
     /// sent. 2000, a ramp 500..4000, or stages 500@10s,500..4000@20s,4000; stages without a time share --duration (default 20s)
-    #[arg(long, value_name = "RATE", conflicts_with = "messages")]
+    #[arg(long, value_name = "RATE", conflicts_with = "messages", group = "open_loop")]
     rate: Option<LoadProfile>,
     /// Search the highest rate at which this gate holds and nothing is wrong, like 'delivery.p99<20ms'. --rate is
     /// where to begin (default 500), --duration how long each rate is measured (default 10s)
@@ -69,17 +69,17 @@ pub(super) struct PairedClientsArgs {
     /// Find what the server can do in a closed loop, then offer these multiples of it in an open one, between two calm steps of a half, each for
     /// --duration (default 10s): how much gets done, how long it takes, and how soon all is as before. Exit code 3 when less than
     /// 0.9 of the peak gets done, p99 of what is accepted exceeds --overload-p99, or 5 s later it is not as before
-    #[arg(long, value_name = "MULTIPLES", value_delimiter = ',', conflicts_with_all = ["messages", "rate", "find_max", "engines", "gate", "gate_file", "junit", "summary_md", "push_url", "pause"])]
+    #[arg(long, value_name = "MULTIPLES", value_delimiter = ',', conflicts_with_all = ["messages", "rate", "find_max", "engines", "gate", "gate_file", "junit", "summary_md", "push_url", "pause", "nemesis"], group = "open_loop")]
     overload: Vec<f64>,
     /// What messages accepted under overload may take, p99
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "overload")]
     overload_p99: Duration,
     /// Messages of a pair that may be due and unsent in an open loop; what comes on top is dropped, and counted [default: 1024, with
     /// --overload 32]
-    #[arg(long, value_name = "MESSAGES")]
+    #[arg(long, value_name = "MESSAGES", requires = "open_loop")]
     backlog: Option<usize>,
     /// How the intended times of --rate lie
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant)]
+    #[arg(long, value_enum, default_value_t = ArrivalsArg::Constant, requires = "open_loop")]
     arrivals: ArrivalsArg,
     /// Make the load without measuring until two seconds in a row are alike, but no longer than this [default: 0s, with --rate 10s]
     #[arg(long, value_parser = duration)]

@@ -4,19 +4,31 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use chatctl::command::init_env::CASSANDRA_SCHEMA;
 use chatctl::services::{
-    Environment, ExternalAddresses, Mode, NodeProcess, Nodes, Plan, Ports, Progress, Provision,
-    ServiceKind, ServiceReport,
+    Artifacts, Environment, ExternalAddresses, Mode, NodeProcess, Nodes, Plan, Ports, Progress,
+    Provision, ServiceKind, ServiceReport,
 };
 use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use super::{BINARY, unique};
+
+/// The program of a Redis of a test's own, kept in this folder; `None`: there is none on this machine, which CI does not accept.
+pub async fn redis_program(folder: &Path, what_for: &str) -> Option<PathBuf> {
+    match Artifacts::new(folder.join("cache")).redis(&Progress::silent()).await {
+        Ok(program) => Some(program),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "{error}");
+            println!("LEFT OUT: {what_for}, for {error}");
+            None
+        }
+    }
+}
 
 /// The services that all tests share, on one node each. Tests take names of their own in them.
 pub struct SharedServices {
