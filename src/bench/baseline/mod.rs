@@ -60,8 +60,8 @@ pub async fn measure_all(
     make_room_for(work.clients)?;
     let started_at = jiff::Timestamp::now().to_string();
     let (mut made, mut spent_s, mut longest_s) = (Vec::new(), 0.0, 0.0_f64);
-    // As many again for those that something disturbs.
-    while counting(&made).len() < *runs && made.len() < 2 * runs {
+    // Runs that something disturbs are made again while there is time.
+    while !settled(&made, *runs) {
         let left_s = max_time.as_secs_f64() - spent_s;
         if left_s < longest_s {
             break;
@@ -82,9 +82,8 @@ pub async fn measure_all(
         made.push(measured);
         eprintln!("run {}: {:.1} s", made.len(), spent_s);
     }
-    let counting = counting(&made);
-    let rejected = made.len() - counting.len();
-    if counting.len() < RUNS_MIN || rejected > counting.len() {
+    if !settled(&made, RUNS_MIN) {
+        let counting = counting(&made);
         let reasons = made.iter().filter_map(|run| run.failure.clone()).next();
         let reason = reasons.map(|reason| format!(", the first of them failed: {reason}"));
         return Ok(Runs::TooFew(format!(
@@ -94,6 +93,8 @@ pub async fn measure_all(
             reason.unwrap_or_default()
         )));
     }
+    let counting = counting(&made);
+    let rejected = made.len() - counting.len();
     let baseline = Baseline::of(
         &counting,
         rejected,
@@ -107,6 +108,12 @@ pub async fn measure_all(
         },
     );
     Ok(Runs::Enough(Box::new(baseline)))
+}
+
+/// Whether so many count, and at least half of all: what is left of a machine that is hardly ever quiet is a choice.
+fn settled(made: &[Measured], runs: usize) -> bool {
+    let counting = counting(made).len();
+    counting >= runs && made.len() <= 2 * counting
 }
 
 /// Those that nothing disturbed.
