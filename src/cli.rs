@@ -11,6 +11,7 @@ use crate::command::init_env::InitEnvArgs;
 use crate::command::revoke::RevokeArgs;
 use crate::command::serve::ServeArgs;
 use crate::command::token::TokenArgs;
+use crate::command::transfer::{ExportArgs, ImportArgs};
 
 /// A chat backend with pluggable engines, and the harness that judges them.
 #[derive(Debug, Parser)]
@@ -40,6 +41,10 @@ pub enum Command {
     Token(TokenArgs),
     /// Take a user's access away, or one token's: on every node within two seconds
     Revoke(RevokeArgs),
+    /// Write all conversations of a message engine into a file
+    Export(Box<ExportArgs>),
+    /// Put everything that `export` wrote into a message engine
+    Import(Box<ImportArgs>),
     /// Print conversations as the message engine has them: ids from stdin, one a line
     #[command(hide = true)]
     Dump(DumpArgs),

@@ -35,3 +35,4 @@ pub mod registry;
 pub mod server;
 pub mod services;
 pub mod tls;
+pub mod transfer;

@@ -423,6 +423,7 @@ impl Greeted {
             content,
             ts,
             future_skew_ms_max: LIMITS.future_skew_ms_max,
+            restored: None,
         });
         self.service.spawn(async move {
             let Turn { in_session, work } = turn;
@@ -452,6 +453,10 @@ impl Greeted {
             let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
                 AppendOutcome::Stored(stored) => Ok(stored),
                 AppendOutcome::NotMember => Err(ErrorBody::not_found()),
+                AppendOutcome::NotNext => Err(ErrorBody::new(
+                    ErrorCode::Internal,
+                    "the message engine took this for a restored message",
+                )),
                 AppendOutcome::Conflict => Err(ErrorBody::new(
                     ErrorCode::Conflict,
                     "this cid is taken by a message with another type or content",

@@ -23,7 +23,7 @@ use crate::model::{Durability, NodeId};
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
-use crate::persistence::{Persistence, SharedReads};
+use crate::persistence::{Archive, Persistence, SharedReads};
 use crate::redis_link::RedisServer;
 use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
@@ -57,8 +57,8 @@ pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
 }
 
 /// The message engine, opened.
-pub(super) struct Store {
-    pub(super) persistence: Arc<dyn Persistence>,
+pub(super) struct Store<E: ?Sized = dyn Persistence> {
+    pub(super) persistence: Arc<E>,
     /// Told, once, why it cannot be trusted with another write.
     pub(super) broken: Option<oneshot::Receiver<String>>,
     /// It came back with less than it had acknowledged.
@@ -118,13 +118,19 @@ pub(super) async fn open_engines(
         }
     };
     let store = open_store(config).await?;
-    let persistence = Arc::new(SharedReads::new(store.persistence));
+    let persistence: Arc<dyn Persistence> = Arc::new(SharedReads::new(store.persistence));
     let store = Store { persistence, ..store };
     Ok(Engines { store, distribution, registry })
 }
 
 /// Opens the message engine alone.
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let Store { persistence, broken, lost_data, advice } = open_archive(config).await?;
+    Ok(Store { persistence, broken, lost_data, advice })
+}
+
+/// The same, to carry conversations to it or away.
+pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Archive>> {
     match &config.persistence {
         PersistenceEngine::Local(settings) => {
             let settings = local_settings(settings);

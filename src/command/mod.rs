@@ -16,6 +16,7 @@ mod place;
 pub mod revoke;
 pub mod serve;
 pub mod token;
+pub mod transfer;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ pub async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Config(args) => config::run(args),
         Command::Token(args) => Box::pin(token::run(args)).await,
         Command::Revoke(args) => Box::pin(revoke::run(args)).await,
+        Command::Export(args) => Box::pin(transfer::run_export(*args)).await,
+        Command::Import(args) => Box::pin(transfer::run_import(*args)).await,
         Command::Dump(args) => Box::pin(dump::run(args)).await,
         Command::Check(args) => Box::pin(check::run(*args)).await,
     }

@@ -3,6 +3,7 @@
 //! The conformance suite beside this file is the definition of the contract in cases; the
 //! embedded engine is its reference. Engines know nothing of sessions, frames or rooms.
 
+mod archive;
 pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -14,6 +15,7 @@ pub mod redis;
 mod shared_reads;
 mod status;
 
+pub use archive::{Archive, Entry, Restored, RestoredMember};
 pub use shared_reads::SharedReads;
 pub use status::{Examined, SKEW_MAX};
 
@@ -157,6 +159,8 @@ pub struct Append {
     pub ts: Option<u64>,
     /// How far `ts` may be ahead of the engine's clock, ms.
     pub future_skew_ms_max: u64,
+    /// It was stored elsewhere and comes here as it was there; `None` for what is sent now.
+    pub restored: Option<Restored>,
 }
 
 /// What became of an [`Append`].
@@ -170,6 +174,8 @@ pub enum AppendOutcome {
     TsInFuture,
     /// The sender is no member of the group, or there is none. Definite.
     NotMember,
+    /// A [`Restored`] message whose number is not the next. Definite.
+    NotNext,
 }
 
 /// A stored message.

@@ -88,7 +88,7 @@ impl Committer {
         let end = store.ends.of(conv);
         let tail = in_time(deadline, store.ends.known(link, conv)).await?;
         let older = in_time(deadline, self.older(link, conv, &end, &tail, queued)).await?;
-        let is_group = queued.first().is_some_and(Queued::is_of_group);
+        let is_group = queued.iter().any(Queued::asks_members);
         let named = store.rosters.named(link, conv, tail.roster);
         let roster = if is_group { Some(in_time(deadline, named).await?) } else { None };
         let seen = (tail.head(layout), tail.roster);
@@ -177,7 +177,8 @@ impl Committer {
         tail: &Tail,
         queued: &[Queued],
     ) -> Result<HashMap<(UserName, Cid), Arc<Message>>, CallError> {
-        let names = queued.iter().map(|queued| (&queued.append.sender, &queued.append.cid));
+        let sent = queued.iter().filter(|queued| !queued.is_restored());
+        let names = sent.map(|queued| (&queued.append.sender, &queued.append.cid));
         let names: HashSet<(&UserName, &Cid)> = names.collect();
         let mut older = HashMap::new();
         if tail.is_full(link.layout) {
@@ -187,7 +188,7 @@ impl Committer {
                 older.extend(row.map(|row| named(Arc::clone(&row.message))));
             }
         }
-        if tail.bucket == 0 {
+        if tail.bucket == 0 || names.is_empty() {
             return Ok(older);
         }
         let elsewhere = || {
@@ -233,7 +234,8 @@ impl Committer {
 
     /// Before the first message of a direct chat: it will be in the lists of both.
     async fn index(&self, link: &Link, queued: &[Queued]) -> Result<(), CallError> {
-        let Some(Queued { append, stamp, .. }) = queued.first() else { return Ok(()) };
+        let first = queued.first().filter(|first| !first.is_restored());
+        let Some(Queued { append, stamp, .. }) = first else { return Ok(()) };
         for user in append.place.participants() {
             let acks = acks::read(link, append.conv, user).await?;
             if !acks.mine {
@@ -252,7 +254,8 @@ impl Committer {
     ) -> Result<Vec<UserName>, CallError> {
         let mut became = Vec::new();
         let is_first = decision.base.head(link.layout) == Seq::ZERO;
-        if let (true, Some(Queued { append, .. })) = (is_first, queued.first()) {
+        let first = queued.first().filter(|first| !first.is_restored());
+        if let (true, Some(Queued { append, .. })) = (is_first, first) {
             for user in append.place.participants() {
                 if acks::become_mine(link, append.conv, user).await? {
                     became.push(user.clone());
@@ -273,6 +276,7 @@ impl Committer {
             let is_stored = matches!(fate, Fate::Row { .. } | Fate::Known(_));
             let (conv, sender) = (append.conv, &append.sender);
             if !is_stored
+                || append.restored.is_some()
                 || !matches!(*append.place, Place::Direct(..))
                 || !self.store.index.is_missing(conv, sender, &link.life)
             {
@@ -298,6 +302,7 @@ fn outcome(fate: Fate, decision: &Decision, link: &Link, became: &[UserName]) ->
         Fate::Conflict => return AppendOutcome::Conflict,
         Fate::TsInFuture => return AppendOutcome::TsInFuture,
         Fate::NotMember => return AppendOutcome::NotMember,
+        Fate::NotNext => return AppendOutcome::NotNext,
     };
     let is_first = message.seq == Seq(1) && !dup;
     let became = if is_first { became.to_vec() } else { Vec::new() };

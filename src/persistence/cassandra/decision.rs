@@ -9,7 +9,7 @@ use super::rosters::RosterId;
 use super::tail::Tail;
 use super::writer::Queued;
 use crate::model::{Cid, ConvId, Message, Roster, Seq, UserName};
-use crate::persistence::Append;
+use crate::persistence::{Append, Restored};
 use scylla::value::CqlValue;
 
 /// What becomes of one append.
@@ -30,6 +30,8 @@ pub enum Fate {
     TsInFuture,
     /// Its sender is no member of the group.
     NotMember,
+    /// It comes from elsewhere, and its number is not the next.
+    NotNext,
 }
 
 /// A batch that may be written.
@@ -75,7 +77,20 @@ pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> 
     let mut head = base.head(layout);
     let last = layout.last(base.bucket);
     for Queued { append, .. } in queued {
-        let Append { sender, cid, ts, future_skew_ms_max, .. } = append;
+        let Append { sender, cid, ts, future_skew_ms_max, restored, .. } = append;
+        if let Some(Restored { seq, at }) = *restored {
+            let fate = if seq != head.next() {
+                Fate::NotNext
+            } else if head == last {
+                break;
+            } else {
+                head = seq;
+                named.insert((sender, cid), decision.rows.len());
+                decision.push(append, seq, at, with.tag)
+            };
+            decision.fates.push(fate);
+            continue;
+        }
         let stored = base.named(sender, cid, layout).map(|row| &row.message);
         let stored = stored.or_else(|| with.older.get(&(sender.clone(), cid.clone())));
         let fate = if with.roster.is_some_and(|roster| roster.membership(sender).is_none()) {
@@ -94,22 +109,8 @@ pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> 
             break;
         } else {
             head = head.next();
-            let ts = ts.unwrap_or(with.now.max(decision.high));
-            let message = Message {
-                seq: head,
-                from: sender.clone(),
-                cid: cid.clone(),
-                kind: append.kind.clone(),
-                content: append.content.clone(),
-                ts,
-                at: with.now,
-                late: ts < decision.high,
-            };
-            decision.high = decision.high.max(ts);
-            let place = decision.rows.len();
-            named.insert((sender, cid), place);
-            decision.rows.push(Row { message: Arc::new(message), tag: with.tag });
-            Fate::Row { place, dup: false }
+            named.insert((sender, cid), decision.rows.len());
+            decision.push(append, head, with.now, with.tag)
         };
         decision.fates.push(fate);
     }
@@ -131,6 +132,25 @@ impl Decision {
             generation,
             roster: base.roster,
         }
+    }
+
+    /// One more row.
+    fn push(&mut self, append: &Append, seq: Seq, at: u64, tag: i64) -> Fate {
+        let ts = append.ts.unwrap_or(at.max(self.high));
+        let message = Message {
+            seq,
+            from: append.sender.clone(),
+            cid: append.cid.clone(),
+            kind: append.kind.clone(),
+            content: append.content.clone(),
+            ts,
+            at,
+            late: ts < self.high,
+        };
+        self.high = self.high.max(ts);
+        let place = self.rows.len();
+        self.rows.push(Row { message: Arc::new(message), tag });
+        Fate::Row { place, dup: false }
     }
 
     /// Another roster, and nothing else.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::response::PagingState;
 use scylla::response::query_result::QueryResult;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
@@ -190,6 +191,24 @@ impl Link {
         let rows = result.into_rows_result().map_err(odd)?;
         let rows = rows.rows::<R>().map_err(odd)?;
         rows.collect::<Result<_, _>>().map_err(odd)
+    }
+
+    /// Reads the rows of a page, and where the next one begins, unless it was the last.
+    pub async fn page<R>(
+        &self,
+        statement: &PreparedStatement,
+        from: PagingState,
+    ) -> Result<(Vec<R>, Option<PagingState>), CallError>
+    where
+        R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
+    {
+        let _permit = self.permits.acquire().await;
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let sent = Box::pin(self.session.execute_single_page(statement, &[], from));
+        let (result, next) = sent.await?;
+        let rows = result.into_rows_result().map_err(odd)?;
+        let rows = rows.rows::<R>().map_err(odd)?.collect::<Result<_, _>>().map_err(odd)?;
+        Ok((rows, next.into_paging_control_flow().continue_value()))
     }
 
     /// Does a conditional write of one row.

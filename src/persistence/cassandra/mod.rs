@@ -9,6 +9,7 @@
 //! session, and each second ([`life`], [`calls`]).
 
 mod acks;
+mod archive;
 mod batch;
 mod buckets;
 mod calls;

@@ -88,6 +88,8 @@ statements! {
     set_ranges: Conditional, "set_ranges";
     /// The conversations of a user.
     mine: Read, "mine";
+    /// Those of all users, page by page.
+    entries: Read, "entries";
     /// One more.
     add_mine: Write, "add_mine";
     /// Which life the store is in.

@@ -49,9 +49,14 @@ pub struct Queued {
 }
 
 impl Queued {
-    /// Whether it goes to a group.
-    pub fn is_of_group(&self) -> bool {
-        matches!(*self.append.place, Place::Group(_))
+    /// Whether members are asked: it is sent now, to a group.
+    pub fn asks_members(&self) -> bool {
+        !self.is_restored() && matches!(*self.append.place, Place::Group(_))
+    }
+
+    /// Whether it comes from elsewhere: no name is asked for, and nobody's list changes.
+    pub fn is_restored(&self) -> bool {
+        self.append.restored.is_some()
     }
 
     /// Tells the caller, if it still listens.

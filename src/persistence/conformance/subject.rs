@@ -147,6 +147,7 @@ impl Room {
             content: content.to_owned(),
             ts: ts.into(),
             future_skew_ms_max: LIMITS.future_skew_ms_max,
+            restored: None,
         }
     }
 

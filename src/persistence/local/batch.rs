@@ -10,7 +10,13 @@ use super::request::{AckDecision, Answer, GroupDecision};
 use super::table_log::{stored_acks, stored_message};
 use super::tables::{Batch, TableError, Tables, View};
 use crate::model::{AckSet, ConvId, Epoch, LIMITS, Message, Place, Roster, Seq, UserName};
-use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, GroupRequest, Stored};
+use crate::persistence::{
+    AckRequest, Append, AppendOutcome, EngineError, Entry, GroupRequest, Restored, RestoredMember,
+    Stored,
+};
+
+/// The order of [`Table::Mine`] is a time in µs, and this many places in each.
+pub const ORDERS_PER_US: u64 = 1_000;
 
 /// Builds one batch from requests in their order; each sees the effects of those before it.
 pub struct BatchBuilder<'a> {
@@ -79,7 +85,11 @@ impl<'a> BatchBuilder<'a> {
 
     /// Decides one send.
     pub fn append(&mut self, append: Append) -> Result<AppendOutcome, EngineError> {
-        let Append { conv, place, sender, cid, kind, content, ts, future_skew_ms_max } = append;
+        let restored = append.restored;
+        if let Some(restored) = restored {
+            return self.restore(append, restored);
+        }
+        let Append { conv, place, sender, cid, kind, content, ts, future_skew_ms_max, .. } = append;
         let roster = match *place {
             Place::Group(_) => self.roster(conv).map_err(unread)?,
             Place::Direct(..) | Place::Channel(_) => Arc::default(),
@@ -114,7 +124,6 @@ impl<'a> BatchBuilder<'a> {
         let ts = ts.unwrap_or_else(|| at.max(high_ts));
         let late = ts < high_ts;
         let message = Arc::new(Message { seq, from: sender, cid, kind, content, ts, at, late });
-        let record = Record { message: Arc::clone(&message), high_ts_before: high_ts };
 
         let mut became = Vec::new();
         if head == Seq::ZERO {
@@ -130,18 +139,52 @@ impl<'a> BatchBuilder<'a> {
             // Who writes was here as if by an open: the acknowledgement starts at 0.
             self.put_acks(conv, &message.from, AckSet::default());
         }
+        self.put_message(conv, &message, high_ts, dedupe_key);
+        let epoch = self.epoch.clone();
+        Ok(AppendOutcome::Stored(Stored { message, dup: false, epoch, became, roster }))
+    }
+
+    /// Stores a message as it was elsewhere.
+    fn restore(
+        &mut self,
+        append: Append,
+        restored: Restored,
+    ) -> Result<AppendOutcome, EngineError> {
+        let Append { conv, sender, cid, kind, content, ts, .. } = append;
+        self.check_space()?;
+        let (head, high_ts) = self.tip(conv).map_err(unread)?;
+        let Restored { seq, at } = restored;
+        if seq != head.next() {
+            return Ok(AppendOutcome::NotNext);
+        }
+        let ts = ts.unwrap_or_else(|| at.max(high_ts));
+        let late = ts < high_ts;
+        let dedupe_key = keys::dedupe(conv, &sender, &cid);
+        let message = Arc::new(Message { seq, from: sender, cid, kind, content, ts, at, late });
+        self.put_message(conv, &message, high_ts, dedupe_key);
+        let (epoch, became) = (self.epoch.clone(), Vec::new());
+        Ok(AppendOutcome::Stored(Stored { message, dup: false, epoch, became, roster: 0 }))
+    }
+
+    fn put_message(
+        &mut self,
+        conv: ConvId,
+        message: &Arc<Message>,
+        high_ts: u64,
+        dedupe_key: Vec<u8>,
+    ) {
+        let (seq, ts) = (message.seq, message.ts);
+        let record = Record { message: Arc::clone(message), high_ts_before: high_ts };
         self.batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
         self.batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
-        if late {
+        if message.late {
             let from = message.from.as_str().as_bytes().to_vec();
             self.batch.insert(Table::Late, keys::by_seq(conv, seq), from);
         }
         self.batch.insert(Table::Dedupe, dedupe_key.clone(), seq.0.to_be_bytes().to_vec());
         self.tips.insert(conv, (seq, high_ts.max(ts)));
-        self.cids.insert(dedupe_key, Arc::clone(&message));
+        self.cids.insert(dedupe_key, Arc::clone(message));
         self.notes.records.push((conv, record));
-        let epoch = self.epoch.clone();
-        Ok(AppendOutcome::Stored(Stored { message, dup: false, epoch, became, roster }))
     }
 
     /// Who is in a group, with what this batch changes.
@@ -171,9 +214,7 @@ impl<'a> BatchBuilder<'a> {
                 became = Some(user.clone());
             }
         }
-        self.batch.insert(Table::Rosters, keys::roster(conv), encode_roster(&changed));
-        self.rosters.insert(conv, Arc::clone(&changed));
-        self.notes.rosters.insert(conv, Arc::clone(&changed));
+        self.put_roster(conv, &changed);
         Ok(Ok((changed, became)))
     }
 
@@ -200,11 +241,57 @@ impl<'a> BatchBuilder<'a> {
             return Ok(false);
         }
         // Within one batch the order is that of the requests: the count breaks the tie of the clock.
-        let order = (self.unix_us)().saturating_mul(1_000) + (self.mine.len() as u64).min(999);
+        let order = (self.unix_us)().saturating_mul(ORDERS_PER_US)
+            + (self.mine.len() as u64).min(ORDERS_PER_US - 1);
+        self.put_mine(conv, place, user, order);
+        Ok(true)
+    }
+
+    fn put_mine(&mut self, conv: ConvId, place: &Place, user: &UserName, order: u64) {
+        let key = keys::is_mine(user, conv);
         self.batch.insert(Table::Mine, keys::mine(user, order, conv), encode_place(place));
         self.batch.insert(Table::IsMine, key.clone(), Vec::new());
         self.mine.insert(key);
+    }
+
+    /// Decides what comes back of a user.
+    pub fn restore_member(&mut self, member: &RestoredMember) -> Result<(), EngineError> {
+        let RestoredMember { entry: Entry { user, conv, place, since_us }, acked_up_to } = member;
+        let (conv, key) = (*conv, keys::is_mine(user, *conv));
+        self.check_space()?;
+        if !self.mine.contains(&key)
+            && self.view.get(Table::IsMine, &key).map_err(unread)?.is_none()
+        {
+            self.put_mine(conv, place, user, since_us.saturating_mul(ORDERS_PER_US));
+        }
+        if let Some(up_to) = acked_up_to
+            && self.acked(conv, user).map_err(unread)?.is_none()
+        {
+            let head = self.tip(conv).map_err(unread)?.0;
+            self.put_acks(conv, user, AckSet::up_to((*up_to).min(head)));
+        }
+        Ok(())
+    }
+
+    /// Decides on the roster of a group that comes back.
+    pub fn restore_roster(
+        &mut self,
+        conv: ConvId,
+        roster: Arc<Roster>,
+    ) -> Result<bool, EngineError> {
+        let before = self.roster(conv).map_err(unread)?;
+        if before.version > 0 {
+            return Ok(before == roster);
+        }
+        self.check_space()?;
+        self.put_roster(conv, &roster);
         Ok(true)
+    }
+
+    fn put_roster(&mut self, conv: ConvId, roster: &Arc<Roster>) {
+        self.batch.insert(Table::Rosters, keys::roster(conv), encode_roster(roster));
+        self.rosters.insert(conv, Arc::clone(roster));
+        self.notes.rosters.insert(conv, Arc::clone(roster));
     }
 
     fn acked(&self, conv: ConvId, user: &UserName) -> Result<Option<AckSet>, TableError> {
@@ -312,6 +399,10 @@ pub enum Decided {
     Join(Result<bool, EngineError>, Answer<bool>),
     /// Of a change of a group.
     Regroup(Result<GroupDecision, EngineError>, Answer<GroupDecision>),
+    /// Of a user who comes back.
+    Member(Result<(), EngineError>, Answer<()>),
+    /// Of a roster that comes back.
+    Roster(Result<bool, EngineError>, Answer<bool>),
 }
 
 impl Decided {
@@ -322,6 +413,8 @@ impl Decided {
             Self::Ack(decision, answer) => drop(answer.send(decision)),
             Self::Join(decision, answer) => drop(answer.send(decision)),
             Self::Regroup(decision, answer) => drop(answer.send(decision)),
+            Self::Member(decision, answer) => drop(answer.send(decision)),
+            Self::Roster(decision, answer) => drop(answer.send(decision)),
         }
     }
 
@@ -332,6 +425,8 @@ impl Decided {
             Self::Ack(_, answer) => drop(answer.send(Err(error.clone()))),
             Self::Join(_, answer) => drop(answer.send(Err(error.clone()))),
             Self::Regroup(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Member(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Roster(_, answer) => drop(answer.send(Err(error.clone()))),
         }
     }
 }

@@ -119,6 +119,12 @@ impl Committer {
                 Request::Regroup(request, answer) => {
                     Decided::Regroup(builder.regroup(request), answer)
                 }
+                Request::Member(member, answer) => {
+                    Decided::Member(builder.restore_member(&member), answer)
+                }
+                Request::Roster(conv, roster, answer) => {
+                    Decided::Roster(builder.restore_roster(conv, roster), answer)
+                }
                 Request::Close(answer) => {
                     *close = Some(answer);
                     continue;

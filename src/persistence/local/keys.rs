@@ -105,6 +105,15 @@ pub fn trailing_conv(key: &[u8]) -> Option<ConvId> {
     ConvId::from_bytes(key.get(key.len().checked_sub(ConvId::BYTES)?..)?)
 }
 
+/// The user, the order and the conversation of a key of [`Table::Mine`].
+pub fn split_mine(key: &[u8]) -> Option<(UserName, u64, ConvId)> {
+    let (length, rest) = key.split_first()?;
+    let (user, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (order, conv) = rest.split_at_checked(8)?;
+    let user = UserName::new(std::str::from_utf8(user).ok()?).ok()?;
+    Some((user, u64::from_be_bytes(order.try_into().ok()?), ConvId::from_bytes(conv)?))
+}
+
 /// The conversation and user of a key of [`Table::Acks`].
 pub fn split_acks(key: &[u8]) -> Option<(ConvId, UserName)> {
     let (conv, user) = key.split_at_checked(ConvId::BYTES)?;

@@ -4,6 +4,7 @@
 //! messages in memory ([`recent`]) on the caller's thread, or from a snapshot of the tables on a
 //! blocking thread.
 
+mod archive;
 mod batch;
 mod codec;
 mod committer;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::model::{AckSet, ConvId, GroupRefusal, Place, Roster, UserName};
-use crate::persistence::{AckRequest, Append, AppendOutcome, EngineError, GroupRequest};
+use crate::persistence::{
+    AckRequest, Append, AppendOutcome, EngineError, GroupRequest, RestoredMember,
+};
 
 /// Where the answer to a request goes. A caller that has gone is no error.
 pub type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
@@ -26,6 +28,10 @@ pub enum Request {
     Join(ConvId, Arc<Place>, UserName, Answer<bool>),
     /// Change who is in a group; answers the roster, and whether the conversation became somebody's.
     Regroup(GroupRequest, Answer<GroupDecision>),
+    /// Make a conversation a user's as it was elsewhere.
+    Member(RestoredMember, Answer<()>),
+    /// Take the roster of a group as it was elsewhere; answers whether it is the group's now.
+    Roster(ConvId, Arc<Roster>, Answer<bool>),
     /// Force everything to the disk and end.
     Close(Answer<()>),
 }

@@ -31,6 +31,24 @@ impl Keys {
         format!("{}{{u:{user}}}:mine", self.prefix)
     }
 
+    /// The pattern of all [indices](Self::index).
+    pub fn indices(&self) -> String {
+        let mut pattern = String::new();
+        for letter in self.prefix.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern + "{u:*}:mine"
+    }
+
+    /// Whose index a key is; the inverse of [`index`](Self::index).
+    pub fn index_owner(&self, key: &str) -> Option<UserName> {
+        let user = key.strip_prefix(&self.prefix)?.strip_prefix("{u:")?.strip_suffix("}:mine")?;
+        UserName::new(user).ok()
+    }
+
     /// A call of a conversation's script: its keys, and the generation of `life` as first argument.
     pub fn call(&self, script: &Script, conv: ConvId, life: &Life) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");

@@ -12,6 +12,7 @@
 //! acknowledgement), `g` (a hash: the roster of a group). No message is ever deleted, so the dedupe window is unlimited.
 
 mod answers;
+mod archive;
 mod codec;
 mod dialer;
 mod examine;

@@ -48,12 +48,16 @@ pub struct Scripts {
     pub regroup: Script,
     /// `scripts/roster.lua`.
     pub roster: Script,
+    /// `scripts/restore_member.lua`.
+    pub restore_member: Script,
+    /// `scripts/restore_roster.lua`.
+    pub restore_roster: Script,
     /// `scripts/lineage.lua`.
     pub lineage: Script,
 }
 
 /// The files: what each is called, and what it says.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 15] = [
     ("conversation", include_str!("scripts/conversation.lua")),
     ("reading", include_str!("scripts/reading.lua")),
     ("append", include_str!("scripts/append.lua")),
@@ -66,6 +70,8 @@ const FILES: [(&str, &str); 13] = [
     ("mine", include_str!("scripts/mine.lua")),
     ("regroup", include_str!("scripts/regroup.lua")),
     ("roster", include_str!("scripts/roster.lua")),
+    ("restore_member", include_str!("scripts/restore_member.lua")),
+    ("restore_roster", include_str!("scripts/restore_roster.lua")),
     ("lineage", include_str!("scripts/lineage.lua")),
 ];
 
@@ -98,6 +104,8 @@ impl Scripts {
             mine: Script::new(&[conversation, file("mine")]),
             regroup: Script::new(&[conversation, file("regroup")]),
             roster: Script::new(&[conversation, file("roster")]),
+            restore_member: Script::new(&[conversation, file("restore_member")]),
+            restore_roster: Script::new(&[conversation, file("restore_roster")]),
             lineage: Script::new(&[file("lineage")]),
         }
     }
@@ -125,7 +133,7 @@ impl Scripts {
     }
 
     /// All of them, to load.
-    pub fn all(&self) -> [&Script; 11] {
+    pub fn all(&self) -> [&Script; 13] {
         [
             &self.append,
             &self.open,
@@ -137,6 +145,8 @@ impl Scripts {
             &self.mine,
             &self.regroup,
             &self.roster,
+            &self.restore_member,
+            &self.restore_roster,
             &self.lineage,
         ]
     }

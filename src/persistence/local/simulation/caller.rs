@@ -155,6 +155,7 @@ impl Caller {
                 kind: MessageType::new("text").unwrap(),
                 ts,
                 future_skew_ms_max: 1_000,
+                restored: None,
             }
         });
         self.sent.push(append.clone());
@@ -251,6 +252,7 @@ impl Waits {
                 Ok(AppendOutcome::Conflict) => Err(refused(ErrorCode::Conflict)),
                 Ok(AppendOutcome::NotMember) => Err(refused(ErrorCode::NotFound)),
                 Ok(AppendOutcome::TsInFuture) => Err(refused(ErrorCode::TsInFuture)),
+                Ok(AppendOutcome::NotNext) => unreachable!("nothing is restored here"),
                 Err(failure) => Err(failure),
             }),
             Self::Ack(answer) => Some(match answered(answer)? {

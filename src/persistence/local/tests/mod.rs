@@ -32,6 +32,7 @@ fn append_of(cid: usize) -> Append {
         content: format!("message {cid}"),
         ts: None,
         future_skew_ms_max: 0,
+        restored: None,
     }
 }
 

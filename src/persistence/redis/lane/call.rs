@@ -44,8 +44,10 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(queued: Queued, index: &Index, life: &Life) -> Self {
         let Append { conv, place, .. } = &queued.append;
+        let is_sent = queued.append.restored.is_none();
         let hints = place
             .participants()
+            .filter(|_| is_sent)
             .filter(|user| index.is_missing(*conv, user, life))
             .cloned()
             .collect();
@@ -53,7 +55,8 @@ impl Call {
     }
 
     pub(super) fn command(&self, dialer: &Dialer, life: &Life) -> Cmd {
-        let Append { conv, place, sender, cid, ts, future_skew_ms_max, .. } = &self.queued.append;
+        let Append { conv, place, sender, cid, ts, future_skew_ms_max, restored, .. } =
+            &self.queued.append;
         let mut cmd = dialer.keys.call(&dialer.scripts.append, *conv, life);
         cmd.arg(format!("{sender} {cid}"))
             .arg(self.message.wire_bytes())
@@ -61,8 +64,10 @@ impl Call {
             .arg(ts.map(|ts| ts.to_string()).unwrap_or_default())
             .arg(*future_skew_ms_max)
             .arg(sender.as_str())
-            .arg(u8::from(matches!(**place, Place::Group(_))));
-        if matches!(**place, Place::Direct(..)) {
+            .arg(u8::from(matches!(**place, Place::Group(_))))
+            .arg(restored.map(|restored| restored.seq.to_string()).unwrap_or_default())
+            .arg(restored.map(|restored| restored.at.to_string()).unwrap_or_default());
+        if matches!(**place, Place::Direct(..)) && restored.is_none() {
             for user in place.participants() {
                 cmd.arg(user.as_str());
             }
@@ -78,6 +83,7 @@ impl Call {
                 "stale" => return Ok(Done::Stale),
                 "conflict" => return Ok(Done::Answer(Ok(AppendOutcome::Conflict))),
                 "stranger" => return Ok(Done::Answer(Ok(AppendOutcome::NotMember))),
+                "elsewhere" => return Ok(Done::Answer(Ok(AppendOutcome::NotNext))),
                 "future" => return Ok(Done::Answer(Ok(AppendOutcome::TsInFuture))),
                 word => word == "dup",
             };

@@ -43,7 +43,10 @@ async fn beside_the_benchmark() {
             .arg(format!("ann __rand_int__ text {}", content()))
             .arg(PAST)
             .arg(LIMITS.future_skew_ms_max)
-            .arg("ann");
+            .arg("ann")
+            .arg(0)
+            .arg("")
+            .arg("");
         let meta_key = format!("{}{{{}}}:h", settings.prefix, room_of_base.conv);
         let requests = if sync == "no" { 100_000 } else { 60_000 };
         let base = Base { server: &server, cmd, meta_key, requests };
