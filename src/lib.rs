@@ -3,7 +3,7 @@
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
 //! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`.
-//! `{server, client, identity} → tls`: certificates.
+//! `{server, client, identity} → tls`: certificates. `command → transfer → persistence`: conversations from one engine to another.
 
 pub mod bench;
 pub mod cassandra_link;

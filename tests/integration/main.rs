@@ -51,5 +51,6 @@ mod slow_servers;
 mod stock_tools;
 mod support;
 mod tls;
+mod transfer;
 mod websocket_handshake;
 mod websocket_rfc;
