@@ -17,6 +17,7 @@ mod rate;
 mod reading;
 mod refusals;
 mod room;
+mod room_state;
 mod rooms;
 mod service;
 mod session;
