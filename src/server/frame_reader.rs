@@ -29,6 +29,7 @@ pub(super) struct FrameReader<'a> {
     half: ReadHalf<'a>,
     pulse: &'a Pulse,
     decoder: Decoder,
+    heard_at: Instant,
 }
 
 /// Something that the client said.
@@ -51,7 +52,12 @@ impl<'a> FrameReader<'a> {
         // A copy, usually of nothing: the bytes themselves would keep the 8 KiB buffer of the HTTP connection
         // alive for as long as the client stays.
         decoder.push(read_ahead);
-        Self { half, pulse, decoder }
+        Self { half, pulse, decoder, heard_at: Instant::now() }
+    }
+
+    /// When the last bytes came: what [`next`](Self::next) gave last has been here since then, or longer.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard_at
     }
 
     /// The next that matters. Cancelling loses nothing.
@@ -64,7 +70,10 @@ impl<'a> FrameReader<'a> {
             }
             match poll_fn(|context| self.poll_fill(context)).await {
                 Ok(0) | Err(_) => return Heard::End(Ending::Lost),
-                Ok(_) => self.pulse.heard(Instant::now()),
+                Ok(_) => {
+                    self.heard_at = Instant::now();
+                    self.pulse.heard(self.heard_at);
+                }
             }
         }
     }
