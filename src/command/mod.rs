@@ -15,6 +15,7 @@ mod links;
 mod place;
 pub mod revoke;
 pub mod serve;
+mod tenancy;
 pub mod token;
 pub mod transfer;
 

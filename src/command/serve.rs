@@ -17,19 +17,16 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "faults")]
 use super::engines::break_engines;
-use super::engines::{check_durability, cluster, open_engines, redis_server, services_of};
+use super::engines::{check_durability, open_engines, services_of};
+use super::tenancy::{company, tenancy_of};
 use super::{Exit, identity, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
 use crate::config::{
-    Config, DistributionEngine, LogFormat, PersistenceEngine, RegistryEngine, Sources, TlsConfig,
-    VariableArgs, env_example, limits_table,
+    Config, LogFormat, Sources, TlsConfig, VariableArgs, env_example, limits_table,
 };
 use crate::model::NodeId;
 use crate::protocol::WEBSOCKET_PATH;
-use crate::registry::tenancy::cassandra::{self as cassandra_tenancy, CassandraTenancy};
-use crate::registry::tenancy::redis::{self as redis_tenancy, RedisTenancy};
-use crate::registry::tenancy::{Company, Tenancy};
 use crate::server::{self, Listeners, NodeInfo, PublicTls, ServerSettings};
 use crate::tls::ServerIdentity;
 
@@ -100,7 +97,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         required_durability: config.require_durability,
     };
     let access = identity::open_access(&config).await?;
-    let tenancy = tenancy_of(&config, &node, &name)?;
+    let tenancy = tenancy_of(&config, &node, &name, company(&config))?;
     let crowded = match &tenancy {
         Some(tenancy) => Some(tenancy.claim().await.context("this node cannot run here")?),
         None => None,
@@ -182,59 +179,8 @@ fn node_name(config: &Config, address: SocketAddr) -> String {
     config.node.clone().unwrap_or_else(|| format!("{host}/{address}"))
 }
 
-/// Whether the chosen engines serve more than one node.
-fn company(config: &Config) -> Company {
-    let mut single = Vec::new();
-    if matches!(config.persistence, PersistenceEngine::Local(_)) {
-        single.push("WS_MESSAGE_PERSISTENCE_ENGINE=LOCAL");
-    }
-    if matches!(config.distribution, DistributionEngine::Local) {
-        single.push("WS_MESSAGE_DISTRIBUTION_ENGINE=LOCAL");
-    }
-    if matches!(config.registry, RegistryEngine::Local) {
-        single.push("WS_CONN_PERSISTENCE_ENGINE=LOCAL");
-    }
-    if single.is_empty() { Company::Many } else { Company::Nobody(single.join(" and ")) }
-}
-
-/// Where nodes meet that use the same engines; `None`: what they use can have only one at a time anyway.
-fn tenancy_of(
-    config: &Config,
-    node: &NodeId,
-    name: &str,
-) -> anyhow::Result<Option<Box<dyn Tenancy>>> {
-    // The tenants of a store of messages meet there, whatever else they use.
-    if let PersistenceEngine::Cassandra(cassandra) = &config.persistence {
-        let settings = cassandra_tenancy::CassandraSettings {
-            cluster: cluster(cassandra)?,
-            keyspace: cassandra.keyspace.clone(),
-            name: name.to_owned(),
-            node: node.clone(),
-            company: company(config),
-            lease: config.lease,
-        };
-        return Ok(Some(Box::new(CassandraTenancy::of(settings))));
-    }
-    let redis = match (&config.persistence, &config.distribution, &config.registry) {
-        (PersistenceEngine::Redis(redis), _, _)
-        | (_, DistributionEngine::Redis(redis), _)
-        | (_, _, RegistryEngine::Redis(redis)) => redis.clone(),
-        _ => return Ok(None),
-    };
-    let settings = redis_tenancy::RedisSettings {
-        server: redis_server(&redis)?,
-        prefix: redis.prefix,
-        name: name.to_owned(),
-        node: node.clone(),
-        company: company(config),
-        lease: config.lease,
-    };
-    let tenancy = RedisTenancy::of(settings).context("this node cannot run here")?;
-    Ok(Some(Box::new(tenancy)))
-}
-
 /// The reason, once there is one; an engine that never breaks is waited for without end.
-async fn until_broken(broken: Option<oneshot::Receiver<String>>) -> String {
+pub(super) async fn until_broken(broken: Option<oneshot::Receiver<String>>) -> String {
     match broken {
         Some(receiver) => match receiver.await {
             Ok(reason) => reason,

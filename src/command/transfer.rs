@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::{Store, open_archive};
 use super::format::FormatArgs;
+use super::serve::until_broken;
+use super::tenancy::tenancy_of;
 use super::{Exit, print_out};
 use crate::config::{Config, LocalSync, PersistenceEngine, Sources, VariableArgs};
+use crate::model::NodeId;
 use crate::persistence::Archive;
+use crate::registry::tenancy::Company;
 use crate::transfer::{Exported, Imported, TransferError, export, import};
 
 /// How often progress is shown.
@@ -39,7 +43,7 @@ pub struct ExportArgs {
 ///
 /// The engine may be another than the one it comes from. Numbers, times and names of messages stay as they were; streams get a new epoch, so clients open
 /// again. Nothing is written of a file that is cut off or altered, and a conversation that the store has with other messages is refused.
-/// What was written is read back and compared. No server should use the store meanwhile. Run again, it goes on where it was stopped.
+/// What was written is read back and compared. No server may use the store meanwhile, and none starts. Run again, it goes on where it was stopped.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The file that `export` wrote
@@ -53,14 +57,14 @@ pub struct ImportArgs {
 
 /// Writes the file, and prints what is in it.
 pub async fn run_export(args: ExportArgs) -> anyhow::Result<Exit> {
-    let store = open(&args.variables, "export").await?;
+    let (_, store) = open(&args.variables, "export").await?;
     let cancel = cancel_on_ctrl_c();
     let mut progress = Progress::new("exported");
     let archive = Arc::clone(&store.persistence);
     let work = export(&*archive, &args.file, &cancel, |convs, messages| {
         progress.show(convs, messages);
     });
-    let outcome = work.await;
+    let outcome = work.await.map_err(anyhow::Error::from);
     progress.end();
     archive.close().await;
     finish(outcome, &args.format, |exported: &Exported| {
@@ -77,16 +81,29 @@ pub async fn run_export(args: ExportArgs) -> anyhow::Result<Exit> {
 
 /// Puts the file into the engine, and prints what came of it.
 pub async fn run_import(args: ImportArgs) -> anyhow::Result<Exit> {
-    let store = open(&args.variables, "import").await?;
+    let (config, store) = open(&args.variables, "import").await?;
+    let name = format!("import/{}", std::process::id());
+    let alone = Company::Alone("an import");
+    let tenancy = tenancy_of(&config, &NodeId::generate(), &name, alone)?;
+    let crowded = match &tenancy {
+        Some(tenancy) => Some(tenancy.claim().await.context("nothing was imported")?),
+        None => None,
+    };
     let cancel = cancel_on_ctrl_c();
     let mut progress = Progress::new("imported");
     let archive = Arc::clone(&store.persistence);
     let work = import(Arc::clone(&archive), &args.file, &cancel, |convs, messages| {
         progress.show(convs, messages);
     });
-    let outcome = work.await;
+    let outcome = tokio::select! {
+        outcome = work => outcome.map_err(anyhow::Error::from),
+        reason = until_broken(crowded) => Err(anyhow!("stopped, for another is at work here: {reason}")),
+    };
     progress.end();
     archive.close().await;
+    if let Some(tenancy) = &tenancy {
+        tenancy.close().await;
+    }
     finish(outcome, &args.format, |imported: &Imported| {
         let Imported { from_epoch, epoch, conversations, messages, written, digest } = imported;
         format!(
@@ -95,7 +112,10 @@ pub async fn run_import(args: ImportArgs) -> anyhow::Result<Exit> {
     })
 }
 
-async fn open(variables: &VariableArgs, what: &str) -> anyhow::Result<Store<dyn Archive>> {
+async fn open(
+    variables: &VariableArgs,
+    what: &str,
+) -> anyhow::Result<(Config, Store<dyn Archive>)> {
     let sources = Sources::of_process(variables)?;
     let config = Config::load(&sources)?;
     if let PersistenceEngine::Local(local) = &config.persistence
@@ -105,7 +125,8 @@ async fn open(variables: &VariableArgs, what: &str) -> anyhow::Result<Store<dyn 
             "CHATCTL_LOCAL_SYNC=memory keeps nothing: there is nothing to {what}; set another policy"
         );
     }
-    open_archive(&config).await
+    let store = open_archive(&config).await?;
+    Ok((config, store))
 }
 
 /// Ctrl-C ends the work between two steps; a second one ends the process.
@@ -124,7 +145,7 @@ fn cancel_on_ctrl_c() -> CancellationToken {
 }
 
 fn finish<T: serde::Serialize>(
-    outcome: Result<T, TransferError>,
+    outcome: anyhow::Result<T>,
     format: &FormatArgs,
     shown: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<Exit> {
@@ -136,11 +157,11 @@ fn finish<T: serde::Serialize>(
             })?;
             Ok(Exit::Pass)
         }
-        Err(TransferError::Stopped) => {
-            eprintln!("{}", TransferError::Stopped);
+        Err(error) if matches!(error.downcast_ref(), Some(TransferError::Stopped)) => {
+            eprintln!("{error}");
             Ok(Exit::Inconclusive)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -177,6 +177,27 @@ async fn killed_in_the_middle(file: &Path, first: &Value, shared: &SharedService
 }
 
 #[tokio::test]
+async fn an_import_and_a_server_are_never_on_one_store() {
+    let Some(shared) = SharedServices::find().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export.jsonl");
+    run("export", &file, &local(folder.path(), "empty")).await;
+    let store = redis(shared);
+    let mut server = Server::start_with(&variables_of(&store)).await;
+    let refused =
+        chatctl(&["import"]).arg(&file).envs(store.iter().cloned()).output().await.unwrap();
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("to itself") && stderr.contains("stop it"), "{stderr}");
+    // It may be exported from meanwhile.
+    run("export", &folder.path().join("other.jsonl"), &store).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_for_end().await, Some(0));
+    run("import", &file, &store).await;
+    drop(Server::start_with(&variables_of(&store)).await);
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_said_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

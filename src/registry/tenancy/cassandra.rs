@@ -208,6 +208,7 @@ impl CassandraTenant {
         let because = match company {
             Company::Many => "",
             Company::Nobody(because) => because.as_str(),
+            Company::Alone(what) => what,
         };
         let deadline = Instant::now() + ANSWER_TIME;
         loop {

@@ -23,6 +23,9 @@ pub fn refusal(company: &Company, holder: &str, place: &str, because: &str) -> C
         Company::Nobody(own) => format!(
             "with {own} only one node can run, and node {holder} runs {place}; stop it, or set on every node what stands for many nodes instead of {own}"
         ),
+        Company::Alone(what) => {
+            format!("{what} needs the store to itself, and node {holder} runs {place}; stop it")
+        }
         Company::Many => format!(
             "node {holder} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
         ),

@@ -31,6 +31,8 @@ pub enum Company {
     Many,
     /// With nobody, because of these settings: `NAME=value`, with ` and ` between.
     Nobody(String),
+    /// With nobody as long as this goes on, which is no node.
+    Alone(&'static str),
 }
 
 /// Why a node cannot have the engines. The text says what, where and what to do.

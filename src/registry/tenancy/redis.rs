@@ -199,6 +199,7 @@ impl RedisTenant {
         let (is_alone, because) = match company {
             Company::Many => (false, ""),
             Company::Nobody(because) => (true, because.as_str()),
+            Company::Alone(what) => (true, *what),
         };
         let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         let mut call = CLAIM.prepare_invoke();
