@@ -63,7 +63,7 @@ soak: tools ## The long forms of the tests that CI runs short (hours); with CHAT
 	CHATCTL_TEST_SEEDS=100000 $(CARGO) test $(PROFILE) --lib simulation::every -- --nocapture
 	$(CARGO) test $(PROFILE) --lib -- --ignored --nocapture schedules_notice_effects
 	CHATCTL_TEST_KILLS=20 CHATCTL_TEST_PAUSE_S=60 $(CARGO) test $(PROFILE) --lib -- --ignored --nocapture one_of_three_nodes
-	CHATCTL_TEST_NEMESIS_S=300 CHATCTL_TEST_OPERATIONS=100000 $(CARGO) test $(PROFILE) --test integration -- nemesis::three nemesis::one equivalence --nocapture --test-threads 1
+	CHATCTL_TEST_NEMESIS_S=300 CHATCTL_TEST_RESTARTS=60 CHATCTL_TEST_OPERATIONS=100000 $(CARGO) test $(PROFILE) --test integration -- nemesis::three nemesis::one nemesis::a_rolling equivalence --nocapture --test-threads 1
 	CHATCTL_MUTANT_RUNS=20 CHATCTL_CLEAN_RUNS=200 CHATCTL_SERIES_PARALLEL=3 $(CARGO) test $(PROFILE) --features faults --test integration -- mutants::every --nocapture
 	CHATCTL_MUTANT_RUNS=5 CHATCTL_CLEAN_RUNS=60 CHATCTL_MUTANT_ENGINES=redis-redis CHATCTL_SERIES_PARALLEL=2 $(CARGO) test $(PROFILE) --features faults --test integration -- mutants::every --nocapture
 	CHATCTL_MUTANT_RUNS=5 CHATCTL_CLEAN_RUNS=20 CHATCTL_MUTANT_ENGINES=cassandra-redis,redis-kafka CHATCTL_SERIES_PARALLEL=2 $(CARGO) test $(PROFILE) --features faults --test integration -- mutants::every --nocapture

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Kind {
     /// A server of ours ends at once (`SIGKILL`), and is started again later.
     Kill,
+    /// A server of ours is asked to end (`SIGTERM`), drains, and is started again; they take turns. It must end in time and well.
+    Restart,
     /// A server of ours does nothing for a while (`SIGSTOP`), and goes on.
     Pause,
     /// The connections of a link end, or one direction of them.
@@ -26,8 +28,9 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Kill,
+        Self::Restart,
         Self::Pause,
         Self::Cut,
         Self::Partition,
@@ -46,6 +49,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Restart => "restart",
             Self::Pause => "pause",
             Self::Cut => "cut",
             Self::Partition => "partition",

@@ -1,19 +1,15 @@
 //! The one that acts: by the clock, one thing after the other.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::Act;
-use super::world::World;
+use super::world::{READY_MAX, World};
 use crate::harness::HarnessError;
 use crate::history::{NemesisPhase, NemesisTarget, Seen};
-
-/// How long a server may take until it is ready again, once everything else is whole.
-const READY_MAX: Duration = Duration::from_secs(30);
 
 /// A world, and what will be done to it.
 #[derive(Debug)]
@@ -115,6 +111,7 @@ impl Nemesis {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use super::*;
     use crate::harness::{ServerProcess, Targets};
@@ -158,6 +155,19 @@ mod tests {
         nemesis.heal(&|_| ()).await.unwrap();
         assert_eq!(starts(&nemesis).lines().count(), 3);
         assert_eq!(nemesis.into_world().targets_mut().stop().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_drain_well_is_told_and_healed() {
+        let server = SERVER.replace("exit 0", "exit 7");
+        let server = ServerProcess::start_script(&server).await.unwrap();
+        let world = World::new(Targets::of_own(vec![server]), Vec::new(), None);
+        let act = Act { at: Duration::ZERO, hold: Duration::ZERO, what: What::Restart { node: 0 } };
+        let mut nemesis = Nemesis::new(world, vec![act]);
+        let error = nemesis.run(&|_| (), &CancellationToken::new()).await.unwrap_err().to_string();
+        assert!(error.contains("node 1") && error.contains("exit status: 7"), "{error}");
+        nemesis.heal(&|_| ()).await.unwrap();
+        assert_eq!(starts(&nemesis), "clock \nclock \n");
     }
 
     #[tokio::test]

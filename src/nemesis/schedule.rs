@@ -43,6 +43,11 @@ pub enum What {
         /// Which, from 0.
         node: usize,
     },
+    /// A server drains, ends and is started again.
+    Restart {
+        /// Which, from 0.
+        node: usize,
+    },
     /// A server is stopped.
     Pause {
         /// Which, from 0.
@@ -85,7 +90,9 @@ impl What {
     /// What kind of thing it is done to.
     pub fn target(&self) -> NemesisTarget {
         match self {
-            Self::Kill { .. } | Self::Pause { .. } | Self::Clock { .. } => NemesisTarget::Node,
+            Self::Kill { .. } | Self::Restart { .. } | Self::Pause { .. } | Self::Clock { .. } => {
+                NemesisTarget::Node
+            }
             Self::Cut { .. } | Self::Weather { .. } => NemesisTarget::Link,
             Self::RestartEngine { .. } | Self::PauseEngine { .. } => NemesisTarget::Service,
         }
@@ -97,7 +104,7 @@ impl Shape {
     pub fn check(&self, kinds: &[Kind]) -> Result<(), String> {
         for &kind in kinds {
             let (has, wants) = match kind {
-                Kind::Kill | Kind::Pause | Kind::Clock => {
+                Kind::Kill | Kind::Restart | Kind::Pause | Kind::Clock => {
                     (self.nodes, "a server that is started for the run (no --url)")
                 }
                 Kind::Cut | Kind::Partition | Kind::Latency => {
@@ -116,7 +123,7 @@ impl Shape {
 }
 
 /// What will be done: one act in each `every` until `total` is over, each of a kind, a target, a time within its turn and a length
-/// that `seed` decides. The same arguments give the same acts. The error names a kind for which there is nothing to break.
+/// that `seed` decides. Restarts go round the servers, as an operator's do. The same arguments give the same acts. The error names a kind for which there is nothing to break.
 pub fn schedule(
     kinds: &[Kind],
     every: Duration,
@@ -130,6 +137,7 @@ pub fn schedule(
     let turns = total.as_millis() / every.as_millis().max(1);
     // Kinds come in rounds, so that a short run has as many of them as it can.
     let mut round: Vec<Kind> = Vec::new();
+    let mut restarts = 0;
     for turn in 0..u32::try_from(turns).unwrap_or(u32::MAX) {
         if round.is_empty() {
             round = kinds.to_vec();
@@ -140,7 +148,14 @@ pub fn schedule(
         let kind = round.swap_remove(random.random_range(0..round.len()));
         let begins = every * turn + every.mul_f64(random.random_range(0.05..0.3));
         let hold = every.mul_f64(random.random_range(0.2..0.55));
-        acts.push(Act { at: begins, hold, what: what(kind, shape, &mut random) });
+        let what = match kind {
+            Kind::Restart => {
+                restarts += 1;
+                What::Restart { node: (restarts - 1) % shape.nodes }
+            }
+            kind => what(kind, shape, &mut random),
+        };
+        acts.push(Act { at: begins, hold, what });
     }
     Ok(acts)
 }
@@ -151,6 +166,7 @@ fn what(kind: Kind, shape: &Shape, random: &mut SmallRng) -> What {
     let service = random.random_range(0..shape.services.max(1));
     match kind {
         Kind::Kill => What::Kill { node },
+        Kind::Restart => What::Restart { node },
         Kind::Pause => What::Pause { node },
         Kind::Clock => {
             let offset_ms = random.random_range(500..OFFSET_MS_MAX);
@@ -200,7 +216,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn acts(seed: u64) -> Vec<Act> {
-        schedule(&Kind::ALL, 5 * S, 200 * S, seed, &SHAPE).unwrap()
+        schedule(&Kind::ALL, 5 * S, 225 * S, seed, &SHAPE).unwrap()
     }
 
     #[test]
@@ -211,18 +227,18 @@ mod tests {
 
     #[test]
     fn each_turn_has_one_act_that_ends_within_it_and_every_kind_comes() {
-        let acts = acts(1);
-        assert_eq!(acts.len(), 40);
+        let acts = acts(2);
+        assert_eq!(acts.len(), 45);
         for (turn, act) in (0..).zip(&acts) {
             assert!(act.at >= 5 * S * turn && act.at + act.hold < 5 * S * (turn + 1), "{act:?}");
         }
         // Each kind once in its first round.
-        let names: std::collections::BTreeSet<_> = acts[..8]
+        let names: std::collections::BTreeSet<_> = acts[..9]
             .iter()
             .map(|act| std::mem::discriminant(&act.what))
             .map(|what| format!("{what:?}"))
             .collect();
-        assert_eq!(names.len(), 7, "partition and latency are both weather");
+        assert_eq!(names.len(), 8, "partition and latency are both weather");
         let nodes: std::collections::BTreeSet<_> = acts
             .iter()
             .filter_map(|act| match act.what {
@@ -231,6 +247,19 @@ mod tests {
             })
             .collect();
         assert_eq!(nodes.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn restarts_go_round_the_servers() {
+        let acts = schedule(&[Kind::Restart, Kind::Cut], S, 14 * S, 5, &SHAPE).unwrap();
+        let restarted: Vec<_> = acts
+            .iter()
+            .filter_map(|act| match act.what {
+                What::Restart { node } => Some(node),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(restarted, [0, 1, 2, 0, 1, 2, 0]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -12,6 +13,9 @@ use crate::services::{Environment, NodeProcess, Progress};
 
 /// The variable that sets a server's clock wrong.
 const CLOCK_OFFSET: &str = "CHATCTL_CLOCK_OFFSET_MS";
+
+/// How long a server may take until it is ready again, once everything else is whole.
+pub(super) const READY_MAX: Duration = Duration::from_secs(30);
 
 /// Servers, links and services of one run.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub enum Begun {
     },
     /// A server that is away, or has a wrong clock.
     Node(usize),
+    /// A server that has drained and ended.
+    Drained(usize),
     /// A link with bad weather.
     Link(usize),
     /// Nodes of services are away or stopped.
@@ -110,6 +116,7 @@ impl World {
         };
         match what {
             What::Kill { node: on } => ("kill".into(), node(on)),
+            What::Restart { node: on } => ("restart".into(), node(on)),
             What::Pause { node: on } => ("pause".into(), node(on)),
             What::Clock { node: on, offset_ms } => (format!("clock {offset_ms:+} ms"), node(on)),
             What::Cut { link: on, half: None } => ("cut".into(), link(on)),
@@ -127,6 +134,16 @@ impl World {
                 self.restarted = true;
                 self.node(*node)?.kill().await?;
                 Begun::Node(*node)
+            }
+            What::Restart { node } => {
+                self.restarted = true;
+                let server = self.node(*node)?;
+                if let Some(wrong) = server.stop().await {
+                    // Nothing that drains without end is left to whoever heals.
+                    server.kill().await?;
+                    return Err(gone(format!("node {}: {wrong}", node + 1)));
+                }
+                Begun::Drained(*node)
             }
             What::Clock { node, offset_ms } => {
                 self.restarted = true;
@@ -167,6 +184,11 @@ impl World {
                 server.restart(&[]).await?;
                 self.wrong_clocks.remove(&node);
                 Ok(())
+            }
+            Begun::Drained(node) => {
+                self.node(node)?.restart(&[]).await?;
+                // As an operator does, before it is the next one's turn.
+                self.targets.wait_until_ready(READY_MAX).await
             }
             Begun::Link(link) => {
                 self.link(link)?.each(|proxy| proxy.set(Weather::default()));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::timeout;
@@ -24,13 +25,17 @@ async fn check(out: &Path, arguments: &[&str]) -> Output {
     timeout(60 * PATIENCE, run).await.expect("ends in time").unwrap()
 }
 
+/// The lines of a run's history.
+fn lines(out: &Path) -> Vec<Value> {
+    let history = std::fs::read_to_string(only_entry(out).join("history.jsonl")).unwrap();
+    history.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The acts of a run, as its history has them.
 fn acts(out: &Path) -> Vec<(String, String, String)> {
-    let history = std::fs::read_to_string(only_entry(out).join("history.jsonl")).unwrap();
     let text = |value: &Value, key: &str| value[key].as_str().unwrap().to_owned();
-    let lines = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines(out).into_iter().filter(|line| line["f"] == "nemesis");
     lines
-        .filter(|line| line["f"] == "nemesis")
         .map(|line| {
             let value = &line["value"];
             (text(value, "phase"), text(value, "act"), text(value, "target"))
@@ -99,4 +104,66 @@ async fn three_servers_on_redis_are_valid_whatever_is_broken() {
 async fn three_servers_on_cassandra_and_kafka_are_valid_whatever_is_broken() {
     let kinds = "kill,pause,cut,partition,latency,restart-engine,pause-engine";
     three_servers_are_valid(["cassandra", "kafka"], kinds, "6").await;
+}
+
+/// What each server of a rolling restart may take to drain.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Between the beginnings of two restarts.
+const RESTART_EVERY: Duration = Duration::from_secs(4);
+/// From a signal to `/readyz`, beyond the drain and the time that the server is left alone: a start, on a busy machine.
+const STARTED_MAX: Duration = Duration::from_secs(4);
+
+/// Each of three servers in turn gets SIGTERM, drains, ends with 0 (the nemesis says otherwise), is started again where it was and awaited,
+/// while clients work: nobody loses anything, and everybody was told to go elsewhere.
+#[tokio::test]
+async fn a_rolling_restart_loses_nothing_and_closes_nobody_untold() {
+    let Some(_) = SharedServices::find().await else { return };
+    let (out, services) = (tempfile::tempdir().unwrap(), FolderServices::new());
+    let ms = |duration: Duration| format!("{}ms", duration.as_millis());
+    let drain = format!("CHATCTL_DRAIN_MS={}", DRAIN.as_millis());
+    let every = ms(RESTART_EVERY);
+    let arguments = [
+        ["--engine", "redis", "--distribution", "redis", "--nodes", "3", "--clients", "24"],
+        [
+            "--services-dir",
+            services.folder(),
+            "--server-env",
+            &drain,
+            "--seed",
+            "8",
+            "--pace",
+            "20ms",
+        ],
+    ];
+    let seconds = ms(RESTART_EVERY * scale("CHATCTL_TEST_RESTARTS", 6).try_into().unwrap());
+    let nemesis = ["--nemesis", "restart", "--every", &every, "--duration", &seconds];
+    let run = check(out.path(), &[&arguments.concat()[..], &nemesis].concat()).await;
+    let acts = acts(out.path());
+    valid(&run, &acts);
+    assert!(reads_of_the_store(out.path()) > 0, "the store was not compared with its servers");
+    let begun: Vec<_> = acts.iter().filter(|act| act.0 == "begins").collect();
+    for (number, (_, act, target)) in begun.iter().enumerate() {
+        assert_eq!((act.as_str(), target), ("restart", &format!("node {}", number % 3 + 1)));
+    }
+    let (mut signalled, mut closed) = (None, Vec::new());
+    for line in lines(out.path()) {
+        let at = Duration::from_nanos(line["time_ns"].as_u64().unwrap());
+        let value = &line["value"];
+        match (line["f"].as_str().unwrap(), value["phase"].as_str()) {
+            ("nemesis", Some("begins")) => signalled = Some(at),
+            ("nemesis", Some("ends")) => {
+                let took = at - signalled.take().unwrap();
+                assert!(took < RESTART_EVERY.mul_f64(0.55) + DRAIN + STARTED_MAX, "{took:?}");
+                assert!(!closed.is_empty(), "nobody was there: {at:?}");
+                println!("{took:?}, {} clients told to go", closed.len());
+                closed.clear();
+            }
+            ("close", _) if line["type"] == "ok" && value["by_us"] == false => {
+                assert_eq!(value["code"], 4001, "{line}");
+                assert!(signalled.is_some(), "{line}");
+                closed.push(at);
+            }
+            _ => {}
+        }
+    }
 }

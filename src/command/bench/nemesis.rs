@@ -20,7 +20,7 @@ use crate::services::Nodes;
 /// What is broken.
 #[derive(Debug, Args)]
 pub(super) struct NemesisArgs {
-    /// What is broken while it measures, with commas between, as check validity does: kill, pause and clock (servers started here),
+    /// What is broken while it measures, with commas between, as check validity does: kill, restart, pause and clock (servers started here),
     /// cut, partition and latency (links between clients and servers and between servers and services, which then lead through
     /// proxies), restart-engine and pause-engine (services of --engines that init-env started; one engine, one bus). Clients connect
     /// again and send the same again until it is answered, and the time that takes is in the latencies. The run is a minute long

@@ -81,7 +81,7 @@ pub(super) struct ValidityArgs {
     /// Mean pause between two things that a client does, where the length of the run is given
     #[arg(long, value_parser = duration, default_value = "10ms")]
     pace: Duration,
-    /// What is broken meanwhile, with commas between: kill, pause and clock (servers started here), cut, partition and latency
+    /// What is broken meanwhile, with commas between: kill, restart, pause and clock (servers started here), cut, partition and latency
     /// (links between clients and servers and between servers and services, which then lead through proxies), restart-engine and
     /// pause-engine (services that init-env started). Everything is made whole again
     #[arg(long, value_delimiter = ',', conflicts_with = "messages")]
