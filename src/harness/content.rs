@@ -81,6 +81,15 @@ pub fn message_digest(kind: &str, content: &str) -> String {
     digest(&[kind, "|", content])
 }
 
+/// Whether `text` has a content of [`ContentMaker`] in it, or enough of one: its digest between two bars.
+pub fn holds_content(text: &[u8]) -> bool {
+    let bars = text.iter().enumerate().filter(|(_, byte)| **byte == b'|');
+    bars.map(|(at, _)| &text[at + 1..]).any(|after| {
+        after.get(DIGEST_CHARACTERS) == Some(&b'|')
+            && after[..DIGEST_CHARACTERS].iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
 fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
@@ -127,6 +136,17 @@ pub(crate) mod tests {
         assert_eq!(check_content(conv, &cut), Err(ContentFault::Corrupt));
         let renamed = Message { cid: Cid::new("c2").unwrap(), ..good };
         assert_eq!(check_content(conv, &renamed), Err(ContentFault::Corrupt));
+    }
+
+    #[test]
+    fn a_content_is_found_in_a_line() {
+        let content = message(conv("ann", "bob"), "ann", 1).content;
+        let line = format!("WARN refused content={content:?} of ann");
+        assert!(holds_content(line.as_bytes()));
+        assert!(holds_content(&content.as_bytes()[..90]));
+        for clean in ["", "a|b|c", "|0123456789abcdef", "0123456789abcdef|", "|0123456789abcdeg|"] {
+            assert!(!holds_content(clean.as_bytes()), "{clean}");
+        }
     }
 
     #[test]

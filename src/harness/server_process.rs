@@ -1,6 +1,7 @@
 //! A server of our own: `chatctl serve` as a child process on free ports with fresh data.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
+use super::content::holds_content;
 use super::error::HarnessError;
 use super::stoppable::Stoppable;
 use crate::client::Address;
@@ -205,7 +207,7 @@ impl ServerProcess {
     }
 
     /// Stops it with SIGTERM and waits; after the grace period it is killed. The text says what was
-    /// wrong with its end, if anything. Its data goes with `self`.
+    /// wrong with its end, or with its log, if anything: a log holds no content of messages. Its data goes with `self`.
     pub async fn stop(&mut self) -> Option<String> {
         let Some(pid) = self.process() else {
             return Some("the server had ended before it was stopped".into());
@@ -214,12 +216,42 @@ impl ServerProcess {
             return Some(format!("the server could not be stopped: {error}"));
         }
         match tokio::time::timeout(STOP_GRACE, self.child.wait()).await {
-            Ok(Ok(status)) if status.success() => None,
+            Ok(Ok(status)) if status.success() => self.content_in_log().await,
             Ok(Ok(status)) => Some(format!("the server ended with {status} when it was stopped")),
             Ok(Err(error)) => Some(format!("the server's end is unknown: {error}")),
             Err(_) => Some(format!("the server did not stop within {} s", STOP_GRACE.as_secs())),
         }
     }
+}
+
+impl ServerProcess {
+    async fn content_in_log(&self) -> Option<String> {
+        let log = self.data.log();
+        let searching = tokio::task::spawn_blocking(move || line_with_content(&log));
+        match searching.await.map_err(io::Error::other).flatten() {
+            Ok(None) => None,
+            Ok(Some(line)) => {
+                Some(format!("the server's log has the content of a message (line {line})"))
+            }
+            Err(error) => Some(format!("the server's log cannot be read: {error}")),
+        }
+    }
+}
+
+/// The number, from 1, of the first line with a content of the harness.
+fn line_with_content(log: &Path) -> io::Result<Option<usize>> {
+    let mut reader = io::BufReader::new(File::open(log)?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if holds_content(&line) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 impl Launch {
@@ -367,6 +399,18 @@ mod tests {
         let starts = fs::read_to_string(server.data_folder().join("store/starts")).unwrap();
         assert_eq!(starts, "\n127.0.0.1:0 127.0.0.1:0\nagain\n127.0.0.1:78 127.0.0.1:77\n");
         assert_eq!(server.stop().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_log_with_a_content_is_told() {
+        let mut server = start(
+            r#"echo "WARN refused" >&2; echo "WARN a|ann|c1|0123456789abcdef|text" >&2
+            trap 'exit 0' TERM; echo ready ws://127.0.0.1:78/v1/ws; while :; do sleep 0.02; done"#,
+        )
+        .await
+        .unwrap();
+        let wrong = server.stop().await.unwrap();
+        assert!(wrong.contains("content of a message (line 2)"), "{wrong}");
     }
 
     #[tokio::test]

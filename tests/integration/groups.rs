@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::log::CANARY;
 use crate::support::services::SharedServices;
 use crate::support::{Peer, Server, unique};
 
@@ -86,7 +87,7 @@ async fn forbidden_and_missing_look_the_same_in_every_method() {
     }
     let bodies = |conv: &Value| {
         [
-            ("send", json!({"conv": conv, "cid": "c1", "type": "text", "content": "x"})),
+            ("send", json!({"conv": conv, "cid": "c1", "type": "text", "content": CANARY})),
             ("read", json!({"conv": conv})),
             ("read", json!({"conv": conv, "after_seq": 0})),
             ("read", json!({"conv": conv, "late": true})),
@@ -198,7 +199,7 @@ async fn a_removal_holds_on_every_node_at_once() {
             // At once, on the node that may not have heard of it.
             let read = bob.call("read", json!({"conv": conv, "after_seq": before})).await;
             assert_eq!(read["error"]["code"], "not_found", "{engine}: {read}");
-            let sent = json!({"conv": conv, "cid": cid("own"), "type": "text", "content": "x"});
+            let sent = json!({"conv": conv, "cid": cid("own"), "type": "text", "content": CANARY});
             assert_eq!(bob.error("send", sent).await["code"], "not_found");
             ann.send(&conv, &cid("after"), None).await;
             bob.push("removed").await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,10 +15,8 @@ use crate::support::{PATIENCE, Peer, Server, unique};
 
 /// The log of a server that has ended.
 async fn log_of(server: &mut Server) -> String {
-    let mut text = String::new();
-    let mut log = server.log();
-    timeout(PATIENCE, log.read_to_string(&mut text)).await.expect("it ends").unwrap();
-    text
+    server.wait_for_end().await;
+    server.log()
 }
 
 /// Text that no compression makes smaller; another for each number.
@@ -165,8 +164,9 @@ async fn a_folder_that_is_read_only_is_refused_by_its_name() {
 /// Whoever read the log is gone: that is no reason to stop.
 #[tokio::test]
 async fn a_log_that_nobody_reads_any_more_does_not_stop_it() {
-    let mut server = Server::start_after("true", &[("CHATCTL_LOG", "trace")]).await;
-    drop(server.log());
+    let trace = [("CHATCTL_LOG", "trace")];
+    let mut server = Server::start_logging_to(Some(Stdio::piped()), "true", &trace).await;
+    drop(server.log_pipe());
     let mut ann = server.connect(&unique("ann")).await;
     let conv = ann.open_user(&unique("bob")).await["conv"].clone();
     for number in 0..50 {
@@ -182,7 +182,7 @@ async fn a_log_that_nobody_reads_any_more_does_not_stop_it() {
 async fn a_log_that_is_not_read_does_not_hold_up_the_chat() {
     // Each send is refused, and each refusal is a line: far more than a pipe holds.
     let full = [("CHATCTL_LOG", "debug"), ("CHATCTL_LOCAL_RESERVE_BYTES", "9007199254740991")];
-    let server = Server::start_after("true", &full).await;
+    let server = Server::start_logging_to(Some(Stdio::piped()), "true", &full).await;
     let mut ann = server.connect(&unique("ann")).await;
     let id = ann.begin("open", json!({"to": {"channel": unique("channel")}})).await;
     ann.answer(id).await;

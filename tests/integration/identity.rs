@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::support::jwks_server::JwksServer;
 use crate::support::tokens::{SECRET, connect, key, refused, token, with_secret};
-use crate::support::{PATIENCE, Peer, Server, chatctl, unique};
+use crate::support::{PATIENCE, Peer, Server, chatctl, log, unique};
 
 /// A session is closed by then after its token's end.
 const EXPIRED_MAX: Duration = Duration::from_secs(5);
@@ -272,15 +272,15 @@ async fn others_than_this_machine_must_be_let_in_on_purpose() {
     assert!(error.contains("CHATCTL_AUTH_SECRET_FILE"), "{error}");
     assert!(error.contains("CHATCTL_INSECURE_NO_AUTH=yes (--insecure-no-auth yes)"), "{error}");
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
+    let log_file = folder.path().join("log");
     let mut child = Server::command(&folder.path().join("data"))
         .envs([anywhere, ("CHATCTL_INSECURE_NO_AUTH", "yes")])
-        .stderr(std::fs::File::create(&log).unwrap())
+        .stderr(std::fs::File::create(&log_file).unwrap())
         .spawn()
         .unwrap();
     let begun = Instant::now();
     loop {
-        let text = std::fs::read_to_string(&log).unwrap();
+        let text = std::fs::read_to_string(&log_file).unwrap();
         if text.contains("there is no authentication (CHATCTL_INSECURE_NO_AUTH=yes)") {
             break;
         }
@@ -288,6 +288,7 @@ async fn others_than_this_machine_must_be_let_in_on_purpose() {
         sleep(Duration::from_millis(20)).await;
     }
     child.kill().await.unwrap();
+    log::check(&std::fs::read(&log_file).unwrap());
 }
 
 #[tokio::test]

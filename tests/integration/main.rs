@@ -10,6 +10,7 @@
 mod bad_input;
 mod bench_check;
 mod bench_nemesis;
+mod canaries;
 mod cassandra_engine;
 mod check;
 mod compare;

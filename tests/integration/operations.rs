@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{BINARY, PATIENCE, Peer, Server, message, unique};
+use crate::support::{BINARY, PATIENCE, Peer, Server, log, message, unique};
 
 /// Runs `serve` where it must refuse: exit code 1 and one line that says why.
 async fn refusal(data_dir: &Path, variables: &[(&str, &str)]) -> String {
@@ -19,6 +19,7 @@ async fn refusal(data_dir: &Path, variables: &[(&str, &str)]) -> String {
     let output: Output = timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
+    log::check(&output.stderr);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.trim().lines().count(), 1, "one line: {text}");
     text

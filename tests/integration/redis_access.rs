@@ -14,8 +14,8 @@ use crate::support::services::redis_program;
 use crate::support::tokens::{SECRET, connect, token};
 use crate::support::{PATIENCE, Server, chatctl, unique};
 
-const PASSWORD: &str = "a-password";
-const ROOT_PASSWORD: &str = "another-password";
+const PASSWORD: &str = "cAnArY-5k-of-a-user";
+const ROOT_PASSWORD: &str = "cAnArY-5k-of-root";
 
 /// A Redis whose default user is off; killed when dropped.
 struct Redis {
@@ -212,7 +212,7 @@ async fn what_keeps_a_server_from_redis_is_said() {
     let ca = redis.authority.file();
     let ca = ca.to_str().unwrap();
     let url = redis.url("chatctl", PASSWORD);
-    let wrong = redis.url("chatctl", "wrong-password");
+    let wrong = redis.url("chatctl", "cAnArY-5k-of-nobody");
     // Side by side: each start asks for ten seconds.
     let refused = [
         (&wrong, ca, "correct user and password in REDIS_URL"),
@@ -222,7 +222,6 @@ async fn what_keeps_a_server_from_redis_is_said() {
     .map(async |(url, ca, said)| {
         let error = Server::refused(&everything(url, ca)).await;
         assert!(error.contains(said), "{error}");
-        assert!(!error.contains("password@") && !error.contains("wrong-password"), "{error}");
     });
     futures_util::future::join_all(refused).await;
     // One command less.

@@ -174,7 +174,7 @@ async fn whoever_reads_nothing_is_cut_off_as_well() {
 
 #[tokio::test]
 async fn whoever_revokes_shows_the_token_of_operators_where_there_is_one() {
-    let token = ("CHATCTL_ADMIN_TOKEN", "operators only, please".replace(' ', "-"));
+    let token = ("CHATCTL_ADMIN_TOKEN", "cAnArY-5k operators only, please".replace(' ', "-"));
     let server = Server::start_with(&[(token.0, &token.1)]).await;
     let ask = |shown: &str| {
         let mut command = chatctl(&["revoke", "--user", "ann"]);

@@ -282,14 +282,13 @@ async fn what_clients_will_not_like_is_said_at_the_start() {
     let files = expired.write(authority.folder());
     std::fs::set_permissions(&files[1], std::fs::Permissions::from_mode(0o644)).unwrap();
     let mut server = Server::start_after(":", &shows(&files)).await;
-    let mut log = server.log();
     let (url, ca) = (server.url.clone(), authority.file());
     let ca = ca.to_str().unwrap();
     let error = bench(&["--url", &url, "--tls-ca", ca]).await.1;
     assert!(error.contains("has expired") && error.contains(&url), "{error}");
     server.signal(Signal::TERM);
-    let mut text = String::new();
-    timeout(PATIENCE, log.read_to_string(&mut text)).await.expect("in time").unwrap();
+    server.wait_for_end().await;
+    let text = server.log();
     assert!(text.contains("expired at 2024-02-29T00:00:00Z"), "{text}");
     assert!(text.contains("can read the private key"), "{text}");
 }

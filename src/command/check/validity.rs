@@ -152,7 +152,7 @@ pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyho
     if !shortfalls.is_empty() {
         notes.extend(targets.log_tail().into_iter().map(|line| format!("server log: {line}")));
     }
-    notes.extend(targets.stop().await);
+    shortfalls.extend(targets.stop().await);
     // Links are still there: its way to the store may lead through one.
     if let Err(reason) = take_dump(targets, &mut events).await {
         shortfalls.push(format!("the store could not be read without a server: {reason}"));

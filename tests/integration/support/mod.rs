@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod certificates;
 pub mod jwks_server;
+pub mod log;
 mod peer;
 pub mod raw;
 mod server;

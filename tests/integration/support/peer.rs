@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::PATIENCE;
+use super::log::CANARY;
 
 /// One connection.
 pub struct Peer {
@@ -183,8 +184,8 @@ impl Peer {
 
 /// The body of a `send`.
 pub fn message(conv: &Value, cid: &str, ts: Option<u64>) -> Value {
-    let mut body =
-        json!({"conv": conv, "cid": cid, "type": "text", "content": format!("says {cid}")});
+    let content = format!("{CANARY} says {cid}");
+    let mut body = json!({"conv": conv, "cid": cid, "type": "text", "content": content});
     if let Some(ts) = ts {
         body["ts"] = json!(ts);
     }

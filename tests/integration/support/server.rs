@@ -1,5 +1,6 @@
 //! `chatctl serve` as a child process.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -8,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, Peer};
+use super::{PATIENCE, Peer, log};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chatctl");
@@ -24,10 +25,11 @@ pub const LIFTED: [&str; 7] = [
     "CHATCTL_CONNECTS_PER_S_MAX",
 ];
 
-/// A running server; killed when dropped.
+/// A running server; killed when dropped. What it has logged until then must hold no canary.
 pub struct Server {
     child: Child,
     data_dir: PathBuf,
+    log: PathBuf,
     variables: Vec<(String, String)>,
     /// Where the WebSocket is.
     pub url: String,
@@ -81,21 +83,42 @@ impl Server {
         command
     }
 
-    /// One that a shell starts after doing something; its log can be read.
+    /// One that a shell starts after doing something.
     pub async fn start_after(setup: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_logging_to(None, setup, variables).await
+    }
+
+    /// The same, whose log goes where its test says, and is for it to search.
+    pub async fn start_logging_to(
+        log: Option<Stdio>,
+        setup: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
         let mut command = Self::command_after(setup, &data_dir);
-        command.stderr(Stdio::piped());
+        let log = log.unwrap_or_else(|| Self::log_file(&data_dir));
+        command.stderr(log);
         let variables = variables.iter().map(|&(key, value)| (key.into(), value.into())).collect();
         let mut server = Self::launch_by(command, &data_dir, variables).await.unwrap();
         server._folder = Some(folder);
         server
     }
 
-    /// The end that the log comes out of, once.
-    pub fn log(&mut self) -> tokio::process::ChildStderr {
+    /// The end that a piped log comes out of, once.
+    pub fn log_pipe(&mut self) -> tokio::process::ChildStderr {
         self.child.stderr.take().expect("asked for")
+    }
+
+    /// What it has logged so far, also before a restart.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    fn log_file(data_dir: &Path) -> Stdio {
+        std::fs::create_dir_all(data_dir).unwrap();
+        let mut file = OpenOptions::new();
+        file.create(true).append(true).open(data_dir.with_extension("log")).unwrap().into()
     }
 
     /// CPU time that it has used, in all.
@@ -110,7 +133,9 @@ impl Server {
     }
 
     async fn launch(data_dir: &Path, variables: Vec<(String, String)>) -> Result<Self, String> {
-        Self::launch_by(Self::command(data_dir), data_dir, variables).await
+        let mut command = Self::command(data_dir);
+        command.stderr(Self::log_file(data_dir));
+        Self::launch_by(command, data_dir, variables).await
     }
 
     async fn launch_by(
@@ -122,6 +147,8 @@ impl Server {
         let admin_file = data_dir.with_extension("admin");
         let mut child = command
             .env("CHATCTL_ADMIN_ADDRESS_FILE", &admin_file)
+            // All that our own code says is searched for canaries.
+            .env("CHATCTL_LOG", "info,chatctl=debug")
             .envs(variables.iter().map(|(key, value)| (key.as_str(), value.as_str())))
             .spawn()
             .unwrap();
@@ -130,8 +157,8 @@ impl Server {
         let first = first.unwrap().ok_or("ended before it was ready")?;
         let url = first.strip_prefix("ready ").ok_or(format!("printed {first:?}"))?.to_owned();
         let admin = std::fs::read_to_string(&admin_file).unwrap().trim().to_owned();
-        let data_dir = data_dir.to_owned();
-        Ok(Self { child, data_dir, variables, url, admin, _folder: None })
+        let (data_dir, log) = (data_dir.to_owned(), data_dir.with_extension("log"));
+        Ok(Self { child, data_dir, log, variables, url, admin, _folder: None })
     }
 
     /// `kill -9`, at once.
@@ -162,6 +189,7 @@ impl Server {
             .wait_with_output();
         let output = timeout(PATIENCE, output).await.expect("ends in time").unwrap();
         assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        log::check(&output.stderr);
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
@@ -231,6 +259,16 @@ impl Server {
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended, and its log may be a pipe.
+        let _ = self.child.start_kill();
+        if !std::thread::panicking() {
+            log::check(&std::fs::read(&self.log).unwrap_or_default());
+        }
     }
 }
 

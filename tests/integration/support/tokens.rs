@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Peer, Server, chatctl};
+use super::{Peer, Server, chatctl, log};
 
 /// The secret of HS256.
-pub const SECRET: &str = "a secret of the tests, 32 bytes or more";
+pub const SECRET: &str = "cAnArY-5k: a secret of the tests, 32 bytes or more";
+
 /// A file of keys of the tests.
 pub fn key(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)
@@ -16,6 +17,7 @@ pub fn key(name: &str) -> PathBuf {
 /// What `chatctl token` prints.
 pub async fn token(arguments: &[&str]) -> String {
     let mut command = chatctl(&[&["token"], arguments].concat());
+    assert!(SECRET.contains(log::CANARY));
     let output = command.env("CHATCTL_AUTH_SECRET", SECRET).output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
