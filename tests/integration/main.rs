@@ -23,6 +23,7 @@ mod crash_points;
 mod doctor;
 mod equivalence;
 mod faults;
+mod formats;
 mod gates;
 mod groups;
 mod host_faults;

@@ -125,8 +125,14 @@ impl Baseline {
             .map_err(|source| BaselineError::Io { path: path.to_owned(), source })?;
         let value: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
-        if value.get("schema_version") != Some(&SCHEMA_VERSION.into()) {
-            return Err(unreadable(format!("its schema_version is not {SCHEMA_VERSION}")));
+        match value.get("schema_version") {
+            Some(version) if *version == SCHEMA_VERSION => {}
+            Some(other) => {
+                return Err(unreadable(format!(
+                    "its schema_version is {other}, and this chatctl knows only {SCHEMA_VERSION}: use the chatctl that wrote it"
+                )));
+            }
+            None => return Err(unreadable("it has no schema_version".to_owned())),
         }
         serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))
     }

@@ -203,12 +203,15 @@ impl Dialer {
         match newest {
             SCHEMA_VERSION => Ok(()),
             older if older < SCHEMA_VERSION => Err(DialError::Setup(format!(
-                "keyspace {name} has tables of version {older}, and version {SCHEMA_VERSION} is needed: run \
-                 'chatctl init-env --services cassandra'"
+                "keyspace {name} (CASSANDRA_KEYSPACE) at {} has tables of version {older}, and version {SCHEMA_VERSION} is needed: \
+                 run 'chatctl init-env --services cassandra', which makes what is missing and keeps what is there",
+                self.settings.cluster.hosts.join(", ")
             ))),
             newer => Err(DialError::Setup(format!(
-                "keyspace {name} has tables of version {newer}, made by a newer chatctl; this one knows \
-                 {SCHEMA_VERSION}"
+                "keyspace {name} (CASSANDRA_KEYSPACE) at {} has tables of version {newer}, and this chatctl knows only \
+                 version {SCHEMA_VERSION}: use the chatctl that made them, or bring the messages over ('chatctl export' with \
+                 that one, 'chatctl import' with this one into another CASSANDRA_KEYSPACE)",
+                self.settings.cluster.hosts.join(", ")
             ))),
         }
     }

@@ -35,9 +35,9 @@ pub enum FolderError {
     )]
     Foreign { path: PathBuf },
     #[error(
-        "data folder {path} has format {found}, newer than {FORMAT}; use a newer chatctl or another CHATCTL_DATA_DIR"
+        "data folder {path} has format {found}, and this chatctl knows only format {FORMAT}: use the chatctl that made it, or bring the messages over ('chatctl export' with that one, 'chatctl import' with this one into another CHATCTL_DATA_DIR)"
     )]
-    Newer { path: PathBuf, found: u32 },
+    UnknownFormat { path: PathBuf, found: u64 },
     #[error(
         "data folder {path}: {MARKER_NAME} cannot be read ({problem}); restore it or set CHATCTL_DATA_DIR to another folder"
     )]
@@ -156,14 +156,14 @@ pub(super) fn read_marker(path: &Path) -> Result<Option<Marker>, FolderError> {
         path: path.to_owned(),
         problem: error.to_string(),
     };
-    /// Read first: a newer format may have other fields.
+    /// Read first: another format may have other fields.
     #[derive(Deserialize)]
     struct Versioned {
-        format: u32,
+        format: u64,
     }
     let found = serde_json::from_slice::<Versioned>(&text).map_err(bad)?.format;
-    if found > FORMAT {
-        return Err(FolderError::Newer { path: path.to_owned(), found });
+    if found != u64::from(FORMAT) {
+        return Err(FolderError::UnknownFormat { path: path.to_owned(), found });
     }
     serde_json::from_slice(&text).map(Some).map_err(bad)
 }
@@ -236,9 +236,12 @@ mod tests {
         DataFolder::take(folder.path(), SyncPolicy::Always).unwrap();
 
         let marker = folder.path().join(MARKER_NAME);
-        fs::write(&marker, br#"{"format":2,"something":"else"}"#).unwrap();
-        let newer = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap_err();
-        assert!(matches!(newer, FolderError::Newer { found: 2, .. }), "{newer}");
+        for other in [2, 0, u64::MAX] {
+            fs::write(&marker, format!("{{\"format\":{other},\"something\":\"else\"}}")).unwrap();
+            let error = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap_err();
+            let FolderError::UnknownFormat { found, .. } = error else { panic!("{error}") };
+            assert_eq!(found, other);
+        }
         fs::write(&marker, b"{").unwrap();
         let bad = DataFolder::take(folder.path(), SyncPolicy::Always).unwrap_err();
         assert!(matches!(bad, FolderError::BadMarker { .. }), "{bad}");

@@ -14,6 +14,22 @@ use crate::persistence::lineage::{Life, Lineage};
 use crate::persistence::status::Status;
 use crate::redis_link::{self, DIAL_TIME, RedisServer, in_time};
 
+/// The format of keys and values that this version reads and writes. Another one is never touched.
+const FORMAT: u32 = 1;
+/// How the script of the lineage begins its answer where the store has another.
+const FORMAT_CODE: &str = "FORMAT";
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Trying again may help.
+    #[error("{0}")]
+    Now(String),
+    /// The store is of another version; the text says what to do.
+    #[error("{0}")]
+    Format(String),
+}
+
 /// Makes connections to one server.
 pub struct Dialer {
     client: Client,
@@ -61,11 +77,21 @@ impl Dialer {
     /// Connects, loads the scripts and learns the life of the store. `previous`: a connection that this one
     /// replaces; the server forgets what it has of it, so that calls that wait there unread cannot
     /// be done after those of the new one.
-    pub async fn dial(&self, previous: Option<&Identity>) -> Result<Link, String> {
-        in_time(DIAL_TIME, Box::pin(self.dial_patiently(previous))).await
+    pub async fn dial(&self, previous: Option<&Identity>) -> Result<Link, DialError> {
+        let mut other = None;
+        let dialed = in_time(DIAL_TIME, Box::pin(self.dial_patiently(previous, &mut other))).await;
+        dialed.map_err(|reason| match other {
+            Some(found) => DialError::Format(unknown_format(&self.client, &self.keys, &found)),
+            None => DialError::Now(reason),
+        })
     }
 
-    async fn dial_patiently(&self, previous: Option<&Identity>) -> Result<Link, RedisError> {
+    /// `other`: where a format is noted that is not ours.
+    async fn dial_patiently(
+        &self,
+        previous: Option<&Identity>,
+        other: &mut Option<String>,
+    ) -> Result<Link, RedisError> {
         let mut connection =
             redis_link::connect(&self.client, AsyncConnectionConfig::new()).await?;
         let client_id: u64 = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await?;
@@ -76,7 +102,11 @@ impl Dialer {
                 redis::cmd("CLIENT").arg("KILL").arg("ID").arg(previous.client_id).to_owned();
             let _killed: u64 = kill.query_async(&mut connection).await?;
         }
-        let life = self.learn(&mut connection, &facts).await?;
+        let life = self.learn(&mut connection, &facts).await.inspect_err(|error| {
+            if error.code() == Some(FORMAT_CODE) {
+                *other = Some(error.detail().unwrap_or_default().to_owned());
+            }
+        })?;
         let identity = Identity { client_id, run_id: facts.run_id.clone() };
         self.status.found(facts.found());
         Ok(Link { connection, life, identity })
@@ -104,6 +134,7 @@ impl Dialer {
             .arg(generation)
             .arg(epoch)
             .arg(beat)
+            .arg(FORMAT)
             .query_async(connection)
             .await?;
         let epoch = Epoch::new(&epoch).map_err(|_| {
@@ -113,6 +144,30 @@ impl Dialer {
         self.lineage.learn(life.clone(), lost != 0);
         Ok(Arc::new(life))
     }
+}
+
+/// Refuses a store of another format, of which nothing is written here.
+pub async fn check_format(
+    client: &Client,
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<Result<(), String>> {
+    let mut ask = redis::cmd("HGET");
+    ask.arg(keys.lineage()).arg("format");
+    let found: Option<String> = ask.query_async(connection).await?;
+    let other = found.filter(|found| *found != FORMAT.to_string());
+    Ok(other.map_or(Ok(()), |found| Err(unknown_format(client, keys, &found))))
+}
+
+fn unknown_format(client: &Client, keys: &Keys, found: &str) -> String {
+    format!(
+        "the store under CHATCTL_REDIS_PREFIX={} of REDIS_URL ({}) has format {found}, and this chatctl knows only format {FORMAT}: use the \
+         chatctl that made it, or bring the messages over ('chatctl export' with that one, 'chatctl import' with this one into another \
+         CHATCTL_REDIS_PREFIX)",
+        keys.prefix(),
+        // Without user and password.
+        client.get_connection_info().addr(),
+    )
 }
 
 /// Loads every script.

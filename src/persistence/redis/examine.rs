@@ -2,7 +2,8 @@
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError};
 
-use super::dialer::ask;
+use super::dialer::{ask, check_format};
+use super::keys::Keys;
 use super::{OpenError, RedisSettings};
 use crate::clock;
 use crate::persistence::Examined;
@@ -15,11 +16,15 @@ pub async fn examine(settings: &RedisSettings) -> Result<Examined, OpenError> {
     let look = Box::pin(async {
         let config = AsyncConnectionConfig::new();
         let mut connection = redis_link::connect(&client, config).await?;
+        let keys = Keys::new(&settings.prefix);
+        if let Err(text) = check_format(&client, &mut connection, &keys).await? {
+            return Ok(Err(OpenError::Format(text)));
+        }
         let facts = ask(&mut connection).await?;
         let asked = clock::unix_ms();
         let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
         let there = seconds * 1_000 + micros / 1_000;
-        Ok::<_, RedisError>(Examined::new(facts.found(), there, asked))
+        Ok::<_, RedisError>(Ok(Examined::new(facts.found(), there, asked)))
     });
-    in_time(DIAL_TIME, look).await.map_err(OpenError::Connect)
+    in_time(DIAL_TIME, look).await.map_err(OpenError::Connect)?
 }

@@ -21,6 +21,11 @@ impl Keys {
         Self { prefix: prefix.to_owned() }
     }
 
+    /// What all keys begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The lineage of the store.
     pub fn lineage(&self) -> String {
         format!("{}{{lineage}}", self.prefix)

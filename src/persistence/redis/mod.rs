@@ -44,7 +44,7 @@ use tokio_util::task::TaskTracker;
 
 use self::answers::OpenAnswer;
 use self::codec::Reply;
-use self::dialer::Dialer;
+use self::dialer::{DialError, Dialer};
 use self::keys::Keys;
 use self::lane::{Lane, lane_of};
 use self::reader::Reader;
@@ -77,6 +77,8 @@ pub enum OpenError {
     Url(String),
     #[error("the server of REDIS_URL does not answer as it should: {0}")]
     Connect(String),
+    #[error("{0}")]
+    Format(String),
     #[error("the server of REDIS_URL is a replica; set REDIS_URL to its primary")]
     Replica,
 }
@@ -134,7 +136,10 @@ async fn open_with(
     let first = loop {
         match dialer.dial(None).await {
             Ok(link) => break link,
-            Err(reason) if Instant::now() > deadline => return Err(OpenError::Connect(reason)),
+            Err(DialError::Format(text)) => return Err(OpenError::Format(text)),
+            Err(DialError::Now(reason)) if Instant::now() > deadline => {
+                return Err(OpenError::Connect(reason));
+            }
             // It may be starting, too.
             Err(_) => tokio::time::sleep(START_PAUSE).await,
         }

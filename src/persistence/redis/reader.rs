@@ -195,7 +195,7 @@ impl Keeper {
                     }
                     Err(error) => {
                         reason = format!("{reason}; {error}");
-                        self.dialer.status.down(error);
+                        self.dialer.status.down(error.to_string());
                         sleep(REDIAL_PAUSE).await;
                     }
                 }

@@ -113,7 +113,7 @@ impl CassandraClient {
         if let Some(newer) = applied.iter().find(|&&version| i64::from(version) > i64::from(known))
         {
             return Err(self.unhealthy(&format!(
-                "keyspace {keyspace} has tables of version {newer}, made by a newer chatctl; this one knows {known}"
+                "keyspace {keyspace} has tables of version {newer}, made by a newer chatctl; this one knows {known}: use that one, or another CASSANDRA_KEYSPACE"
             )));
         }
         // Recorded too, so that an empty schema also proves that all replicas take writes.

@@ -2,7 +2,13 @@
 -- KEYS[1]: the lineage  ARGV[1]: run_id of the server  [2]: an epoch to take if a new life begins
 -- [3]: '1' when what the server acknowledges survives every restart
 -- [4], [5], [6]: generation, epoch and highest beat that this node had acknowledged, or ''
-local kept = redis.call('HMGET', KEYS[1], 'generation', 'epoch', 'run_id', 'beat')
+-- [7]: the format of keys and values that this node knows
+local kept = redis.call('HMGET', KEYS[1], 'generation', 'epoch', 'run_id', 'beat', 'format')
+-- Before anything is written. A store without a format is from when there was only the first.
+local format = kept[5] or kept[1] and '1'
+if format and format ~= ARGV[7] then
+  return redis.error_reply('FORMAT ' .. format)
+end
 local generation, epoch, run_id = tonumber(kept[1] or nil), kept[2], kept[3]
 local known_generation, known_beat = tonumber(ARGV[4]) or 0, tonumber(ARGV[6]) or 0
 local lost = false
@@ -24,6 +30,9 @@ if not generation or not epoch or lost then
   epoch = ARGV[2]
   local life = { 'generation', string.format('%.0f', generation), 'epoch', epoch, 'beat', 0 }
   redis.call('HSET', KEYS[1], unpack(life)) -- effect: life
+end
+if not kept[5] then
+  redis.call('HSET', KEYS[1], 'format', ARGV[7]) -- effect: format
 end
 if run_id ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'run_id', ARGV[1]) -- effect: run_id

@@ -102,7 +102,8 @@ effects! {
     }
     lives {
     conversation life: acknowledgements_end_where_an_earlier_life_did;
-    lineage run_id: a_start_that_lost_nothing_is_remembered;
+        lineage format: a_store_of_another_format_is_refused_untouched;
+            lineage run_id: a_start_that_lost_nothing_is_remembered;
     }
 }
 

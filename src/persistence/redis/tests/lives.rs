@@ -145,3 +145,51 @@ async fn a_node_that_has_not_heard_of_a_new_life_does_not_continue_the_old_one()
     assert!(matches!(opened.view, OpenView::Page { .. }), "and not continued from the old");
     assert!(unaware.lost_data().is_some() && unaware.epoch() == aware.epoch());
 }
+
+/// The case for the format that a store has.
+pub async fn a_store_of_another_format_is_refused_untouched(scripts: &'static Scripts) {
+    let Some(server) = server(&DISK) else { return };
+    let settings = fresh_settings(&server);
+    let lineage = format!("{}{{lineage}}", settings.prefix);
+    let format = || command(&server, &["HGET", &lineage, "format"]).unwrap();
+    let first = engine_with(&settings, scripts).await;
+    append(&first, &room("formats")).await.unwrap();
+    assert_eq!(format(), redis::Value::BulkString(b"1".to_vec()));
+
+    command(&server, &["HSET", &lineage, "format", "7"]).unwrap();
+    let all = || {
+        let keys = command(&server, &["KEYS", &format!("{}*", settings.prefix)]).unwrap();
+        let redis::Value::Array(keys) = keys else { panic!("{keys:?}") };
+        let mut all: Vec<_> = keys
+            .into_iter()
+            .map(|key| {
+                let key: String = redis::from_redis_value(key).unwrap();
+                let dump = command(&server, &["DUMP", &key]).unwrap();
+                (key, format!("{dump:?}"))
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    first.close().await;
+    let before = all();
+    let begun = Instant::now();
+    let started = open_with(settings.clone(), scripts, LANES).await.err().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "it is not tried again and again");
+    let examined = crate::persistence::redis::examine(&settings).await.err().unwrap();
+    for error in [started, examined] {
+        assert!(matches!(error, OpenError::Format(_)), "{error}");
+        let text = error.to_string();
+        let address = server.url().trim_start_matches("redis://").to_owned();
+        for part in [&settings.prefix, &address, "format 7", "format 1", "chatctl export"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+    assert_eq!(all(), before);
+
+    // From when formats were not written down.
+    command(&server, &["HDEL", &lineage, "format"]).unwrap();
+    let again = engine_with(&settings, scripts).await;
+    assert_eq!(append(&again, &room("formats")).await.unwrap(), 2);
+    assert_eq!(format(), redis::Value::BulkString(b"1".to_vec()));
+}
