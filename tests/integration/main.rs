@@ -41,6 +41,7 @@ mod nodes;
 mod open_loop;
 mod operations;
 mod overload;
+mod packaging;
 mod push;
 mod rates;
 mod realtime;
