@@ -57,6 +57,24 @@ pub struct Ticket {
     since: Instant,
 }
 
+/// How a kind of work stands at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkState {
+    /// How many may be under way; `None`: as many as come.
+    pub at_once: Option<u64>,
+    /// How many are.
+    pub under_way: u64,
+    /// How many wait for a place.
+    pub waiting: usize,
+}
+
+impl WorkState {
+    /// The bound as a number, without end where there is none.
+    pub fn bound(&self) -> f64 {
+        self.at_once.map_or(f64::INFINITY, |at_once| at_once as f64)
+    }
+}
+
 #[derive(Debug)]
 struct State {
     under_way: u64,
@@ -91,6 +109,7 @@ impl Window {
 impl Admission {
     /// No bound, as long as the quickest answers take no longer than `wait_max`. `work` names it in metrics.
     pub fn new(work: &'static str, wait_max: Duration) -> Arc<Self> {
+        metrics::counter!("chatctl_turned_away_total", "work" => work).increment(0);
         let now = Instant::now();
         let state = State {
             under_way: 0,
@@ -141,9 +160,15 @@ impl Admission {
         Err(receiver)
     }
 
-    /// How many may be under way; `None`: as many as come.
-    pub fn bound(&self) -> Option<u64> {
-        self.state().at_once.map(|at_once| at_once as u64)
+    /// How it stands now.
+    pub fn look(&self) -> WorkState {
+        let state = self.state();
+        let waiting = state.waiting.iter().filter(|waiting| !waiting.is_closed()).count();
+        WorkState {
+            at_once: state.at_once.map(|it| it as u64),
+            under_way: state.under_way,
+            waiting,
+        }
     }
 }
 

@@ -71,11 +71,11 @@ impl World {
 async fn what_an_engine_can_do_is_let_in() {
     let mut world = World::new(10);
     world.run(5_000, 10).await;
-    assert_eq!((world.refused(), world.admission.bound()), (0, None));
+    assert_eq!((world.refused(), world.admission.look().at_once), (0, None));
     // A burst that is done within the wait is let in as well.
     world.run(1, 1_500).await;
     world.run(2_000, 5).await;
-    assert_eq!((world.refused(), world.admission.bound()), (0, None));
+    assert_eq!((world.refused(), world.admission.look().at_once), (0, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,12 +92,12 @@ async fn three_times_as_much_is_refused_in_time_and_the_engine_stays_busy() {
 async fn it_is_as_before_within_seconds() {
     let mut world = World::new(10);
     world.run(5_000, 30).await;
-    assert!(world.admission.bound().is_some());
+    assert!(world.admission.look().at_once.is_some());
     world.run(1_000, 5).await;
     world.run(1_000, 5).await;
     assert_eq!(world.refused(), 0);
     world.run(2_000, 5).await;
-    assert_eq!(world.admission.bound(), None);
+    assert_eq!(world.admission.look().at_once, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn an_engine_that_is_gone_is_not_waited_for_by_all() {
     let queued = world.queue.lock().unwrap().len();
     assert!(queued <= 2_100, "{queued}");
     assert!(world.refused() > 15_000);
-    assert_eq!(world.admission.bound(), Some(AT_ONCE_MIN as u64));
+    assert_eq!(world.admission.look().at_once, Some(AT_ONCE_MIN as u64));
     let waiting = world.admission.state().waiting.len();
     assert!(waiting <= 1_100, "those that have gone are forgotten: {waiting}");
     world.per_ms = 10;
@@ -126,7 +126,7 @@ async fn a_node_that_stood_still_was_not_asked_too_much() {
     tokio::task::yield_now().await;
     tokio::time::advance(Duration::from_secs(2)).await;
     world.run(1_000, 9).await;
-    assert_eq!((world.refused(), world.admission.bound()), (0, None));
+    assert_eq!((world.refused(), world.admission.look().at_once), (0, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -449,6 +449,7 @@ impl Greeted {
                 }
             };
             drop(work);
+            service.appends.record(taken.elapsed(), &outcome);
             let stored = match &outcome {
                 Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
                 _ => None,

@@ -27,6 +27,7 @@ mod standing;
 mod subscription;
 
 pub use access::{Access, RevokeError, RevokeOutcome};
+pub use admission::WorkState;
 pub use outbox::{Frame, Outbox, Taken};
 pub use rate::{Bucket, Rate};
 pub use service::{ChatService, ChatSettings};

@@ -149,6 +149,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes that are not in the socket yet.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue().bytes
+    }
+
     /// What was taken is written: its bytes no longer count.
     pub fn wrote(&self) {
         let mut queue = self.queue();

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{self, Access, Gate};
-use super::admission::Admission;
+use super::admission::{Admission, WorkState};
 use super::directory::Directory;
 use super::encode;
 use super::gaps::Gaps;
@@ -22,7 +22,7 @@ use crate::distribution::{
     self, Concerned, Distribution, Hint, HintSink, MessageHint, Parts, Stage,
 };
 use crate::model::{ConvId, NodeId, OperatorLimits, Place, Seq, UserName};
-use crate::persistence::{EngineError, Following, Persistence, Rostered};
+use crate::persistence::{EngineError, Following, Operation, Persistence, Rostered};
 use crate::protocol::{NoticePush, Push};
 use crate::registry::{self, Change, PresenceSink, Registry};
 
@@ -72,6 +72,8 @@ pub enum StartError {
 /// One node's chat. Sessions come and go; the service lives as long as the process.
 pub struct ChatService {
     pub(super) persistence: Arc<dyn Persistence>,
+    /// The one operation of the engine that is timed here ([`Timed`](crate::persistence::Timed) has the others).
+    pub(super) appends: Operation,
     pub(super) distribution: Arc<dyn Distribution>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) settings: ChatSettings,
@@ -91,6 +93,10 @@ pub struct ChatService {
     stop: CancellationToken,
 }
 
+fn count_gaps(closed_by: &'static str, count: u64) {
+    metrics::counter!("chatctl_stream_gaps_total", "closed_by" => closed_by).increment(count);
+}
+
 impl ChatService {
     /// Joins the engines to a node and begins to take hints. An error: the bus or the registry cannot be reached.
     pub async fn start(
@@ -99,9 +105,14 @@ impl ChatService {
         registry: Arc<dyn Registry>,
         settings: ChatSettings,
     ) -> Result<Arc<Self>, StartError> {
+        // There from the start, so that an alarm sees the first.
+        for closed_by in ["hint", "reading"] {
+            count_gaps(closed_by, 0);
+        }
         let queue_wait_max =
             settings.limits.queue_wait_ms_max.map_or(Duration::MAX, Duration::from_millis);
         let service = Arc::new(Self {
+            appends: Operation::new(persistence.name(), "append"),
             persistence,
             rooms: Rooms::new(Arc::clone(&distribution)),
             distribution,
@@ -149,8 +160,8 @@ impl ChatService {
     }
 
     /// How many writes and reads may be under way at once; `None`: as many as come.
-    pub fn work_bounds(&self) -> [(&'static str, Option<u64>); 2] {
-        [("writes", self.writes.bound()), ("reads", self.reads.bound())]
+    pub fn work(&self) -> [(&'static str, WorkState); 2] {
+        [("writes", self.writes.look()), ("reads", self.reads.look())]
     }
 
     /// Who is connected.
@@ -221,7 +232,7 @@ impl ChatService {
         self.spawn(async move {
             tokio::time::sleep(REORDER_WAIT).await;
             let closed_by = if room.is_missing() { "reading" } else { "hint" };
-            metrics::counter!("chatctl_stream_gaps_total", "closed_by" => closed_by).increment(1);
+            count_gaps(closed_by, 1);
             service.fill(conv, room).await;
         });
     }

@@ -23,11 +23,11 @@ use crate::model::{Durability, NodeId};
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
-use crate::persistence::{Archive, Persistence, SharedReads};
+use crate::persistence::{Archive, Persistence, SharedReads, Timed};
 use crate::redis_link::RedisServer;
-use crate::registry::Registry;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
+use crate::registry::{Registry, Timed as TimedRegistry};
 use crate::services::ServiceKind;
 use crate::tls::{self, Trust};
 
@@ -118,7 +118,10 @@ pub(super) async fn open_engines(
         }
     };
     let store = open_store(config).await?;
-    let persistence: Arc<dyn Persistence> = Arc::new(SharedReads::new(store.persistence));
+    // What the engine does is timed, not how long somebody waits for the read of another.
+    let timed = Arc::new(Timed::new(store.persistence));
+    let persistence: Arc<dyn Persistence> = Arc::new(SharedReads::new(timed));
+    let registry = Arc::new(TimedRegistry::new(registry));
     let store = Store { persistence, ..store };
     Ok(Engines { store, distribution, registry })
 }

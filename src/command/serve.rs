@@ -45,6 +45,9 @@ pub struct ServeArgs {
     /// Print `docs/limits.md` and exit
     #[arg(long, hide = true)]
     pub print_limits: bool,
+    /// Print `docs/metrics.md` and exit
+    #[arg(long, hide = true)]
+    pub print_metrics: bool,
 }
 
 /// Runs a server until a signal stops it (`Pass`) or its engine breaks (`ToolError`).
@@ -55,6 +58,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     }
     if args.print_limits {
         print_out(&limits_table())?;
+        return Ok(Exit::Pass);
+    }
+    if args.print_metrics {
+        print_out(&server::metrics_table())?;
         return Ok(Exit::Pass);
     }
     let mut sources = Sources::of_process(&args.variables)?;

@@ -11,13 +11,17 @@ mod index;
 mod lineage;
 pub mod local;
 mod log;
+mod operations;
 pub mod redis;
 mod shared_reads;
 mod status;
+mod timed;
 
 pub use archive::{Archive, Entry, Restored, RestoredMember};
+pub use operations::Operation;
 pub use shared_reads::SharedReads;
 pub use status::{Examined, SKEW_MAX};
+pub use timed::Timed;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -7,6 +7,9 @@ pub mod local;
 pub mod redis;
 pub mod revocations;
 pub mod tenancy;
+mod timed;
+
+pub use timed::Timed;
 
 use std::sync::Arc;
 

@@ -36,6 +36,6 @@ async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Report>) {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    let text = node.metrics.render(&node.connections, &node.chat.work_bounds()).await;
+    let text = node.metrics.render(&node).await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

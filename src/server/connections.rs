@@ -60,6 +60,11 @@ impl Connections {
         self.greeted.load(Ordering::Relaxed)
     }
 
+    /// Bytes that wait to be written, of all of them.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.table().outboxes.values().map(|outbox| outbox.waiting_bytes()).sum()
+    }
+
     /// A place, a place only to be refused in, or not even that.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Slot> {
         let before = self.count.fetch_add(1, Ordering::Relaxed);

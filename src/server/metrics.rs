@@ -7,8 +7,10 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::connections::Connections;
+use super::Node;
+use super::metrics_table::{self, Described, Kind};
 use super::process;
+use crate::chat::WorkState;
 
 /// Upper bounds of every histogram's buckets, seconds: 50 µs, a page from memory, to the 5 s within
 /// which every command is answered.
@@ -33,11 +35,27 @@ pub fn install() -> Result<Metrics, BuildError> {
         PrometheusBuilder::new()
             .set_buckets(&BUCKETS_SECONDS)
             .and_then(PrometheusBuilder::install_recorder)
+            .inspect(|_| describe())
             .map_err(|error| error.to_string())
     });
     match installed {
         Ok(recorder) => Ok(Metrics { recorder: recorder.clone() }),
         Err(error) => Err(BuildError::FailedToCreateRuntime(error.clone())),
+    }
+}
+
+/// Says what each metric tells; those that an alarm waits for begin at zero.
+fn describe() {
+    for &Described { name, kind, help, .. } in metrics_table::all() {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(name, help),
+            Kind::Event => {
+                metrics::describe_counter!(name, help);
+                metrics::counter!(name).increment(0);
+            }
+            Kind::Gauge => metrics::describe_gauge!(name, help),
+            Kind::Histogram => metrics::describe_histogram!(name, help),
+        }
     }
 }
 
@@ -55,34 +73,60 @@ impl Metrics {
 
     /// Everything, as text. What is read off at this moment is written here and not through the
     /// recorder: its counters are integers, and a gauge set now and then would be stale.
-    pub(super) async fn render(
-        &self,
-        connections: &Connections,
-        work_bounds: &[(&str, Option<u64>)],
-    ) -> String {
+    pub(super) async fn render(&self, node: &Node) -> String {
         let mut text = self.recorder.render();
-        text += "# TYPE chatctl_work_bound gauge\n";
-        for (work, bound) in work_bounds {
-            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
-            let _ = writeln!(text, "chatctl_work_bound{{work=\"{work}\"}} {bound}");
-        }
-        let mut metric = |kind: &str, name: &str, value: f64| {
+        let mut metric = |name: &str, labels: &str, value: f64| {
+            let described = metrics_table::all().find(|metric| metric.name == name);
+            let head = described.map(|metric| {
+                let kind = if metric.kind == Kind::Gauge { "gauge" } else { "counter" };
+                format!("# HELP {name} {}\n# TYPE {name} {kind}\n", metric.help)
+            });
+            // Said once, also of several series.
+            if let Some(head) = head.filter(|head| !text.contains(head)) {
+                text += &head;
+            }
+            let value = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
+            let _ = writeln!(text, "{name}{labels} {value}");
         };
-        metric("gauge", "chatctl_connections", connections.count() as f64);
-        metric("gauge", "chatctl_sessions", connections.greeted() as f64);
+        let flag = |is: bool| if is { 1.0 } else { 0.0 };
+        for (name, of) in [
+            ("chatctl_work_bound", WorkState::bound as fn(&WorkState) -> f64),
+            ("chatctl_work_under_way", |state| state.under_way as f64),
+            ("chatctl_work_waiting", |state| state.waiting as f64),
+        ] {
+            for (work, state) in node.chat.work() {
+                metric(name, &format!("{{work=\"{work}\"}}"), of(&state));
+            }
+        }
+        let (engine, registry) = (node.chat.persistence(), node.chat.registry());
+        let label = format!("{{engine=\"{}\"}}", engine.name());
+        metric("chatctl_engine_healthy", &label, flag(engine.health().is_ok()));
+        let label = format!("{{registry=\"{}\"}}", registry.name());
+        metric("chatctl_registry_healthy", &label, flag(registry.health().is_ok()));
+        metric("chatctl_ready", "", flag(node.readiness.report().ready));
+        metric("chatctl_connections", "", node.connections.count() as f64);
+        metric("chatctl_sessions", "", node.connections.greeted() as f64);
+        metric("chatctl_outbox_bytes", "", node.connections.waiting_bytes() as f64);
+        let runtime = tokio::runtime::Handle::current().metrics();
+        let workers = runtime.num_workers();
+        let busy = (0..workers).map(|worker| runtime.worker_total_busy_duration(worker));
+        metric("chatctl_runtime_workers", "", workers as f64);
+        metric("chatctl_runtime_tasks", "", runtime.num_alive_tasks() as f64);
+        metric("chatctl_runtime_queued_tasks", "", runtime.global_queue_depth() as f64);
+        let busy_s = busy.sum::<Duration>().as_secs_f64();
+        metric("chatctl_runtime_busy_seconds_total", "", busy_s);
         // /proc is memory of the kernel, but it may take its locks to answer.
         if let Ok(Some(usage)) = tokio::task::spawn_blocking(process::usage).await {
-            metric("gauge", "chatctl_process_resident_bytes", usage.resident_bytes as f64);
-            metric("counter", "chatctl_process_cpu_seconds_total", usage.cpu_seconds);
-            metric("gauge", "chatctl_process_threads", usage.threads as f64);
+            metric("chatctl_process_resident_bytes", "", usage.resident_bytes as f64);
+            metric("chatctl_process_cpu_seconds_total", "", usage.cpu_seconds);
+            metric("chatctl_process_threads", "", usage.threads as f64);
         }
         #[cfg(feature = "faults")]
         {
             let allocated = stats_alloc::INSTRUMENTED_SYSTEM.stats();
             let allocations = allocated.allocations + allocated.reallocations;
-            metric("counter", "chatctl_allocations_total", allocations as f64);
+            metric("chatctl_allocations_total", "", allocations as f64);
         }
         text
     }

@@ -20,6 +20,7 @@ mod connection_limits;
 mod conversation;
 #[cfg(feature = "faults")]
 mod crash_points;
+mod dashboard;
 mod doctor;
 mod equivalence;
 mod faults;
