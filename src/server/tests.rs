@@ -20,13 +20,16 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::chat::{Access, ChatSettings};
 use crate::distribution::local::LocalDistribution;
-use crate::model::{ConvId, Durability, Epoch, LIMITS, NodeId, OperatorLimits, Seq, UserName};
+use crate::model::{
+    ConvId, Durability, Epoch, LIMITS, NodeId, OperatorLimits, Seq, SessionId, UserName,
+};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
     GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
 use crate::registry::local::LocalRegistry;
+use crate::registry::{PresenceSink, Registry, StartError};
 
 /// Longer than anything here may take: a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct NoEngine {
     clock_skew_ms: Option<i64>,
+    lost_data: Option<std::time::Instant>,
+    /// Why it takes no writes.
+    ill: Option<fn(String) -> EngineError>,
 }
 
 fn refuse<T>() -> Result<T, EngineError> {
@@ -55,8 +61,11 @@ impl Persistence for NoEngine {
     fn clock_skew_ms(&self) -> Option<i64> {
         self.clock_skew_ms
     }
+    fn lost_data(&self) -> Option<std::time::Instant> {
+        self.lost_data
+    }
     fn health(&self) -> Result<(), EngineError> {
-        Ok(())
+        self.ill.map_or(Ok(()), |ill| Err(ill("a fake".to_owned())))
     }
     fn append(&self, _: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
         async { refuse() }.boxed()
@@ -236,7 +245,7 @@ async fn health_and_readiness_are_told() {
 
 #[tokio::test]
 async fn a_clock_that_is_off_and_a_class_that_fell_are_reasons_against_a_node() {
-    let engine = NoEngine { clock_skew_ms: Some(-5_000) };
+    let engine = NoEngine { clock_skew_ms: Some(-5_000), ..NoEngine::default() };
     let server = TestServer::start_on(engine, Some(Durability::DISK), settings()).await;
     let admin = get(server.admin, "/readyz", "").await;
     assert!(admin.starts_with("HTTP/1.1 503 ") && admin.contains("-5000 ms"), "{admin}");
@@ -245,6 +254,78 @@ async fn a_clock_that_is_off_and_a_class_that_fell_are_reasons_against_a_node() 
     }
     assert!(get(server.public, "/readyz", "").await.starts_with("HTTP/1.1 503 "));
     server.stop().await;
+}
+
+/// A registry that is away.
+struct NoRegistry;
+
+#[async_trait]
+impl Registry for NoRegistry {
+    fn name(&self) -> &'static str {
+        "FAKE"
+    }
+    async fn start(&self, _: Arc<dyn PresenceSink>) -> Result<(), StartError> {
+        Ok(())
+    }
+    async fn connect(&self, _: &UserName, _: &SessionId) {}
+    async fn disconnect(&self, _: &UserName, _: &SessionId) {}
+    async fn online(&self, _: &UserName) -> bool {
+        false
+    }
+    fn health(&self) -> Result<(), String> {
+        Err("a fake".to_owned())
+    }
+}
+
+/// Each reason that there is, by what brings it about, and what the README says of it.
+#[rstest]
+#[case::draining("draining", NoEngine::default())]
+#[case::unavailable("unavailable", NoEngine { ill: Some(EngineError::Unavailable), ..NoEngine::default() })]
+#[case::overloaded("overloaded", NoEngine { ill: Some(EngineError::Overloaded), ..NoEngine::default() })]
+#[case::storage_full("storage_full", NoEngine { ill: Some(EngineError::StorageFull), ..NoEngine::default() })]
+#[case::read_only("read_only", NoEngine { ill: Some(EngineError::ReadOnly), ..NoEngine::default() })]
+#[case::timeout("timeout", NoEngine { ill: Some(EngineError::Timeout), ..NoEngine::default() })]
+#[case::internal("internal", NoEngine { ill: Some(EngineError::Internal), ..NoEngine::default() })]
+#[case::clock("clock_skew", NoEngine { clock_skew_ms: Some(5_000), ..NoEngine::default() })]
+#[case::durability("durability", NoEngine::default())]
+#[case::lost("engine_lost_data", NoEngine { lost_data: Some(std::time::Instant::now()), ..NoEngine::default() })]
+#[case::registry("registry_away", NoEngine::default())]
+#[tokio::test]
+async fn a_reason_is_told_and_documented(#[case] code: &str, #[case] engine: NoEngine) {
+    let node = NodeId::new("node").unwrap();
+    let info = NodeInfo {
+        node: node.clone(),
+        distribution: "LOCAL",
+        registry: "LOCAL",
+        lost_data: false,
+        required_durability: (code == "durability").then_some(Durability::DISK),
+    };
+    let registry: Arc<dyn Registry> = match code {
+        "registry_away" => Arc::new(NoRegistry),
+        _ => Arc::new(LocalRegistry::default()),
+    };
+    let chat = ChatService::start(
+        Arc::new(engine),
+        Arc::new(LocalDistribution::default()),
+        registry,
+        ChatSettings {
+            node,
+            ping: Duration::from_secs(25),
+            limits: OperatorLimits::default(),
+            access: Access::default(),
+        },
+    );
+    let readiness = Readiness::new(chat.await.unwrap(), info);
+    if code == "draining" {
+        readiness.set_draining();
+    }
+    let report = readiness.report();
+    assert_eq!(report.reasons.iter().map(|reason| reason.code).collect::<Vec<_>>(), [code]);
+    let readme = include_str!("../../README.md");
+    let row = readme.lines().find(|line| line.starts_with(&format!("| `{code}` |")));
+    let row = row.unwrap_or_else(|| panic!("{code} is not in the README"));
+    assert_eq!(row.contains("| 503 |"), !report.ready, "{row}");
+    assert!(row.contains("| 503 |") || row.contains("| 200 |"), "{row}");
 }
 
 #[tokio::test]
