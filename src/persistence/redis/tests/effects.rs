@@ -54,12 +54,16 @@ macro_rules! effects {
     (
         suite { $($file:ident $effect:ident: $noun:ident::$case:ident;)+ }
         lives { $($life_file:ident $life_effect:ident: $life_case:ident;)+ }
+        archive { $($archive_file:ident $archive_effect:ident: $archive_case:ident;)+ }
     ) => {
         /// Those that schedules can notice.
         const OF_THE_SUITE: &[(&str, &str)] = &[$((stringify!($file), stringify!($effect))),+];
         /// Those that only a store which came back with less shows.
         const OF_LIVES: &[(&str, &str)] =
             &[$((stringify!($life_file), stringify!($life_effect))),+];
+        /// Those of an import.
+        const OF_THE_ARCHIVE: &[(&str, &str)] =
+            &[$((stringify!($archive_file), stringify!($archive_effect))),+];
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn without_any_one_effect_of_a_script_a_case_fails() {
@@ -77,6 +81,12 @@ macro_rules! effects {
                 let (file, effect) = (stringify!($life_file), stringify!($life_effect));
                 assert!(!fails(lives::$life_case(&SCRIPTS)).await, "{file}: {effect} as it is");
                 let broken = fails(lives::$life_case(without(file, effect))).await;
+                assert!(broken, "{file}: {effect} is not missed");
+            })+
+            $({
+                let (file, effect) = (stringify!($archive_file), stringify!($archive_effect));
+                assert!(!fails(archive::$archive_case(&SCRIPTS)).await, "{file}: {effect} as it is");
+                let broken = fails(archive::$archive_case(without(file, effect))).await;
                 assert!(broken, "{file}: {effect} is not missed");
             })+
         }
@@ -102,14 +112,20 @@ effects! {
     }
     lives {
     conversation life: acknowledgements_end_where_an_earlier_life_did;
-        lineage format: a_store_of_another_format_is_refused_untouched;
-            lineage run_id: a_start_that_lost_nothing_is_remembered;
+    lineage format: a_store_of_another_format_is_refused_untouched;
+    lineage run_id: a_start_that_lost_nothing_is_remembered;
+    }
+    archive {
+    restore_member joined: what_is_restored_is_there;
+    restore_roster member: what_is_restored_is_there;
+    restore_roster version: what_is_restored_is_there;
     }
 }
 
 #[test]
 fn every_effect_of_a_script_is_listed() {
-    let (mut marked, mut listed) = (Scripts::effects(), [OF_THE_SUITE, OF_LIVES].concat());
+    let (mut marked, mut listed) =
+        (Scripts::effects(), [OF_THE_SUITE, OF_LIVES, OF_THE_ARCHIVE].concat());
     marked.sort_unstable();
     listed.sort_unstable();
     assert_eq!(marked, listed);

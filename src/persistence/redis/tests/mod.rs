@@ -1,5 +1,6 @@
 //! The engine against servers that fail, on real servers of our own.
 
+mod archive;
 mod effects;
 mod figures;
 mod kills;
