@@ -80,6 +80,10 @@ tools:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q g++ libc6-dev; \
 	  else echo "chatctl needs a C and C++ compiler: install g++ (Debian: apt-get install g++ libc6-dev)" >&2; exit 1; fi; }
+	@test -f "$$(c++ -print-file-name=libssl.a)" || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q libssl-dev; \
+	  else echo "chatctl needs OpenSSL's headers and static library: install them (Debian: apt-get install libssl-dev; elsewhere see .cargo/config.toml)" >&2; exit 1; fi; }
 	@command -v docker-compose >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends docker-compose; \

@@ -62,10 +62,10 @@ pub struct ChatSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Nothing can be heard from other nodes.
-    #[error("the distribution engine cannot start: {0}")]
+    #[error("the distribution engine cannot start")]
     Distribution(#[from] distribution::StartError),
     /// Nobody could tell who is here.
-    #[error("the registry cannot start: {0}")]
+    #[error("the registry cannot start")]
     Registry(#[from] registry::StartError),
 }
 

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use crate::cassandra_link::{Access, Cluster};
 use crate::config::{
-    CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync,
+    CassandraConfig, Config, DistributionEngine, KafkaAccess, KafkaLogin, LocalConfig, LocalSync,
     PersistenceEngine, RedisConfig, RegistryEngine, Secret, ServiceTls,
 };
 use crate::distribution::Distribution;
@@ -19,6 +19,7 @@ use crate::distribution::redis::{self as redis_bus, RedisDistribution};
 use crate::faults::{
     self, BurningDistribution, Deliberate, Fault, FaultyDistribution, FaultyPersistence,
 };
+use crate::kafka_link::{self, Brokers};
 use crate::model::{Durability, NodeId};
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
@@ -100,10 +101,10 @@ pub(super) async fn open_engines(
             let settings = redis_bus::RedisSettings { server, prefix, node: node.clone() };
             Arc::new(RedisDistribution::new(settings).context("the REDIS bus cannot start")?)
         }
-        DistributionEngine::Kafka(KafkaConfig { brokers, topic, partitions, reads_open_only }) => {
-            let (brokers, topic) = (brokers.clone(), topic.clone());
-            let reading = if *reads_open_only { Reading::Open } else { Reading::All };
-            let (partitions, node) = (*partitions, node.clone());
+        DistributionEngine::Kafka(kafka) => {
+            let (brokers, topic) = (brokers(&kafka.brokers, &kafka.access)?, kafka.topic.clone());
+            let reading = if kafka.reads_open_only { Reading::Open } else { Reading::All };
+            let (partitions, node) = (kafka.partitions, node.clone());
             let settings = KafkaSettings { brokers, topic, partitions, reading, node };
             Arc::new(KafkaDistribution::new(settings).context("the KAFKA bus cannot start")?)
         }
@@ -221,6 +222,34 @@ pub(super) fn cassandra_access(
         }
     };
     Ok(Access { login, tls })
+}
+
+/// The brokers of Kafka, as they are reached.
+pub(super) fn brokers(addresses: &[String], access: &KafkaAccess) -> anyhow::Result<Brokers> {
+    let KafkaAccess { login, tls, certificate } = access.clone();
+    let login = login.map(|KafkaLogin { mechanism, user, password }| kafka_link::Login {
+        mechanism,
+        user,
+        password: password.expose().to_owned(),
+    });
+    let tls = match tls {
+        ServiceTls::Off => None,
+        ServiceTls::On { ca } => {
+            let own = ca.as_deref().map(|file| ("CHATCTL_KAFKA_TLS_CA", file));
+            let trust = Trust::load(own).map_err(|reason| anyhow!("KAFKA_BROKERS: {reason}"))?;
+            let authorities = String::from_utf8_lossy(&trust.pem()).into();
+            let own = certificate.map(|files| (files.certificate, files.key));
+            if let Some((certificate, key)) = &own {
+                let certificate = ("CHATCTL_KAFKA_TLS_CERT", certificate.as_path());
+                for warning in tls::check_pair(certificate, ("CHATCTL_KAFKA_TLS_KEY", key))? {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Some(kafka_link::Tls { authorities, own })
+        }
+    };
+    let access = kafka_link::Access { login, tls };
+    Ok(Brokers { addresses: addresses.to_vec(), access })
 }
 
 fn sync_policy(config: &LocalConfig) -> SyncPolicy {

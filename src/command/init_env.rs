@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 
-use super::engines::cassandra_access;
+use super::engines::{brokers, cassandra_access};
 use super::{Exit, print_out};
 use crate::config::{
     DotenvMerge, KeptPlace, ServicesConfig, Sources, VariableArgs, cache_folder, state_folder,
@@ -224,7 +224,7 @@ async fn plan(
         cache: cache_folder().ok_or_else(homeless)?,
         external: ExternalAddresses {
             redis_url: config.redis_url.expose().to_owned(),
-            kafka: config.kafka_brokers,
+            kafka: brokers(&config.kafka_brokers, &config.kafka_access)?,
             cassandra: config.cassandra_hosts,
             cassandra_access: cassandra_access(
                 config.cassandra_login.as_ref(),

@@ -127,6 +127,7 @@ impl Led {
         let listeners = ports.iter().zip(&proxies).enumerate();
         Ok(listeners
             .map(|(broker, (&port, proxy))| KafkaListener {
+                protocol: "PLAINTEXT",
                 name: format!("SERVER{server}"),
                 broker,
                 port,

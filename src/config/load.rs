@@ -42,6 +42,7 @@ impl Config {
         let services = ServicesConfig::load(sources)?;
         let kafka = KafkaConfig {
             brokers: services.kafka_brokers,
+            access: services.kafka_access,
             topic: services.kafka_topic,
             partitions: services.kafka_partitions,
             reads_open_only: reader.choice("CHATCTL_KAFKA_READ")? == "open",
@@ -263,6 +264,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::config::KafkaAccess;
     use crate::model::Durability;
 
     fn load(entries: &[(&str, &str)]) -> Result<Config, String> {
@@ -346,7 +348,13 @@ mod tests {
         ])
         .unwrap();
         let (brokers, topic) = (vec!["a:1".into(), "b:2".into()], "chatctl-hints".into());
-        let kafka = KafkaConfig { brokers, topic, partitions: 128, reads_open_only: false };
+        let kafka = KafkaConfig {
+            brokers,
+            access: KafkaAccess::default(),
+            topic,
+            partitions: 128,
+            reads_open_only: false,
+        };
         assert_eq!(config.distribution, DistributionEngine::Kafka(kafka));
     }
 

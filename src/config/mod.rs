@@ -12,6 +12,7 @@ mod folders;
 mod identity;
 mod judged;
 mod jwks_url;
+mod kafka_access;
 mod limits_table;
 mod load;
 mod origin;
@@ -35,6 +36,7 @@ pub use identity::{
 };
 pub use judged::Judged;
 pub use jwks_url::{JwksUrl, JwksUrlError};
+pub use kafka_access::{KafkaAccess, KafkaLogin};
 pub use limits_table::limits_table;
 pub use origin::{Authority, Origin};
 pub use redis_url::{RedisUrl, RedisUrlError};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::load::Reader;
-use super::{ConfigError, RedisUrl, Secret, Sources};
+use super::{ConfigError, KafkaAccess, RedisUrl, Secret, Sources};
 
 /// The addresses of Redis, Kafka and Cassandra, and the names of what is ours in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct ServicesConfig {
     pub redis_url: RedisUrl,
     /// Brokers to begin with, `host:port` each; at least one.
     pub kafka_brokers: Vec<String>,
+    /// How to get in there.
+    pub kafka_access: KafkaAccess,
     /// The topic of hints.
     pub kafka_topic: String,
     /// Its partitions.
@@ -54,6 +56,7 @@ impl ServicesConfig {
         Ok(Self {
             redis_url: reader.required("REDIS_URL", |text| text.parse().ok())?,
             kafka_brokers: reader.required("KAFKA_BROKERS", parse_addresses)?,
+            kafka_access: KafkaAccess::load(&reader)?,
             kafka_topic: reader.required("CHATCTL_KAFKA_TOPIC", parse_topic)?,
             // The table allows no more than fits.
             kafka_partitions: u32::try_from(partitions).unwrap_or(u32::MAX),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AuthenticationConfig, Origin, RedisUrl, Secret, ServiceTls};
+use super::{AuthenticationConfig, KafkaAccess, Origin, RedisUrl, Secret, ServiceTls};
 use crate::model::{Durability, OperatorLimits};
 
 /// Everything that a server was told.
@@ -104,6 +104,8 @@ pub struct CassandraConfig {
 pub struct KafkaConfig {
     /// Brokers to begin with, `host:port` each; at least one.
     pub brokers: Vec<String>,
+    /// How to get in there.
+    pub access: KafkaAccess,
     /// The topic of hints.
     pub topic: String,
     /// Its partitions.

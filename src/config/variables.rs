@@ -126,6 +126,58 @@ pub const VARIABLES: &[Variable] = &[
         "Brokers of the KAFKA engine to begin with; the others are learnt from them",
     ),
     variable(
+        "CHATCTL_KAFKA_SASL",
+        "kafka-sasl",
+        Some("no"),
+        choice(&["no", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
+        "The mechanism of SASL by which Kafka lets a user in, where it asks for one. PLAIN without TLS shows the password to whoever is on the way",
+    ),
+    variable(
+        "CHATCTL_KAFKA_USER",
+        "kafka-user",
+        None,
+        Kind::Text { name: "NAME", allowed: "a name" },
+        "The user of Kafka",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "CHATCTL_KAFKA_PASSWORD",
+            "kafka-password",
+            None,
+            Kind::Text { name: "SECRET", allowed: "the password" },
+            "The password of that user; flags can be seen by others on this machine, so rather in the environment",
+        )
+    },
+    variable(
+        "CHATCTL_KAFKA_TLS",
+        "kafka-tls",
+        Some("no"),
+        choice(&["no", "yes"]),
+        "Reach Kafka over TLS. Certificates of brokers must be for the names or addresses that they are reached by",
+    ),
+    variable(
+        "CHATCTL_KAFKA_TLS_CA",
+        "kafka-tls-ca",
+        None,
+        PATH,
+        "The file of certificates in PEM form whose owners may have issued those of brokers, beside whom the system trusts",
+    ),
+    variable(
+        "CHATCTL_KAFKA_TLS_CERT",
+        "kafka-tls-cert",
+        None,
+        PATH,
+        "The file of the certificate in PEM form that this server shows to brokers which ask for one (ssl.client.auth), its own first. Read at the start",
+    ),
+    variable(
+        "CHATCTL_KAFKA_TLS_KEY",
+        "kafka-tls-key",
+        None,
+        PATH,
+        "The file of its private key in PEM form, not encrypted",
+    ),
+    variable(
         "CHATCTL_KAFKA_TOPIC",
         "kafka-topic",
         Some("chatctl-hints"),

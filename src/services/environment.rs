@@ -13,6 +13,7 @@ use super::{
     RedisService, Service, ServiceError, ServiceKind,
 };
 use crate::cassandra_link::Access;
+use crate::kafka_link::Brokers;
 
 /// How long a second `init-env` waits for the first. From an empty cache that takes a minute or two.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
@@ -36,8 +37,8 @@ pub enum Mode {
 pub struct ExternalAddresses {
     /// URL of Redis, with its password.
     pub redis_url: String,
-    /// Brokers, `host:port` each.
-    pub kafka: Vec<String>,
+    /// Brokers, and how to get in there.
+    pub kafka: Brokers,
     /// Cassandra nodes, `host:port` each.
     pub cassandra: Vec<String>,
     /// How to get in there.
@@ -279,7 +280,11 @@ impl Environment {
             let key = format!("{} at {}", service.kind(), service.addresses().join(","));
             for name in label.created.get(&key).cloned().unwrap_or_default() {
                 if let Some(topic) = name.strip_prefix("topic ") {
-                    KafkaService::at(service.addresses()).delete_topic(topic).await?;
+                    let brokers = match self.plan.mode {
+                        Mode::External => self.plan.external.kafka.clone(),
+                        Mode::Native | Mode::Docker => service.addresses().into(),
+                    };
+                    KafkaService::at(brokers).delete_topic(topic).await?;
                 } else if let Some(keyspace) = name.strip_prefix("keyspace ") {
                     let cassandra = CassandraService::at(service.addresses(), access.clone());
                     cassandra.drop_keyspace(keyspace).await?;
@@ -398,7 +403,9 @@ fn artifacts(cache: &Path) -> Arc<Artifacts> {
 /// Services that need nothing of us but their addresses.
 fn elsewhere(plan: &Plan) -> Result<Vec<Box<dyn Service>>, ServiceError> {
     let docker = plan.mode == Mode::Docker;
-    let local = |ports: &[u16]| ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let local = |ports: &[u16]| -> Vec<String> {
+        ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
+    };
     let make = |&kind: &ServiceKind| -> Result<Box<dyn Service>, ServiceError> {
         Ok(match kind {
             ServiceKind::Redis if docker => {
@@ -412,8 +419,8 @@ fn elsewhere(plan: &Plan) -> Result<Vec<Box<dyn Service>>, ServiceError> {
             }
             ServiceKind::Kafka => Box::new(KafkaService::at(match (docker, plan.nodes) {
                 (false, _) => plan.external.kafka.clone(),
-                (true, Nodes::One) => local(&[19_092]),
-                (true, Nodes::Three) => local(&[19_102, 19_112, 19_122]),
+                (true, Nodes::One) => local(&[19_092]).into(),
+                (true, Nodes::Three) => local(&[19_102, 19_112, 19_122]).into(),
             })),
             ServiceKind::Cassandra => {
                 let (addresses, access) = match (docker, plan.nodes) {

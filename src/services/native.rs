@@ -106,8 +106,15 @@ impl<'a> NativeServices<'a> {
                 }
                 let heap_mb = KAFKA_HEAP_MB;
                 let listeners = self.kafka_listeners.clone();
-                let settings =
-                    KafkaSettings { folder, artifacts, nodes: chosen, listeners, heap_mb };
+                let settings = KafkaSettings {
+                    folder,
+                    artifacts,
+                    nodes: chosen,
+                    listeners,
+                    heap_mb,
+                    users: Vec::new(),
+                    properties: String::new(),
+                };
                 Box::new(KafkaService::native(settings))
             }
             ServiceKind::Cassandra => {

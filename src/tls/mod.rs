@@ -8,6 +8,7 @@ mod trust;
 mod validity;
 
 pub use file::{TlsFileError, read_certificates};
+pub use pair::check_pair;
 pub use server_identity::ServerIdentity;
 pub use stream::{ReadHalf, Stream, WriteHalf};
 pub use trust::{Trust, explain};

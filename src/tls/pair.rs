@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -44,7 +45,7 @@ impl Pair {
         let named = |file: &TlsFile| format!("{}={}", file.named, file.path.display());
         if let Some(wrong) = validity.and_then(out_of_time) {
             warnings.push(format!(
-                "{}: the certificate {wrong}: clients will refuse it",
+                "{}: the certificate {wrong}: it will be refused",
                 named(certificate)
             ));
         }
@@ -58,6 +59,16 @@ impl Pair {
         let not_after = validity.map(|validity| validity.not_after);
         Ok(Self { certified: Arc::new(certified), warnings, not_after })
     }
+}
+
+/// Looks at a certificate and its key for a library that reads the files itself: what operators should know of them. Each file comes with
+/// the variable that names it. Blocks.
+pub fn check_pair(
+    (cert_named, certificate): (&'static str, &Path),
+    (key_named, key): (&'static str, &Path),
+) -> Result<Vec<String>, TlsFileError> {
+    let certificate = TlsFile::new(cert_named, certificate);
+    Pair::read(&certificate, &TlsFile::new(key_named, key)).map(|pair| pair.warnings)
 }
 
 /// What is wrong with the time of a certificate, now.

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::support::chatctl;
 
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 6] = [
     ("REDIS_URL", "redis://ann:hunter2-redis@127.0.0.1:1"),
     ("CHATCTL_CASSANDRA_PASSWORD", "hunter2-cassandra"),
+    ("CHATCTL_KAFKA_PASSWORD", "hunter2-kafka"),
     ("CHATCTL_AUTH_SECRET", "hunter2-and-more-than-thirty-two-bytes"),
     ("CHATCTL_ADMIN_TOKEN", "hunter2-admin-token"),
     ("CHATCTL_AUTH_JWKS_URL", "https://id.example/jwks?key=hunter2"),
@@ -24,6 +25,8 @@ async fn values_have_their_source_and_secrets_are_masked() {
             .env_clear()
             .envs(SECRETS)
             .env("CHATCTL_CASSANDRA_USER", "chat")
+            .env("CHATCTL_KAFKA_SASL", "PLAIN")
+            .env("CHATCTL_KAFKA_USER", "chat")
             .env("CHATCTL_PING_MS", "12")
             .env("CHATCTL_PIGN_MS", "12")
             .output()
@@ -39,6 +42,7 @@ async fn values_have_their_source_and_secrets_are_masked() {
         let expected = [
             ("REDIS_URL", "redis://…@127.0.0.1:1", "environment"),
             ("CHATCTL_CASSANDRA_PASSWORD", "…", "environment"),
+            ("CHATCTL_KAFKA_PASSWORD", "…", "environment"),
             ("CHATCTL_LOG", "debug", "flag"),
             ("CHATCTL_PING_MS", "12", "environment"),
             ("CHATCTL_LEASE_MS", "600", "dotenv"),

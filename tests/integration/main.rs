@@ -30,6 +30,7 @@ mod groups;
 mod host_faults;
 mod identity;
 mod init_env;
+mod kafka_access;
 mod kafka_bus;
 mod kafka_costs;
 mod kafka_nemesis;

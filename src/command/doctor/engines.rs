@@ -1,10 +1,12 @@
 //! What a server needs of its engines, and of who issues tokens. Nothing is written anywhere, and no lease is taken.
 
 use super::finding::Finding;
-use crate::command::engines::{LOCAL_ADVICE, cluster, local_class, redis_server, shortfall};
+use crate::command::engines::{
+    LOCAL_ADVICE, brokers, cluster, local_class, redis_server, shortfall,
+};
 use crate::config::{
-    AuthenticationConfig, Config, DistributionEngine, KeySource, PersistenceEngine, RedisConfig,
-    RegistryEngine,
+    AuthenticationConfig, Config, DistributionEngine, KafkaLogin, KeySource, PersistenceEngine,
+    RedisConfig, RegistryEngine, ServiceTls,
 };
 use crate::distribution::kafka;
 use crate::identity::Verifier;
@@ -80,14 +82,27 @@ pub(super) async fn bus(config: &Config) -> Vec<Finding> {
         DistributionEngine::Redis(redis) => vec![reach(BUS, redis).await],
         DistributionEngine::Kafka(settings) => {
             let shown = settings.brokers.join(",");
-            let (brokers, topic) = (settings.brokers.clone(), settings.topic.clone());
-            vec![match kafka::examine(brokers, topic, settings.partitions).await {
+            let examined = match brokers(&settings.brokers, &settings.access) {
+                Err(error) => Err(format!("{error:#}")),
+                Ok(brokers) => {
+                    kafka::examine(brokers, settings.topic.clone(), settings.partitions).await
+                }
+            };
+            let mut findings = vec![match examined {
                 Ok(found) => Finding::ok(BUS, format!("KAFKA_BROKERS={shown}: {found}")),
                 Err(reason) => Finding::fail(
                     BUS,
                     format!("the brokers of KAFKA_BROKERS={shown} cannot be used: {reason}"),
                 ),
-            }]
+            }];
+            let is_plain = |login: &KafkaLogin| login.mechanism == "PLAIN";
+            if settings.access.login.as_ref().is_some_and(is_plain)
+                && settings.access.tls == ServiceTls::Off
+            {
+                let text = "CHATCTL_KAFKA_SASL=PLAIN without TLS shows the password to whoever is on the way; set CHATCTL_KAFKA_TLS=yes";
+                findings.push(Finding::warn(BUS, text));
+            }
+            findings
         }
     }
 }

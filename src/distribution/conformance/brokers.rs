@@ -37,6 +37,8 @@ impl Brokers {
                 listeners: Vec::new(),
                 nodes: ports.chunks(2).map(node).collect(),
                 heap_mb: HEAP_MB,
+                users: Vec::new(),
+                properties: String::new(),
             }))
         };
         Own::start("kafka", make).map(Self)
@@ -85,7 +87,7 @@ impl Brokers {
     pub async fn topic_in_single_copies(&self, partitions: u32) -> KafkaFactory {
         let brokers = self.0.service().addresses();
         let admin: AdminClient<DefaultClientContext> =
-            kafka_link::config(&brokers).create().unwrap();
+            kafka_link::config(&brokers.clone().into()).create().unwrap();
         let homes: Vec<[i32; 1]> =
             [1, 2, 3].map(|id| [id]).into_iter().cycle().take(partitions as usize).collect();
         let homes: Vec<&[i32]> = homes.iter().map(<[i32; 1]>::as_slice).collect();
@@ -124,6 +126,7 @@ impl KafkaFactory {
     /// What a node is told.
     pub fn settings(&self) -> KafkaSettings {
         let Self { brokers, topic, partitions, reading } = self.clone();
+        let brokers = brokers.into();
         KafkaSettings { brokers, topic, partitions, reading, node: NodeId::generate() }
     }
 }

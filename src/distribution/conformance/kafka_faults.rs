@@ -203,7 +203,7 @@ async fn a_topic_that_is_not_as_it_should_be_is_said_at_the_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_broker_the_start_fails_with_a_reason() {
     let settings = KafkaSettings {
-        brokers: vec!["127.0.0.1:1".into()],
+        brokers: vec!["127.0.0.1:1".to_owned()].into(),
         topic: "hints".into(),
         partitions: PARTITIONS,
         reading: Reading::All,

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rdkafka::config::ClientConfig;
 use rdkafka::statistics::Statistics;
 
-use crate::kafka_link;
+use crate::kafka_link::{self, Brokers};
 
 /// How often the library tells of itself.
 const LOOK_MS: &str = "500";
 
 /// The settings that reading and writing have in common. A broker that is silent for three seconds is given up.
-pub fn config(brokers: &[String]) -> ClientConfig {
+pub fn config(brokers: &Brokers) -> ClientConfig {
     let mut config = kafka_link::config(brokers);
     config
         .set("socket.timeout.ms", "3000")

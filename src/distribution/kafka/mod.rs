@@ -40,6 +40,7 @@ use self::interest::Interest;
 use self::publisher::Publisher;
 use self::reader::Reader;
 use super::{Distribution, Hint, HintSink, StartError};
+use crate::kafka_link::Brokers;
 use crate::model::{ConvId, NodeId};
 
 /// What is still queued at a close gets this long.
@@ -48,8 +49,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What the bus can be told.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
-    /// Brokers to begin with, `host:port` each.
-    pub brokers: Vec<String>,
+    /// Where the brokers are, and how to get in.
+    pub brokers: Brokers,
     /// The topic of hints; it must be there.
     pub topic: String,
     /// Its partitions, the same number on every node.
@@ -106,7 +107,7 @@ impl Distribution for KafkaDistribution {
     }
 
     async fn start(&self, sink: Arc<dyn HintSink>) -> Result<(), StartError> {
-        let shown = self.settings.brokers.join(",");
+        let shown = self.settings.brokers.shown();
         let interest = self.interest.clone();
         let reader = Reader::new(&self.settings, interest, Arc::clone(&sink)).map_err(unusable)?;
         if let Err(reason) = reader.start().await {
@@ -155,5 +156,5 @@ impl Distribution for KafkaDistribution {
 }
 
 fn unusable(error: rdkafka::error::KafkaError) -> StartError {
-    StartError(format!("KAFKA_BROKERS cannot be used: {error}; use host:port, with commas between"))
+    StartError(format!("a client for KAFKA_BROKERS cannot be made: {error}"))
 }

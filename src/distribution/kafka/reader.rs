@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message as _, Offset};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, interval, sleep};
 
 use super::ends::{Ends, list};
@@ -16,7 +17,7 @@ use super::watch::Watch;
 use super::{KafkaSettings, client};
 use crate::distribution::wire::{Heard, Note, decode};
 use crate::distribution::{Concerned, HintSink};
-use crate::kafka_link;
+use crate::kafka_link::{self, Brokers};
 use crate::model::NodeId;
 
 /// How long a start waits for the brokers.
@@ -27,11 +28,14 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Between two tries to find a position.
 const ASK_PAUSE: Duration = Duration::from_millis(200);
+/// To find out why a start fails.
+const WHY_TIME: Duration = Duration::from_secs(2);
 
 /// Reads the topic.
 pub struct Reader {
     consumer: Arc<StreamConsumer<Watch>>,
     ends: Ends,
+    brokers: Brokers,
     topic: String,
     partitions: u32,
     node: NodeId,
@@ -69,7 +73,18 @@ impl Reader {
         let ends = Ends::new(Arc::clone(&consumer), topic.clone());
         let assigned = Mutex::default();
         let hints_read = metrics::counter!("chatctl_kafka_hints_read_total");
-        Ok(Self { consumer, ends, topic, partitions, node, interest, sink, hints_read, assigned })
+        Ok(Self {
+            consumer,
+            ends,
+            brokers,
+            topic,
+            partitions,
+            node,
+            interest,
+            sink,
+            hints_read,
+            assigned,
+        })
     }
 
     /// Takes up its partitions at their ends. The brokers may be starting, too. An error says what and what to do.
@@ -80,7 +95,7 @@ impl Reader {
                 Ok(()) => return Ok(()),
                 Err(StartFailure::Wrong(reason)) => return Err(reason),
                 Err(StartFailure::Away(reason)) if Instant::now() > deadline => {
-                    return self.start_with_some(reason);
+                    return self.start_with_some(reason).await;
                 }
                 Err(StartFailure::Away(_)) => sleep(ASK_PAUSE).await,
             }
@@ -88,10 +103,12 @@ impl Reader {
     }
 
     /// Brokers that are away for longer must not keep a node away, too: what it does not hear it reads.
-    fn start_with_some(&self, reason: String) -> Result<(), String> {
+    async fn start_with_some(&self, reason: String) -> Result<(), String> {
         let missing = self.missing(&self.wanted()).len();
         if self.assigned().is_empty() {
-            return Err(reason);
+            let brokers = self.brokers.clone();
+            let asked = spawn_blocking(move || kafka_link::metadata(&brokers, WHY_TIME)).await;
+            return Err(asked.ok().and_then(Result::err).unwrap_or(reason));
         }
         tracing::warn!(
             missing,

@@ -8,7 +8,7 @@ pub fn judge_topic(metadata: &Metadata, topic: &str, partitions: u32) -> Result<
     let partitions = partitions as usize;
     match found.map(|topic| topic.partitions().len()) {
         None => Err(format!(
-            "there is no topic {topic}: create it with 'chatctl init-env --services kafka', or set CHATCTL_KAFKA_TOPIC"
+            "there is no topic {topic} that this server may see: create it with 'chatctl init-env --services kafka', or set CHATCTL_KAFKA_TOPIC; where the brokers ask who comes, allow the user to read and write it"
         )),
         Some(count) if count != partitions => Err(format!(
             "topic {topic} has {count} partitions and CHATCTL_KAFKA_PARTITIONS is {partitions}: set the variable to {count} on every node, or name another topic"

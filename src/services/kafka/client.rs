@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::KIND;
-use crate::kafka_link;
+use crate::kafka_link::{self, Brokers};
 use crate::services::ServiceError;
 
 /// A healthy one answers within milliseconds.
@@ -23,7 +23,7 @@ const TOPIC_SETTINGS: [(&str, &str); 2] = [("retention.ms", "600000"), ("segment
 
 #[derive(Debug)]
 pub(super) struct KafkaClient {
-    addresses: Vec<String>,
+    brokers: Brokers,
 }
 
 struct Context;
@@ -53,23 +53,25 @@ struct Partition {
 }
 
 impl KafkaClient {
-    pub(super) fn new(addresses: Vec<String>) -> Self {
-        Self { addresses }
+    pub(super) fn new(brokers: Brokers) -> Self {
+        Self { brokers }
     }
 
     pub(super) fn addresses(&self) -> &[String] {
-        &self.addresses
+        &self.brokers.addresses
     }
 
     pub(super) fn shown(&self) -> String {
-        self.addresses.join(",")
+        self.brokers.shown()
     }
 
     /// Whether this broker answers and knows as many.
     pub(super) async fn all_brokers_at(&self, address: &str, brokers: usize) -> Result<(), String> {
         // Cheaper than a client, which would also wait between its tries.
         tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let (known, _) = cluster(vec![address.to_owned()]).await?;
+        let (known, _) =
+            cluster(Brokers { addresses: vec![address.to_owned()], ..self.brokers.clone() })
+                .await?;
         let found = known.len();
         (found == brokers).then_some(()).ok_or(format!("it knows {found} of {brokers} brokers"))
     }
@@ -77,8 +79,8 @@ impl KafkaClient {
     /// The settings that a message's survival depends on; an error says why it is not healthy.
     pub(super) async fn durability(&self) -> Result<String, ServiceError> {
         let (brokers, topics) = self.cluster().await?;
-        if brokers.len() < self.addresses.len() {
-            let (found, expected) = (brokers.len(), self.addresses.len());
+        if brokers.len() < self.brokers.addresses.len() {
+            let (found, expected) = (brokers.len(), self.brokers.addresses.len());
             return Err(self.unhealthy(format!("{found} of {expected} brokers are up")));
         }
         if let Some(topic) = topics.iter().find(|topic| !topic.has_leaders()) {
@@ -179,7 +181,7 @@ impl KafkaClient {
     }
 
     async fn cluster(&self) -> Result<(Vec<i32>, Vec<Topic>), ServiceError> {
-        cluster(self.addresses.clone()).await.map_err(|reason| self.unhealthy(reason))
+        cluster(self.brokers.clone()).await.map_err(|reason| self.unhealthy(reason))
     }
 
     async fn settings(
@@ -196,7 +198,7 @@ impl KafkaClient {
     }
 
     fn admin(&self) -> Result<AdminClient<Context>, ServiceError> {
-        admin(&self.addresses).map_err(self.failed())
+        admin(&self.brokers).map_err(self.failed())
     }
 
     fn failed(&self) -> impl Fn(KafkaError) -> ServiceError {
@@ -221,19 +223,18 @@ impl Topic {
     }
 }
 
-fn admin(addresses: &[String]) -> KafkaResult<AdminClient<Context>> {
-    kafka_link::config(addresses).create_with_context(Context)
+fn admin(brokers: &Brokers) -> KafkaResult<AdminClient<Context>> {
+    kafka_link::config(brokers).create_with_context(Context)
 }
 
 fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(CHANGE_LIMIT)).operation_timeout(Some(CHANGE_LIMIT))
 }
 
-/// The ids of the brokers, and all topics. Asking for all never creates one, where asking for one by name might.
-async fn cluster(addresses: Vec<String>) -> Result<(Vec<i32>, Vec<Topic>), String> {
-    let ask = move || -> KafkaResult<_> {
-        let client = admin(&addresses)?;
-        let metadata = client.inner().fetch_metadata(None, REQUEST_LIMIT)?;
+/// The ids of the brokers, and all topics.
+async fn cluster(brokers: Brokers) -> Result<(Vec<i32>, Vec<Topic>), String> {
+    let ask = move || -> Result<_, String> {
+        let metadata = kafka_link::metadata(&brokers, REQUEST_LIMIT)?;
         let brokers = metadata.brokers().iter().map(|broker| broker.id()).collect();
         let topics = metadata.topics().iter().map(|topic| Topic {
             name: topic.name().to_owned(),
@@ -250,8 +251,5 @@ async fn cluster(addresses: Vec<String>) -> Result<(Vec<i32>, Vec<Topic>), Strin
         Ok((brokers, topics.collect()))
     };
     // It blocks until it has an answer, and while it is dropped.
-    tokio::task::spawn_blocking(ask)
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())
+    tokio::task::spawn_blocking(ask).await.map_err(|error| error.to_string())?
 }

@@ -17,6 +17,7 @@ use super::{
     Artifacts, Health, NodeProcess, Progress, Provision, Service, ServiceError, ServiceKind,
     version,
 };
+use crate::kafka_link::Brokers;
 use client::KafkaClient;
 
 const KIND: ServiceKind = ServiceKind::Kafka;
@@ -47,6 +48,10 @@ pub struct KafkaSettings {
     pub listeners: Vec<KafkaListener>,
     /// Java heap of each node.
     pub heap_mb: u32,
+    /// Users and passwords that the brokers know from the first start on, by SCRAM-SHA-256 and -512.
+    pub users: Vec<(String, String)>,
+    /// Lines of the brokers' configuration beside our own: what listeners that are not `PLAINTEXT` need.
+    pub properties: String,
 }
 
 /// The ports of a node.
@@ -63,6 +68,8 @@ pub struct KafkaNode {
 pub struct KafkaListener {
     /// Which way it is: upper-case letters and digits, other than `PLAINTEXT` and `CONTROLLER`. Each broker has each.
     pub name: String,
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub protocol: &'static str,
     /// Of which broker, from 0.
     pub broker: usize,
     /// Where it listens, on 127.0.0.1.
@@ -78,9 +85,9 @@ struct Native {
 }
 
 impl KafkaService {
-    /// One that somebody else runs, at `host:port` addresses.
-    pub fn at(addresses: Vec<String>) -> Self {
-        Self { client: KafkaClient::new(addresses), native: None }
+    /// One that somebody else runs.
+    pub fn at(brokers: Brokers) -> Self {
+        Self { client: KafkaClient::new(brokers), native: None }
     }
 
     /// Our own.
@@ -92,7 +99,10 @@ impl KafkaService {
             NodeProcess::new(KIND, folder, address.clone())
         };
         let processes = addresses.iter().enumerate().map(process).collect();
-        Self { client: KafkaClient::new(addresses), native: Some(Native { settings, processes }) }
+        Self {
+            client: KafkaClient::new(addresses.into()),
+            native: Some(Native { settings, processes }),
+        }
     }
 
     /// Removes a topic; nothing when there is none.

@@ -29,6 +29,8 @@ pub(super) struct Recipes {
     nodes: Vec<KafkaNode>,
     listeners: Vec<KafkaListener>,
     heap_mb: u32,
+    users: Vec<(String, String)>,
+    properties: String,
     cluster_id: String,
 }
 
@@ -47,6 +49,8 @@ impl Recipes {
             nodes: settings.nodes.clone(),
             listeners: settings.listeners.clone(),
             heap_mb: settings.heap_mb,
+            users: settings.users.clone(),
+            properties: settings.properties.clone(),
             cluster_id: cluster_id(&folder)?,
             folder,
         })
@@ -61,10 +65,8 @@ impl Recipes {
     ) -> Result<(), ServiceError> {
         let folder = node.folder();
         fs::create_dir_all(folder).map_err(ServiceError::file(folder))?;
-        replace(
-            &self.properties_path(index),
-            &properties(&self.nodes, &self.listeners, index, folder),
-        )?;
+        let own = properties(&self.nodes, &self.listeners, index, folder);
+        replace(&self.properties_path(index), &format!("{own}{}", self.properties))?;
         // Kafka writes it beside and renames it, so it is whole where it is.
         if folder.join("data/meta.properties").is_file() {
             return Ok(());
@@ -75,6 +77,12 @@ impl Recipes {
         );
         arguments.extend([self.cluster_id.clone().into(), "-c".into()]);
         arguments.push(self.properties_path(index).into());
+        for (user, password) in &self.users {
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                let added = format!("{mechanism}=[name={user},password={password}]");
+                arguments.extend(["--add-scram".into(), added.into()]);
+            }
+        }
         let output = Command::new(&self.java)
             .args(arguments)
             .current_dir(folder)
@@ -143,7 +151,7 @@ pub(super) fn properties(
             "@ADVERTISED@",
             &each(|it| format!(",{}://127.0.0.1:{}", it.name, it.advertised_port)),
         )
-        .replace("@PROTOCOLS@", &each(|it| format!(",{}:PLAINTEXT", it.name)))
+        .replace("@PROTOCOLS@", &each(|it| format!(",{}:{}", it.name, it.protocol)))
         .replace("@PORT@", &nodes[index].port.to_string())
         .replace("@CONTROLLER_PORT@", &nodes[index].controller_port.to_string())
         .replace("@VOTERS@", &voters.join(","))

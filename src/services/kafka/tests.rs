@@ -12,6 +12,7 @@ fn no_placeholder_is_left() {
     let one = recipe::properties(&nodes[..1], &[], 0, Path::new("/env/kafka/node-1"));
     let listeners: Vec<_> = (0..3)
         .map(|broker| KafkaListener {
+            protocol: "PLAINTEXT",
             name: "SERVER1".to_owned(),
             broker,
             port: 20_001 + u16::try_from(broker).unwrap(),
@@ -43,7 +44,7 @@ fn no_placeholder_is_left() {
 
 #[tokio::test]
 async fn somebody_elses_is_never_started_nor_stopped_nor_wiped() {
-    let service = KafkaService::at(vec!["kafka.example:9092".to_owned()]);
+    let service = KafkaService::at(vec!["kafka.example:9092".to_owned()].into());
     assert!(service.processes().is_empty());
     for result in [
         service.prepare(&Progress::silent()).await,
@@ -71,6 +72,8 @@ async fn it_starts_provides_and_outlives_a_kill(#[case] count: usize) {
             artifacts: Arc::new(Artifacts::new(cache.clone())),
             listeners: Vec::new(),
             nodes,
+            users: Vec::new(),
+            properties: String::new(),
             heap_mb: 256,
         })
     };

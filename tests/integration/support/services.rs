@@ -207,7 +207,7 @@ const PARTITIONS: &str = "4";
 pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
     let nowhere = ExternalAddresses {
         redis_url: String::new(),
-        kafka: Vec::new(),
+        kafka: Vec::new().into(),
         cassandra: Vec::new(),
         cassandra_access: Default::default(),
     };
