@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::cassandra_link::{Access, Cluster};
 use crate::config::{
     CassandraConfig, Config, DistributionEngine, KafkaAccess, KafkaLogin, LocalConfig, LocalSync,
-    PersistenceEngine, RedisConfig, RegistryEngine, Secret, ServiceTls,
+    PersistenceEngine, RedisConfig, RedisSentinels, RegistryEngine, Secret, ServiceTls,
 };
 use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
@@ -25,7 +25,7 @@ use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
 use crate::persistence::{Archive, Persistence, SharedReads, Timed};
-use crate::redis_link::RedisServer;
+use crate::redis_link::{RedisServer, Sentinels};
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
 use crate::registry::{Registry, Timed as TimedRegistry};
@@ -77,7 +77,11 @@ pub(super) struct Engines {
 
 /// Where Redis is, and whom to take for it.
 pub(super) fn redis_server(redis: &RedisConfig) -> anyhow::Result<RedisServer> {
-    let server = RedisServer::from(redis.url.expose());
+    let mut server = RedisServer::from(redis.url.expose());
+    if let Some(RedisSentinels { addresses, primary, password }) = redis.sentinels.clone() {
+        let password = password.map(|password| password.expose().to_owned());
+        server = server.found_by(Sentinels { addresses, primary, password });
+    }
     Ok(match &redis.tls_ca {
         None if redis.url.is_tls() => {
             let system = Trust::load(None).map_err(|reason| anyhow!("REDIS_URL: {reason}"))?;

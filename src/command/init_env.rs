@@ -16,6 +16,7 @@ use crate::services::{
     self, ComposePrograms, Environment, ExternalAddresses, Mode, Nodes, Plan, Ports, Progress,
     Provision, ServiceKind, ServiceReport, find_engine,
 };
+use crate::tls;
 
 /// The tables of the CASSANDRA engine.
 pub const CASSANDRA_SCHEMA: &[services::SchemaFile] = &[
@@ -216,21 +217,33 @@ async fn plan(
         Some(folder) => folder,
         None => state_folder().ok_or_else(homeless)?.join("services"),
     };
+    let looks_at_redis = mode == Mode::External
+        && kinds.iter().any(|kind| matches!(kind, ServiceKind::Redis | ServiceKind::Valkey));
+    if looks_at_redis && config.redis_sentinels.is_some() {
+        bail!(
+            "a server is looked at here, and not its sentinels; name it by REDIS_URL=redis://host:port, without CHATCTL_REDIS_SENTINELS"
+        );
+    }
+    let redis_authority = match &config.redis_tls_ca {
+        None => None,
+        Some(file) => Some(tls::read_certificates("CHATCTL_REDIS_TLS_CA", file)?),
+    };
     Ok(Plan {
         mode,
         kinds,
         nodes,
         folder,
         cache: cache_folder().ok_or_else(homeless)?,
-        external: ExternalAddresses {
+        external: Box::new(ExternalAddresses {
             redis_url: config.redis_url.expose().to_owned(),
+            redis_authority,
             kafka: brokers(&config.kafka_brokers, &config.kafka_access)?,
             cassandra: config.cassandra_hosts,
             cassandra_access: cassandra_access(
                 config.cassandra_login.as_ref(),
                 &config.cassandra_tls,
             )?,
-        },
+        }),
         ports,
         provision: Provision {
             kafka_topic: config.kafka_topic,

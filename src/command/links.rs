@@ -13,6 +13,7 @@ use crate::services::{Environment, KafkaListener, Progress, ServiceKind, free_po
 
 /// The variables that proxied addresses replace.
 const REDIS_URL: &str = "REDIS_URL";
+const REDIS_SENTINELS: &str = "CHATCTL_REDIS_SENTINELS";
 const KAFKA_BROKERS: &str = "KAFKA_BROKERS";
 const CASSANDRA_HOSTS: &str = "CASSANDRA_HOSTS";
 /// Where the nodes of Cassandra say that they are, and where they are reached.
@@ -51,6 +52,10 @@ pub(super) async fn to_services(
     for server in 1..=options.nodes {
         let mut led = Led::default();
         if let Some(url) = &redis {
+            anyhow::ensure!(
+                of(REDIS_SENTINELS).is_none(),
+                "a link to Redis cannot be broken where sentinels say where it is; name one server by REDIS_URL, without {REDIS_SENTINELS}"
+            );
             led.through_redis(server, url).await?;
         }
         if let Some(hosts) = &cassandra {

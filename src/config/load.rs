@@ -29,17 +29,13 @@ impl Config {
             reserve_bytes: reader.number("CHATCTL_LOCAL_RESERVE_BYTES")?,
             cache_bytes: reader.number("CHATCTL_LOCAL_CACHE_BYTES")?,
         };
+        let services = ServicesConfig::load(sources)?;
         let redis = RedisConfig {
-            url: reader.required("REDIS_URL", |text| text.parse().ok())?,
-            tls_ca: reader.optional("CHATCTL_REDIS_TLS_CA")?.map(PathBuf::from),
+            url: services.redis_url,
+            tls_ca: services.redis_tls_ca,
+            sentinels: services.redis_sentinels,
             prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
         };
-        if redis.tls_ca.is_some() && !redis.url.is_tls() {
-            let text =
-                "CHATCTL_REDIS_TLS_CA is set and REDIS_URL is without TLS; write it as rediss://";
-            return Err(ConfigError::together(text.to_owned()));
-        }
-        let services = ServicesConfig::load(sources)?;
         let kafka = KafkaConfig {
             brokers: services.kafka_brokers,
             access: services.kafka_access,

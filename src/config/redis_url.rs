@@ -27,6 +27,12 @@ impl RedisUrl {
         scheme(&self.text) == "rediss"
     }
 
+    /// The host where no port is named: with sentinels it is a name that they know.
+    pub fn name(&self) -> Option<&str> {
+        let (_, address, _) = self.parts();
+        port_of(address).is_none().then_some(address)
+    }
+
     /// `host:port`, for messages.
     pub fn address(&self) -> String {
         let (_, address, _) = self.parts();

@@ -5,13 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::load::Reader;
-use super::{ConfigError, KafkaAccess, RedisUrl, Secret, Sources};
+use super::{ConfigError, KafkaAccess, RedisSentinels, RedisUrl, Secret, Sources};
 
 /// The addresses of Redis, Kafka and Cassandra, and the names of what is ours in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicesConfig {
     /// The Redis server.
     pub redis_url: RedisUrl,
+    /// The file of who may have issued its certificate; `None`: whom the system trusts.
+    pub redis_tls_ca: Option<PathBuf>,
+    /// Who knows where it is; `None`: the URL says it.
+    pub redis_sentinels: Option<RedisSentinels>,
     /// Brokers to begin with, `host:port` each; at least one.
     pub kafka_brokers: Vec<String>,
     /// How to get in there.
@@ -53,8 +57,17 @@ impl ServicesConfig {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let reader = Reader { sources };
         let partitions = reader.number("CHATCTL_KAFKA_PARTITIONS")?;
+        let redis_url: RedisUrl = reader.required("REDIS_URL", |text| text.parse().ok())?;
+        let redis_tls_ca = reader.optional("CHATCTL_REDIS_TLS_CA")?.map(PathBuf::from);
+        if redis_tls_ca.is_some() && !redis_url.is_tls() {
+            let text =
+                "CHATCTL_REDIS_TLS_CA is set and REDIS_URL is without TLS; write it as rediss://";
+            return Err(ConfigError::together(text.to_owned()));
+        }
         Ok(Self {
-            redis_url: reader.required("REDIS_URL", |text| text.parse().ok())?,
+            redis_sentinels: RedisSentinels::load(&reader, &redis_url)?,
+            redis_url,
+            redis_tls_ca,
             kafka_brokers: reader.required("KAFKA_BROKERS", parse_addresses)?,
             kafka_access: KafkaAccess::load(&reader)?,
             kafka_topic: reader.required("CHATCTL_KAFKA_TOPIC", parse_topic)?,

@@ -112,6 +112,23 @@ pub const VARIABLES: &[Variable] = &[
         "The file of certificates in PEM form, one of whose owners must have issued that of a rediss:// server; not set: whom the system trusts",
     ),
     variable(
+        "CHATCTL_REDIS_SENTINELS",
+        "redis-sentinels",
+        None,
+        ADDRESSES,
+        "Sentinels that know where the primary of Redis is, asked before each connection. The host of REDIS_URL, without a port, is then their name of it: redis://mymaster",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "CHATCTL_REDIS_SENTINEL_PASSWORD",
+            "redis-sentinel-password",
+            None,
+            Kind::Text { name: "SECRET", allowed: "the password" },
+            "The password of the sentinels themselves, where they ask for one; that of the server stands in REDIS_URL",
+        )
+    },
+    variable(
         "CHATCTL_REDIS_PREFIX",
         "redis-prefix",
         Some("chatctl:"),

@@ -37,6 +37,8 @@ pub enum Mode {
 pub struct ExternalAddresses {
     /// URL of Redis, with its password.
     pub redis_url: String,
+    /// Certificates in PEM form of those who may have issued that of Redis; `None`: whom the system trusts.
+    pub redis_authority: Option<Vec<u8>>,
     /// Brokers, and how to get in there.
     pub kafka: Brokers,
     /// Cassandra nodes, `host:port` each.
@@ -59,7 +61,7 @@ pub struct Plan {
     /// Where downloads are kept.
     pub cache: PathBuf,
     /// Where they are in external mode.
-    pub external: ExternalAddresses,
+    pub external: Box<ExternalAddresses>,
     /// Which ports native services are given.
     pub ports: Ports,
     /// What engines need in them.
@@ -409,14 +411,16 @@ fn elsewhere(plan: &Plan) -> Result<Vec<Box<dyn Service>>, ServiceError> {
     let make = |&kind: &ServiceKind| -> Result<Box<dyn Service>, ServiceError> {
         Ok(match kind {
             ServiceKind::Redis if docker => {
-                Box::new(RedisService::at(kind, "redis://127.0.0.1:16379")?)
+                Box::new(RedisService::at(kind, "redis://127.0.0.1:16379", None)?)
             }
             ServiceKind::Valkey if docker => {
-                Box::new(RedisService::at(kind, "redis://127.0.0.1:16380")?)
+                Box::new(RedisService::at(kind, "redis://127.0.0.1:16380", None)?)
             }
-            ServiceKind::Redis | ServiceKind::Valkey => {
-                Box::new(RedisService::at(kind, &plan.external.redis_url)?)
-            }
+            ServiceKind::Redis | ServiceKind::Valkey => Box::new(RedisService::at(
+                kind,
+                &plan.external.redis_url,
+                plan.external.redis_authority.as_deref(),
+            )?),
             ServiceKind::Kafka => Box::new(KafkaService::at(match (docker, plan.nodes) {
                 (false, _) => plan.external.kafka.clone(),
                 (true, Nodes::One) => local(&[19_092]).into(),

@@ -49,6 +49,7 @@ mod rates;
 mod realtime;
 mod redis_access;
 mod redis_engine;
+mod redis_sentinel;
 mod report_page;
 mod revocation;
 #[cfg(feature = "faults")]

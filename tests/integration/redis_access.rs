@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::support::certificates::Authority;
-use crate::support::services::redis_program;
+use crate::support::services::{init_env, redis_program};
 use crate::support::tokens::{SECRET, connect, token};
 use crate::support::{PATIENCE, Server, chatctl, unique};
 
@@ -224,6 +224,16 @@ async fn what_keeps_a_server_from_redis_is_said() {
         assert!(error.contains(said), "{error}");
     });
     futures_util::future::join_all(refused).await;
+    // `init-env` looks at it the same way.
+    let root = redis.url("root", ROOT_PASSWORD);
+    for (ca, is_healthy) in [(ca, true), ("", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut look = init_env(folder.path());
+        look.args(["--mode", "external", "--services", "redis", "--check", "--dir"]);
+        look.arg(folder.path().join("env")).env("REDIS_URL", &root).env("CHATCTL_REDIS_TLS_CA", ca);
+        let output = look.output().await.unwrap();
+        assert_eq!(output.status.success(), is_healthy, "{output:?}");
+    }
     // One command less.
     redis.root(&["ACL", "SETUSER", "chatctl", "-evalsha"]);
     let error = Server::refused(&everything(&url, ca)).await;

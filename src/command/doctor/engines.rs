@@ -6,7 +6,7 @@ use crate::command::engines::{
 };
 use crate::config::{
     AuthenticationConfig, Config, DistributionEngine, KafkaLogin, KeySource, PersistenceEngine,
-    RedisConfig, RegistryEngine, ServiceTls,
+    RedisConfig, RedisSentinels, RegistryEngine, ServiceTls,
 };
 use crate::distribution::kafka;
 use crate::identity::Verifier;
@@ -121,7 +121,12 @@ async fn reach(check: &'static str, redis: &RedisConfig) -> Finding {
         Ok(Examined { refusal: Some(refusal), .. }) => {
             Finding::fail(check, format!("REDIS: {refusal}"))
         }
-        Ok(_) => Finding::ok(check, format!("REDIS at {} answers", redis.url.address())),
+        Ok(_) => match &redis.sentinels {
+            None => Finding::ok(check, format!("REDIS at {} answers", redis.url.address())),
+            Some(RedisSentinels { primary, .. }) => {
+                Finding::ok(check, format!("REDIS, where sentinels say that {primary} is, answers"))
+            }
+        },
     }
 }
 

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, RedisResult};
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisResult};
 
 pub use crate::redis_link::REDIAL_PAUSE;
-use crate::redis_link::{self, DIAL_TIME, RedisServer, connect, in_time};
+use crate::redis_link::{self, Client, DIAL_TIME, RedisServer, connect, in_time};
 
 /// Makes connections to one server.
 pub struct Dialer {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError, RedisResult, Value};
 
 use super::facts::Facts;
 use super::keys::Keys;
@@ -12,7 +12,7 @@ use super::scripts::Scripts;
 use crate::model::{Durability, Epoch};
 use crate::persistence::lineage::{Life, Lineage};
 use crate::persistence::status::Status;
-use crate::redis_link::{self, DIAL_TIME, RedisServer, in_time};
+use crate::redis_link::{self, Client, DIAL_TIME, RedisServer, in_time};
 
 /// The format of keys and values that this version reads and writes. Another one is never touched.
 const FORMAT: u32 = 1;
@@ -96,7 +96,7 @@ impl Dialer {
             redis_link::connect(&self.client, AsyncConnectionConfig::new()).await?;
         let client_id: u64 = redis::cmd("CLIENT").arg("ID").query_async(&mut connection).await?;
         load(&mut connection, self.scripts).await?;
-        let facts = ask(&mut connection).await?;
+        let facts = self.ask(&mut connection).await?;
         if let Some(previous) = previous.filter(|previous| previous.run_id == facts.run_id) {
             let kill =
                 redis::cmd("CLIENT").arg("KILL").arg("ID").arg(previous.client_id).to_owned();
@@ -110,6 +110,16 @@ impl Dialer {
         let identity = Identity { client_id, run_id: facts.run_id.clone() };
         self.status.found(facts.found());
         Ok(Link { connection, life, identity })
+    }
+
+    /// Asks the server what it is.
+    pub async fn ask(&self, connection: &mut MultiplexedConnection) -> RedisResult<Facts> {
+        ask(connection, &self.client).await
+    }
+
+    /// Whether another server may take the place of this one.
+    pub fn is_replaceable(&self) -> bool {
+        self.client.is_replaceable()
     }
 
     async fn learn(
@@ -130,7 +140,7 @@ impl Dialer {
             .arg(self.keys.lineage())
             .arg(&facts.run_id)
             .arg(Epoch::generate().as_str())
-            .arg(u8::from(facts.durability.satisfies(Durability::DISK)))
+            .arg(u8::from(facts.durability.satisfies(Durability::DISK) && !facts.was_replica))
             .arg(generation)
             .arg(epoch)
             .arg(beat)
@@ -165,8 +175,7 @@ fn unknown_format(client: &Client, keys: &Keys, found: &str) -> String {
          chatctl that made it, or bring the messages over ('chatctl export' with that one, 'chatctl import' with this one into another \
          CHATCTL_REDIS_PREFIX)",
         keys.prefix(),
-        // Without user and password.
-        client.get_connection_info().addr(),
+        client.address(),
     )
 }
 
@@ -181,8 +190,8 @@ pub async fn load(connection: &mut MultiplexedConnection, scripts: &Scripts) -> 
     Ok(())
 }
 
-/// Asks the server what it is.
-pub async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Facts> {
+/// Asks the server that `client` leads to what it is.
+pub async fn ask(connection: &mut MultiplexedConnection, client: &Client) -> RedisResult<Facts> {
     let mut pipe = redis::pipe();
     pipe.cmd("INFO").arg("server").arg("replication");
     pipe.cmd("CONFIG").arg("GET");
@@ -191,5 +200,6 @@ pub async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Facts> {
     }
     let (info, config): (Value, HashMap<String, String>) = pipe.query_async(connection).await?;
     let info: String = redis::from_redis_value(info)?;
-    Ok(Facts::new(&info, &config))
+    let facts = Facts::new(&info, &config);
+    Ok(if client.is_replaceable() { facts.replaceable() } else { facts })
 }

@@ -20,7 +20,7 @@ pub async fn examine(settings: &RedisSettings) -> Result<Examined, OpenError> {
         if let Err(text) = check_format(&client, &mut connection, &keys).await? {
             return Ok(Err(OpenError::Format(text)));
         }
-        let facts = ask(&mut connection).await?;
+        let facts = ask(&mut connection, &client).await?;
         let asked = clock::unix_ms();
         let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
         let there = seconds * 1_000 + micros / 1_000;

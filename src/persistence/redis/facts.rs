@@ -12,6 +12,8 @@ pub struct Facts {
     pub run_id: String,
     /// It follows another server: it takes no writes of its own.
     pub is_replica: bool,
+    /// It has followed another server, and may have less than that one had acknowledged.
+    pub was_replica: bool,
     /// What an acknowledged message survives.
     pub durability: Durability,
     /// Why it is not more, and what to change; empty at class `disk`.
@@ -32,9 +34,20 @@ impl Facts {
         Self {
             run_id: field("run_id"),
             is_replica: field("role") == "slave",
+            // The id of the history that it followed; zeros where it never did.
+            was_replica: field("master_replid2").bytes().any(|byte| byte != b'0'),
             durability,
             advice: advice.to_owned(),
         }
+    }
+
+    /// The same where a replica takes its place when it fails. Replicas hear of a message after it was answered, so a failure of the
+    /// server's process may lose some, whatever it had on its disk.
+    pub fn replaceable(self) -> Self {
+        if !self.durability.satisfies(Durability { level: Level::Service, replicated: false }) {
+            return self;
+        }
+        Self { durability: Durability::PROCESS, advice: REPLACEABLE.to_owned(), ..self }
     }
 
     /// What of it matters to whoever uses the engine.
@@ -43,6 +56,9 @@ impl Facts {
         Found { durability: self.durability, advice: self.advice, refusal }
     }
 }
+
+/// Why sentinels make it less.
+const REPLACEABLE: &str = "a failover by the sentinels of CHATCTL_REDIS_SENTINELS may lose what the replica had not received yet: leave the variable out and name one server by REDIS_URL";
 
 /// Why a replica is of no use.
 const REPLICA: &str = "the server is a replica; set REDIS_URL to its primary";
@@ -77,6 +93,20 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn what_a_replica_may_take_over_is_not_on_the_disk_for_good() {
+        let config = [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory", "0")];
+        let config = config.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let zeros = "0".repeat(40);
+        let alone = Facts::new(&format!("role:master\r\nmaster_replid2:{zeros}\r\n"), &config);
+        assert_eq!((alone.durability, alone.was_replica), (Durability::DISK, false));
+        let watched = alone.replaceable();
+        assert_eq!(watched.durability, Durability::PROCESS);
+        assert!(watched.advice.contains("CHATCTL_REDIS_SENTINELS"), "{watched:?}");
+        let promoted = Facts::new("role:master\r\nmaster_replid2:8f3a\r\n", &config);
+        assert!(promoted.was_replica);
+    }
 
     #[rstest]
     #[case("no", "everysec", "0", "noeviction", "process", "appendonly yes")]

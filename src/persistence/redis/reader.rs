@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::codec::Reply;
-use super::dialer::{Dialer, Identity, Link, ask, load};
+use super::dialer::{Dialer, Identity, Link, load};
 use super::failure::{self, Failure};
 use super::scripts::Scripts;
 use crate::clock;
@@ -241,7 +241,12 @@ impl Keeper {
         let middle = i64::midpoint(asked as i64, clock::unix_ms() as i64);
         self.dialer.status.saw_clock(seconds * 1_000 + micros / 1_000 - middle);
         if with_question {
-            self.dialer.status.found(ask(&mut link.connection).await?.found());
+            let facts = self.dialer.ask(&mut link.connection).await?;
+            if facts.is_replica && self.dialer.is_replaceable() {
+                // Another one is the primary now.
+                return Ok(false);
+            }
+            self.dialer.status.found(facts.found());
         }
         let known = (Some(link.life.generation), Some(link.life.epoch.to_string()));
         Ok(life == known)

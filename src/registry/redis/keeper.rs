@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Value};
+use redis::{AsyncConnectionConfig, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::scripts::{Keys, SCRIPTS};
 use super::table::{Table, Told};
 use crate::model::{NodeId, UserName};
-use crate::redis_link::{DIAL_TIME, REDIAL_PAUSE, connect, in_time};
+use crate::redis_link::{Client, DIAL_TIME, REDIAL_PAUSE, connect, in_time};
 use crate::registry::{Change, PresenceSink};
 
 /// Beats in the time of a lease: some may be lost.

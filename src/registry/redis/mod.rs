@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Client, ProtocolVersion};
+use redis::ProtocolVersion;
 use tokio::time::timeout;
 #[cfg(test)]
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ use self::table::Next;
 use super::background::Background;
 use super::{Change, PresenceSink, Registry, StartError, WAIT_MAX};
 use crate::model::{NodeId, SessionId, UserName};
-use crate::redis_link::{self, RedisServer};
+use crate::redis_link::{self, Client, RedisServer};
 
 /// What the registry can be told.
 #[derive(Clone)]

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, Script, ScriptInvocation};
+use redis::{AsyncConnectionConfig, ProtocolVersion, Script, ScriptInvocation};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{KeepError, REVOCATIONS_MAX, Revocations};
 use crate::clock;
 use crate::model::{Revocation, Revoked};
-use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, RedisServer, connect, in_time};
+use crate::redis_link::{self, Client, DIAL_TIME, REDIAL_PAUSE, RedisServer, connect, in_time};
 use crate::registry::StartError;
 
 /// How long an answer is waited for.

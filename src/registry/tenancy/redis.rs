@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, Script};
+use redis::{AsyncConnectionConfig, ProtocolVersion, Script};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::{self, BEATS_PER_LEASE, LOOK_PAUSE, Lease, START_TIME, Tenant};
 use super::{ClaimError, Company};
 use crate::model::NodeId;
-use crate::redis_link::{self, DIAL_TIME, REDIAL_PAUSE, RedisServer, connect, in_time};
+use crate::redis_link::{self, Client, DIAL_TIME, REDIAL_PAUSE, RedisServer, connect, in_time};
 
 /// How long an answer is waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(1);

@@ -5,7 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisError,
+    TlsCertificates,
+};
 
 use super::super::ServiceError;
 use super::state::State;
@@ -23,8 +26,9 @@ pub(super) struct RedisClient {
 }
 
 impl RedisClient {
-    /// For a URL, which is never shown: it may hold a password.
-    pub(super) fn open(url: &str) -> Result<Self, ServiceError> {
+    /// For a URL, which is never shown: it may hold a password. `authority`: certificates in PEM form of those who may have issued the
+    /// server's; `None`: whom the system trusts.
+    pub(super) fn open(url: &str, authority: Option<&[u8]>) -> Result<Self, ServiceError> {
         let refused = |text: &str| ServiceError::Refused(text.to_owned());
         let no_url = "the URL of Redis is none; write redis:// (or rediss:// for TLS) [user:password@]host:port[/database]";
         let info = url.into_connection_info().map_err(|_| refused(no_url))?;
@@ -35,7 +39,14 @@ impl RedisClient {
         };
         let address =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let client = Client::open(info).map_err(|_| refused(no_url))?;
+        let client = match authority {
+            None => Client::open(info),
+            Some(authority) => {
+                let root_cert = Some(authority.to_vec());
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+            }
+        };
+        let client = client.map_err(|_| refused(no_url))?;
         Ok(Self { client, address })
     }
 
@@ -117,14 +128,14 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        let client = RedisClient::open("redis://me:secret@example.org:6390/2").unwrap();
+        let client = RedisClient::open("redis://me:secret@example.org:6390/2", None).unwrap();
         assert_eq!(client.address(), "example.org:6390");
         assert_eq!(format!("{client:?}"), "RedisClient(\"example.org:6390\")");
-        assert_eq!(RedisClient::open("redis://[::1]:7").unwrap().address(), "[::1]:7");
+        assert_eq!(RedisClient::open("redis://[::1]:7", None).unwrap().address(), "[::1]:7");
         for url in
             ["redis://me:secret@", "secret", "rediss://me:secret@", "redis://:secret@host:port"]
         {
-            let error = RedisClient::open(url).unwrap_err();
+            let error = RedisClient::open(url, None).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         }
     }

@@ -41,9 +41,14 @@ struct Native {
 }
 
 impl RedisService {
-    /// One that somebody else runs. An error when the URL is none.
-    pub fn at(kind: ServiceKind, url: &str) -> Result<Self, ServiceError> {
-        Ok(Self { kind, client: RedisClient::open(url)?, native: None })
+    /// One that somebody else runs. An error when the URL is none. `authority`: certificates in PEM form of those who may have issued
+    /// the server's; `None`: whom the system trusts.
+    pub fn at(
+        kind: ServiceKind,
+        url: &str,
+        authority: Option<&[u8]>,
+    ) -> Result<Self, ServiceError> {
+        Ok(Self { kind, client: RedisClient::open(url, authority)?, native: None })
     }
 
     /// Our own, with its files in `folder`, on a port of 127.0.0.1. Always one node.
@@ -54,7 +59,7 @@ impl RedisService {
         artifacts: Arc<Artifacts>,
     ) -> Result<Self, ServiceError> {
         let address = format!("127.0.0.1:{port}");
-        let client = RedisClient::open(&format!("redis://{address}"))?;
+        let client = RedisClient::open(&format!("redis://{address}"), None)?;
         let node = NodeProcess::new(kind, folder, address);
         Ok(Self { kind, client, native: Some(Native { artifacts, node, port }) })
     }

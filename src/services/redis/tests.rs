@@ -123,7 +123,7 @@ async fn somebody_elses_is_only_checked() {
     let silent = Progress::silent();
     running.service.start(&silent).await.unwrap();
     let url = format!("redis://{}", running.service.addresses()[0]);
-    let theirs = RedisService::at(ServiceKind::Redis, &url).unwrap();
+    let theirs = RedisService::at(ServiceKind::Redis, &url, None).unwrap();
     assert!(theirs.processes().is_empty());
     theirs.probe().await.unwrap();
     for refused in [
@@ -142,7 +142,7 @@ async fn somebody_elses_is_only_checked() {
     let error = theirs.probe().await.unwrap_err().to_string();
     assert!(error.contains("wants a password"), "{error}");
     let wrong = url.replace("redis://", "redis://:wrong@");
-    let error = RedisService::at(ServiceKind::Redis, &wrong)
+    let error = RedisService::at(ServiceKind::Redis, &wrong, None)
         .unwrap()
         .probe()
         .await
@@ -153,7 +153,7 @@ async fn somebody_elses_is_only_checked() {
         "{error}"
     );
     let right = url.replace("redis://", "redis://:secret@");
-    let right = RedisService::at(ServiceKind::Redis, &right).unwrap();
+    let right = RedisService::at(ServiceKind::Redis, &right, None).unwrap();
     right.probe().await.unwrap();
     running.service.stop().await.unwrap();
     let error = right.probe().await.unwrap_err().to_string();

@@ -207,6 +207,7 @@ const PARTITIONS: &str = "4";
 pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
     let nowhere = ExternalAddresses {
         redis_url: String::new(),
+        redis_authority: None,
         kafka: Vec::new().into(),
         cassandra: Vec::new(),
         cassandra_access: Default::default(),
@@ -217,7 +218,7 @@ pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
         nodes,
         folder,
         cache: chatctl::config::cache_folder().expect("a home"),
-        external: nowhere,
+        external: Box::new(nowhere),
         ports: Ports::FreshFirst,
         provision: Provision {
             kafka_topic: unique("hints"),

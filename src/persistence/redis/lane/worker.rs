@@ -204,10 +204,12 @@ impl Worker {
         }
         let beat = results.next();
         let same_life = is_same_life(results.next(), &link.life);
-        if let Some(Ok(Value::Int(beat))) = beat {
+        if let Some(Ok(Value::Int(beat))) = &beat {
             self.dialer.lineage.acknowledge(&link.life, beat.unsigned_abs());
         }
-        let mut redial = !same_life;
+        // A primary that became a replica; another one may be found.
+        let is_demoted = matches!(&beat, Some(Err(error)) if error.code() == Some("READONLY"));
+        let mut redial = !same_life || is_demoted;
         let mut reload = false;
         // From the last to the first: a call is only sent again when nothing of its conversation came after it.
         let (mut done_after, mut again) = (HashSet::new(), Vec::new());

@@ -7,10 +7,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, RedisError,
-    RedisResult, TlsCertificates,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    ProtocolVersion, RedisError, RedisResult, TlsCertificates,
 };
 use tokio::time::timeout;
+
+mod sentinel;
+
+pub use sentinel::Sentinels;
 
 /// A connection that is not ready in this time will not be.
 pub const DIAL_TIME: Duration = Duration::from_secs(1);
@@ -28,9 +32,16 @@ pub struct RedisServer {
     url: String,
     /// Certificates in PEM form, of those who may have issued the server's; `None`: whom this system trusts.
     authority: Option<Arc<[u8]>>,
+    /// Who is asked where it is, before each connection; `None`: the URL says it.
+    sentinels: Option<Arc<Sentinels>>,
 }
 
 impl RedisServer {
+    /// The same, wherever these say that it is.
+    pub fn found_by(self, sentinels: Sentinels) -> Self {
+        Self { sentinels: Some(Arc::new(sentinels)), ..self }
+    }
+
     /// The same, issued by one of these alone (PEM).
     pub fn issued_by(self, authority: &[u8]) -> Self {
         Self { authority: Some(authority.into()), ..self }
@@ -39,19 +50,40 @@ impl RedisServer {
 
 impl From<&str> for RedisServer {
     fn from(url: &str) -> Self {
-        Self { url: url.to_owned(), authority: None }
+        Self { url: url.to_owned(), authority: None, sentinels: None }
     }
 }
 
 impl From<String> for RedisServer {
     fn from(url: String) -> Self {
-        Self { url, authority: None }
+        Self { url, authority: None, sentinels: None }
     }
 }
 
 impl fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisServer(…)")
+    }
+}
+
+/// Makes connections to one server, wherever it is by then.
+#[derive(Clone)]
+pub struct Client {
+    info: ConnectionInfo,
+    /// Where the URL says.
+    at: redis::Client,
+    server: RedisServer,
+}
+
+impl Client {
+    /// What the URL says of where it is, for messages: without user and password.
+    pub fn address(&self) -> &ConnectionAddr {
+        self.info.addr()
+    }
+
+    /// Whether another server may take its place.
+    pub fn is_replaceable(&self) -> bool {
+        self.server.sentinels.is_some()
     }
 }
 
@@ -67,13 +99,48 @@ pub fn client(server: &RedisServer, protocol: ProtocolVersion) -> RedisResult<Cl
     // Servers before 7.2 do not know it, and a user that may do little would have to be allowed it.
     let settings = info.redis_settings().clone().set_protocol(protocol).set_skip_set_lib_name();
     let info = info.set_redis_settings(settings);
-    match &server.authority {
-        None => Client::open(info),
+    let at = build(info.clone(), server.authority.as_deref())?;
+    Ok(Client { info, at, server: server.clone() })
+}
+
+/// A client of the library.
+fn build(info: ConnectionInfo, authority: Option<&[u8]>) -> RedisResult<redis::Client> {
+    match authority {
+        None => redis::Client::open(info),
         Some(authority) => {
             let root_cert = Some(authority.to_vec());
-            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+            redis::Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
         }
     }
+}
+
+/// The same, somewhere else.
+fn with_address(info: ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
+    let host = host.to_owned();
+    let address = match info.addr() {
+        ConnectionAddr::TcpTls { .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    info.set_addr(address)
+}
+
+/// Refuses what a connection would be of no use with. A replica is refused only where another server is known to be the primary.
+fn judge(cluster: &str, replication: Option<&str>) -> RedisResult<()> {
+    let says = |info: &str, line: &str| info.lines().any(|found| found.trim() == line);
+    let reason = if says(cluster, "cluster_enabled:1") {
+        "it is a node of a Redis Cluster, which is not supported: set REDIS_URL to a server that runs without cluster-enabled, or to one that sentinels look after (CHATCTL_REDIS_SENTINELS)"
+    } else if replication.is_some_and(|info| !says(info, "role:master")) {
+        "it is a replica, and the sentinels of CHATCTL_REDIS_SENTINELS call it the primary: a failover is under way"
+    } else {
+        return Ok(());
+    };
+    Err(RedisError::from((
+        redis::ErrorKind::Client,
+        "the server cannot be used",
+        reason.to_owned(),
+    )))
 }
 
 /// A new connection. Its calls have no time limit of their own: the library would give up the answer and keep the
@@ -83,7 +150,27 @@ pub async fn connect(
     config: AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
     let config = config.set_connection_timeout(None).set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
+    let Client { info, at, server } = client;
+    let found = match &server.sentinels {
+        None => None,
+        Some(sentinels) => {
+            let authority = server.authority.as_deref();
+            let (host, port) = sentinels.find(info, authority).await?;
+            Some(build(with_address(info.clone(), &host, port), authority)?)
+        }
+    };
+    let at = found.as_ref().unwrap_or(at);
+    let mut connection = at.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut ask = redis::cmd("INFO");
+    let cluster: String = ask.arg("cluster").query_async(&mut connection).await?;
+    let mut replication = None;
+    if found.is_some() {
+        let mut ask = redis::cmd("INFO");
+        let answer: String = ask.arg("replication").query_async(&mut connection).await?;
+        replication = Some(answer);
+    }
+    judge(&cluster, replication.as_deref())?;
+    Ok(connection)
 }
 
 /// What went wrong, and what to do where it is plain.
