@@ -1,5 +1,6 @@
 //! A conversation as an engine has it, as lines.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -21,8 +22,8 @@ pub struct Subject {
     pub conv: ConvId,
     /// What it is.
     pub place: Arc<Place>,
-    /// Users in the order of names, and since when, µs.
-    pub users: Vec<(UserName, u64)>,
+    /// Users, and since when, µs.
+    pub users: BTreeMap<UserName, u64>,
 }
 
 /// What is read of a conversation at first; the rest of its messages follows.
@@ -39,31 +40,46 @@ impl Subject {
     /// Up to which number there are messages now, the first of them, and whose the conversation is. `None`: it has nothing to
     /// carry. All of it belongs to this life of the store.
     pub async fn begin(
-        self,
+        mut self,
         archive: &dyn Archive,
         epoch: &Epoch,
     ) -> Result<Option<Part>, TransferError> {
-        let Some((user, _)) = self.users.first() else { return Ok(None) };
-        let newest = archive.summary(self.conv, user).await?.newest;
+        // Whose unread messages are counted beside it does not matter.
+        let anybody = UserName::new("-").unwrap_or_else(|_| unreachable!("it is a name"));
+        let newest = archive.summary(self.conv, &anybody).await?.newest;
         let head = newest.map_or(Seq::ZERO, |message| message.seq);
         let first = page(archive, self.conv, Seq::ZERO, head, epoch).await?;
         let roster = match *self.place {
             Place::Group(_) => self.roster(archive, head, epoch).await?,
             Place::Direct(..) | Place::Channel(_) => None,
         };
-        let asked: Vec<_> = self
-            .users
-            .iter()
-            .map(|(user, since_us)| self.member(archive, user, *since_us, head, &roster).boxed())
-            .collect();
-        let members: Vec<Option<Member>> =
-            stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-        let members: Vec<Member> = members.into_iter().flatten().collect();
+        self.add_newcomers(&first, &roster);
+        let users = std::mem::take(&mut self.users);
+        let this = &self;
+        let asked = users
+            .into_iter()
+            .map(|(user, since_us)| this.member(archive, user, since_us, head, &roster).boxed());
+        let mut asked = stream::iter(asked).buffered(AT_ONCE);
+        let mut members = Vec::new();
+        while let Some(member) = asked.try_next().await? {
+            members.extend(member);
+        }
+        drop(asked);
         if archive.epoch() != *epoch {
             return Err(renewed());
         }
         let is_empty = head == Seq::ZERO && members.is_empty() && roster.is_none();
         Ok((!is_empty).then_some(Part { subject: self, head, first, members, roster }))
+    }
+
+    /// Whose it became after the lists of users were read.
+    fn add_newcomers(&mut self, first: &[Arc<Message>], roster: &Option<RosterLine>) {
+        let since_us = first.first().map_or(0, |message| message.at.saturating_mul(1_000));
+        let members = roster.iter().flat_map(|roster| &roster.members).map(|member| &member.user);
+        let both = self.place.participants().filter(|_| !first.is_empty());
+        for user in members.chain(both) {
+            self.users.entry(user.clone()).or_insert(since_us);
+        }
     }
 
     async fn roster(
@@ -93,21 +109,21 @@ impl Subject {
     async fn member(
         &self,
         archive: &dyn Archive,
-        user: &UserName,
+        user: UserName,
         since_us: u64,
         head: Seq,
         roster: &Option<RosterLine>,
     ) -> Result<Option<Member>, TransferError> {
-        let acked = archive.acked(self.conv, user).await?.map(|acked| acked.cut_to(head));
+        let acked = archive.acked(self.conv, &user).await?.map(|acked| acked.cut_to(head));
         let is_theirs = acked.is_some()
             || match &*self.place {
                 Place::Direct(..) => head > Seq::ZERO,
                 Place::Channel(_) => false,
                 Place::Group(_) => roster
                     .as_ref()
-                    .is_some_and(|roster| roster.members.iter().any(|member| member.user == *user)),
+                    .is_some_and(|roster| roster.members.iter().any(|member| member.user == user)),
             };
-        Ok(is_theirs.then(|| Member { user: user.clone(), since_us, acked }))
+        Ok(is_theirs.then(|| Member { user, since_us, acked }))
     }
 }
 
@@ -175,7 +191,7 @@ async fn page(
 }
 
 fn renewed() -> TransferError {
-    TransferError::Renewed { what: "run it again; an export needs another file" }
+    TransferError::Renewed { what: "begin again with another file" }
 }
 
 /// A line as it stands in a file, without its line feed.

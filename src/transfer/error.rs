@@ -16,6 +16,8 @@ pub enum TransferError {
     Line { path: PathBuf, line: u64, reason: String },
     #[error("{path}: the export is complete already; name another file", path = path.display())]
     Complete { path: PathBuf },
+    #[error("{path}: it is there and is no export; name another file", path = path.display())]
+    Other { path: PathBuf },
     #[error(
         "{path}: this export was never finished, or its end was cut off; run the `export` that wrote it again, which goes on with it",
         path = path.display()

@@ -6,9 +6,10 @@ use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::future::try_join_all;
+use futures_util::stream::TryStreamExt as _;
 use serde::Serialize;
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use super::chain::{Chain, ContentHash};
@@ -19,8 +20,11 @@ use super::reader::{Reader, Whole};
 use crate::model::{ConvId, Epoch, Message, Place, UserName};
 use crate::persistence::Archive;
 
-/// Conversations whose first messages are read ahead.
+/// Conversations whose first messages are read at once.
 const AHEAD: usize = 16;
+
+/// What every export begins with.
+const BEGINNING: &[u8] = br#"{"export":{"format":"#;
 
 /// What an export came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,50 +56,56 @@ pub async fn export(
     mut each: impl FnMut(u64, u64),
 ) -> Result<Exported, TransferError> {
     let epoch = archive.epoch();
-    let mut writer = Writer::open(path, archive.name(), &epoch)?;
+    let mut writer = block_in_place(|| Writer::open(path, archive.name(), &epoch, cancel))?;
     let resumed_after = writer.totals.conversations;
-    let listed = list(archive).await?;
-    let last = writer.last;
-    let left =
-        listed.into_iter().filter(|(conv, _)| last.is_none_or(|last| *conv > *last.as_bytes()));
-    let subjects = left.filter_map(|(conv, Listed { place, users })| {
+    let listed = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(TransferError::Stopped),
+        listed = list(archive, writer.last) => listed?,
+    };
+    let mut subjects = listed.into_iter().filter_map(|(conv, Listed { place, users })| {
         let conv = ConvId::from_bytes(&conv)?;
         Some(Subject { conv, place, users: users.into_iter().collect() })
     });
-    let parts = subjects.map(|subject| subject.begin(archive, &epoch).boxed());
-    let mut parts = stream::iter(parts).buffered(AHEAD);
     loop {
-        let next = tokio::select! {
+        let begun = subjects.by_ref().take(AHEAD).map(|subject| subject.begin(archive, &epoch));
+        let begun: Vec<_> = begun.collect();
+        if begun.is_empty() {
+            break;
+        }
+        // All of them to their end before any is written: what is begun and not asked keeps others waiting in the engine.
+        let parts = tokio::select! {
             biased;
-            () = cancel.cancelled() => {
-                writer.flush()?;
-                return Err(TransferError::Stopped);
-            }
-            next = parts.next() => next,
+            () = cancel.cancelled() => Err(TransferError::Stopped),
+            parts = try_join_all(begun) => parts,
         };
-        let Some(part) = next else { break };
-        match part {
-            Ok(Some(part)) => writer.conversation(archive, part, &epoch, cancel).await?,
-            Ok(None) => {}
+        let parts = match parts {
+            Ok(parts) => parts,
             Err(error) => {
                 writer.flush()?;
                 return Err(error);
             }
+        };
+        for part in parts.into_iter().flatten() {
+            writer.conversation(archive, part, &epoch, cancel).await?;
+            each(writer.totals.conversations, writer.totals.messages);
         }
-        each(writer.totals.conversations, writer.totals.messages);
     }
-    drop(parts);
     let Totals { conversations, messages, digest, .. } = writer.complete()?;
     Ok(Exported { epoch, conversations, messages, resumed_after, digest })
 }
 
-/// Which conversations there are, by their ids.
+/// Which conversations there are behind this one, by their ids.
 async fn list(
     archive: &dyn Archive,
+    last: Option<ConvId>,
 ) -> Result<BTreeMap<[u8; ConvId::BYTES], Listed>, TransferError> {
     let mut listed = BTreeMap::new();
     let mut entries = archive.entries();
     while let Some(entry) = entries.try_next().await? {
+        if last.is_some_and(|last| entry.conv.as_bytes() <= last.as_bytes()) {
+            continue;
+        }
         let there = listed
             .entry(*entry.conv.as_bytes())
             .or_insert_with(|| Listed { place: entry.place, users: BTreeMap::new() });
@@ -118,15 +128,24 @@ struct Writer {
 
 impl Writer {
     /// Makes the file, or goes on behind its last whole conversation.
-    fn open(path: &Path, engine: &str, epoch: &Epoch) -> Result<Self, TransferError> {
+    fn open(
+        path: &Path,
+        engine: &str,
+        epoch: &Epoch,
+        cancel: &CancellationToken,
+    ) -> Result<Self, TransferError> {
         let failed = |source| TransferError::Io { path: path.to_owned(), source };
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => Self::begin(path, file, engine, epoch),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                match whole_part(path, epoch)? {
+                match whole_part(path, epoch, cancel)? {
                     Some(whole) => Self::go_on(path, whole).map_err(failed),
                     // Not even its first line was written.
                     None => {
+                        let text = std::fs::read(path).map_err(failed)?;
+                        if !text.starts_with(BEGINNING) && !BEGINNING.starts_with(&text) {
+                            return Err(TransferError::Other { path: path.to_owned() });
+                        }
                         let file = OpenOptions::new().write(true).truncate(true).open(path);
                         Self::begin(path, file.map_err(failed)?, engine, epoch)
                     }
@@ -176,10 +195,14 @@ impl Writer {
         cancel: &CancellationToken,
     ) -> Result<(), TransferError> {
         let conv = part.conv();
-        let lines = part.lines(archive, epoch, |text| {
-            if cancel.is_cancelled() { Err(TransferError::Stopped) } else { self.line(text) }
-        });
-        let outcome = lines.await;
+        let outcome = {
+            let lines = part.lines(archive, epoch, |text| self.line(text));
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(TransferError::Stopped),
+                outcome = lines => outcome,
+            }
+        };
         let (messages, digest) = match outcome {
             Ok(done) => done,
             Err(error) => {
@@ -209,17 +232,28 @@ impl Writer {
         };
         self.line(&text(&Line::<&Message>::Complete(totals.clone())))?;
         self.flush()?;
-        let synced = self.output.get_ref().sync_all();
+        // The file, and that it is there.
+        let synced = self.output.get_ref().sync_all().and_then(|()| {
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        });
         synced.map_err(|source| TransferError::Io { path: self.path.clone(), source })?;
         Ok(totals)
     }
 }
 
 /// Up to where a file of an earlier run is whole conversations; `None`: it has not even a first line.
-fn whole_part(path: &Path, epoch: &Epoch) -> Result<Option<Whole>, TransferError> {
+fn whole_part(
+    path: &Path,
+    epoch: &Epoch,
+    cancel: &CancellationToken,
+) -> Result<Option<Whole>, TransferError> {
     let mut reader = Reader::open(path)?;
     let mut whole = None;
     while let Some(line) = reader.next()? {
+        if cancel.is_cancelled() {
+            return Err(TransferError::Stopped);
+        }
         if let Line::Export(header) = &line
             && header.epoch != *epoch
         {

@@ -52,30 +52,34 @@ pub async fn import(
     }
     let mut work = Work::new(archive, epoch.clone());
     let mut reader = Reader::open(path)?;
-    let mut lines: Option<mpsc::Sender<Line>> = None;
-    while let Some(line) = block_in_place(|| reader.next())? {
-        if cancel.is_cancelled() {
-            break;
+    let putting = async {
+        let mut lines: Option<mpsc::Sender<Line>> = None;
+        while let Some(line) = block_in_place(|| reader.next())? {
+            if let Line::Conversation(opening) = line {
+                lines = Some(work.begin(opening).await?);
+                each(work.conversations, work.messages);
+                continue;
+            }
+            if let Some(sender) = &lines
+                && sender.send(line).await.is_err()
+            {
+                // It failed: why is found among the outcomes.
+                lines = None;
+                break;
+            }
         }
-        if let Line::Conversation(opening) = line {
-            let sender = work.begin(opening).await?;
-            lines = Some(sender);
-            each(work.conversations, work.messages);
-            continue;
-        }
-        if let Some(sender) = &lines
-            && sender.send(line).await.is_err()
-        {
-            // It failed: why is found among the outcomes.
-            break;
-        }
+        drop(lines);
+        work.finish().await
+    };
+    // Whatever is under way is left as it is: the next run finds out.
+    let written = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(TransferError::Stopped),
+        written = putting => written?,
+    };
+    if !reader.is_complete() {
+        return Err(TransferError::Unfinished { path: path.to_owned() });
     }
-    drop(lines);
-    let outcome = work.finish().await;
-    if cancel.is_cancelled() {
-        return Err(TransferError::Stopped);
-    }
-    let written = outcome?;
     each(totals.conversations, totals.messages);
     let Totals { conversations, messages, digest, .. } = totals;
     Ok(Imported { from_epoch, epoch, conversations, messages, written, digest })
@@ -144,7 +148,7 @@ impl Work {
     }
 
     /// Waits for all; how many messages were written.
-    async fn finish(mut self) -> Result<u64, TransferError> {
+    async fn finish(&mut self) -> Result<u64, TransferError> {
         let mut first = Ok(());
         while let Some(done) = self.tasks.join_next().await {
             let outcome = self.count(done);

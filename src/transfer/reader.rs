@@ -1,12 +1,15 @@
 //! A file of an export, read line by line: what is handed out is in order, fits, and is as it was written.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::chain::{Chain, ContentHash};
 use super::error::TransferError;
-use super::line::{End, FORMAT, Header, Line, Opening, Totals};
+use super::line::{End, FORMAT, Line, Opening, Totals};
 use crate::model::{ConvId, LIMITS, Message, Place, Seq, UserName};
 
 /// Longest line: the largest message with every byte escaped, and the names around it.
@@ -34,6 +37,10 @@ struct Open {
     head: Seq,
     high_ts: u64,
     last_user: Option<UserName>,
+    /// Who must have it, and was not seen so far: both of a direct chat.
+    expected: Vec<UserName>,
+    /// Everybody who has it, in a group.
+    users: BTreeSet<UserName>,
     has_roster: bool,
 }
 
@@ -96,6 +103,16 @@ impl Reader {
     pub fn next(&mut self) -> Result<Option<Line>, TransferError> {
         let Some(text) = self.next_text()? else { return Ok(None) };
         self.line += 1;
+        if self.line == 1 {
+            // Another format may have another first line.
+            let format = serde_json::from_slice::<Value>(&text).ok();
+            let format = format.and_then(|line| line["export"]["format"].as_u64());
+            if let Some(format) = format.filter(|&format| format != u64::from(FORMAT)) {
+                return Err(self.wrong(format!(
+                    "this is format {format}, and this version reads format {FORMAT}; use the chatctl that wrote it, or a newer one"
+                )));
+            }
+        }
         let line: Line = serde_json::from_slice(&text)
             .map_err(|error| self.wrong(format!("it is no line of an export: {error}")))?;
         self.take(&line, &text).map_err(|reason| self.wrong(reason))?;
@@ -146,7 +163,10 @@ impl Reader {
             });
         }
         match (line, &mut self.open) {
-            (Line::Export(header), _) => self.take_header(header),
+            (Line::Export(_), _) => {
+                self.has_header = true;
+                Ok(())
+            }
             (Line::Conversation(opening), None) => self.take_opening(opening, text),
             (Line::Complete(totals), None) => self.take_totals(totals),
             (Line::Message(message), Some(open)) => open.take_message(message, text),
@@ -162,11 +182,12 @@ impl Reader {
                 let fits = roster.members.iter().all(|member| {
                     member.since <= open.head && (1..=roster.version).contains(&member.joined)
                 });
+                let has_it = roster.members.iter().all(|member| open.users.contains(&member.user));
                 let owner = roster.owner.as_ref();
                 let has_owner = owner
                     .is_none_or(|owner| roster.members.iter().any(|member| member.user == *owner));
                 open.take_roster(text)?;
-                let fits = is_sorted && fits && has_owner && roster.version > 0;
+                let fits = is_sorted && fits && has_it && has_owner && roster.version > 0;
                 if fits { Ok(()) } else { Err("no group has such members".to_owned()) }
             }
             (Line::End(end), Some(_)) => self.take_end(end),
@@ -175,17 +196,6 @@ impl Reader {
             }
             _ => Err("it belongs to no conversation".to_owned()),
         }
-    }
-
-    fn take_header(&mut self, header: &Header) -> Result<(), String> {
-        if header.format != FORMAT {
-            return Err(format!(
-                "this is format {}, and this version reads format {FORMAT}; use chatctl {} or newer",
-                header.format, header.chatctl
-            ));
-        }
-        self.has_header = true;
-        Ok(())
     }
 
     fn take_opening(&mut self, opening: &Opening, text: &[u8]) -> Result<(), String> {
@@ -199,9 +209,16 @@ impl Reader {
         }
         let mut digest = ContentHash::default();
         digest.push(text);
-        let (head, high_ts, last_user, has_roster) = (Seq::ZERO, 0, None, false);
-        let opening = opening.clone();
-        self.open = Some(Open { opening, digest, head, high_ts, last_user, has_roster });
+        self.open = Some(Open {
+            opening: opening.clone(),
+            digest,
+            head: Seq::ZERO,
+            high_ts: 0,
+            last_user: None,
+            expected: place.participants().cloned().collect(),
+            users: BTreeSet::new(),
+            has_roster: false,
+        });
         Ok(())
     }
 
@@ -209,6 +226,9 @@ impl Reader {
         let Some(open) = self.open.take() else { return Ok(()) };
         let conv = open.opening.conv;
         let digest = open.digest.hex();
+        if open.head > Seq::ZERO && !open.expected.is_empty() {
+            return Err(format!("direct chat {conv} is not in the list of {}", open.expected[0]));
+        }
         if (end.conv, end.messages) != (conv, open.head.0) {
             return Err(format!("conversation {conv} has {} messages", open.head));
         }
@@ -266,6 +286,10 @@ impl Open {
             return Err("a member in the wrong place".to_owned());
         }
         self.last_user = Some(user.clone());
+        self.expected.retain(|expected| expected != user);
+        if matches!(self.opening.place, Place::Group(_)) {
+            self.users.insert(user.clone());
+        }
         self.digest.push(text);
         Ok(())
     }

@@ -235,7 +235,7 @@ impl Target {
         if *epoch == self.epoch {
             return Ok(());
         }
-        Err(TransferError::Renewed { what: "run the import again: it finds out what is left" })
+        Err(TransferError::Renewed { what: "import into another, empty store" })
     }
 
     fn foreign(&self, what: String) -> TransferError {
@@ -250,11 +250,10 @@ impl Target {
         end: &End,
     ) -> Result<(), TransferError> {
         let users = members.iter().map(|member| (member.user.clone(), member.since_us)).collect();
-        let restoring: Vec<_> =
-            members.into_iter().map(|member| self.member(member).boxed()).collect();
-        let restored: Result<Vec<()>, _> =
-            stream::iter(restoring).buffer_unordered(MEMBERS_AT_ONCE).try_collect().await;
-        restored?;
+        let restoring = members.into_iter().map(|member| self.member(member).boxed());
+        let mut restoring = stream::iter(restoring).buffer_unordered(MEMBERS_AT_ONCE);
+        while restoring.try_next().await?.is_some() {}
+        drop(restoring);
         if let Some(roster) = roster {
             self.roster(roster).await?;
         }

@@ -1,12 +1,18 @@
 //! From one embedded engine to another, whole and in pieces.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::conversation::Subject;
+use super::line::Line;
 use super::{Exported, Imported, TransferError, export, import};
 use crate::model::{ChannelName, Cid, GroupAct, GroupId, MessageType, Place, Seq, UserName};
 use crate::persistence::local::{LocalPersistence, LocalSettings, SyncPolicy, open};
@@ -111,6 +117,10 @@ async fn fill(engine: &LocalPersistence) {
     acked(engine, &group(), "eve", 2, &[]).await;
     regroup(engine, &group(), "ann", GroupAct::Remove(name("max"))).await;
     regroup(engine, &group(), "ann", GroupAct::Invite(name("zoe"))).await;
+    // Nobody ever opened it, and nobody is left.
+    let left = Place::Group(GroupId::new("a-group-that-was-left-").unwrap());
+    regroup(engine, &left, "ann", GroupAct::Create).await;
+    regroup(engine, &left, "ann", GroupAct::Quit).await;
 }
 
 /// A full engine in memory, and its export.
@@ -147,7 +157,7 @@ async fn is_empty(engine: &LocalPersistence) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_again_in_another_life() {
     let Exporting { engine: source, folder, file, exported: first } = exporting().await;
-    assert_eq!((first.conversations, first.messages), (5, 2 * MESSAGES + 1 + 3));
+    assert_eq!((first.conversations, first.messages), (6, 2 * MESSAGES + 1 + 3));
     for sync in [SyncPolicy::Memory, SyncPolicy::Never] {
         let target = engine(&folder.path().join("target"), sync);
         let done = imported(&target, &file).await.unwrap();
@@ -250,7 +260,8 @@ async fn whatever_is_altered_is_found_and_nothing_is_written() {
         }
     }
     assert!(is_empty(&target).await);
-    let newer = String::from_utf8(whole).unwrap().replacen("\"format\":1", "\"format\":2", 1);
+    let newer =
+        String::from_utf8(whole).unwrap().replacen("\"format\":1", "\"format\":2,\"new\":1", 1);
     fs::write(&altered, newer).unwrap();
     let text = imported(&target, &altered).await.unwrap_err().to_string();
     assert!(
@@ -282,6 +293,71 @@ async fn an_import_that_was_stopped_goes_on() {
             (0, &first.digest),
             "the same again changes nothing"
         );
+    }
+}
+
+/// More than are read ahead, each of more than one page: what is read ahead must not keep the rest of a page waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_long_conversations_are_exported_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(&folder.path().join("data"), SyncPolicy::Never);
+    let channels = (0..40)
+        .map(|number| Place::Channel(ChannelName::new(&format!("channel-{number}")).unwrap()));
+    for channel in channels {
+        for user in 0..8 {
+            opened(&engine, &channel, &format!("user-{user}")).await;
+        }
+        let sent = (0..450).map(|number| {
+            let cid = format!("c{number}");
+            let (engine, channel) = (&engine, &channel);
+            async move { store(engine, channel, "user-1", &cid, PAST + number).await }
+        });
+        join_all(sent).await;
+    }
+    let file = folder.path().join("export.jsonl");
+    let first = timeout(Duration::from_secs(60), exported(&engine, &file)).await;
+    let first = first.expect("it ends").unwrap();
+    assert_eq!((first.conversations, first.messages), (40, 40 * 450));
+    let target = self::engine(folder.path(), SyncPolicy::Memory);
+    assert_eq!(imported(&target, &file).await.unwrap().digest, first.digest);
+}
+
+#[tokio::test]
+async fn whoever_came_in_after_the_lists_were_read_has_the_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), SyncPolicy::Memory);
+    fill(&engine).await;
+    let zoe = Place::direct(name("ann"), name("zoe"));
+    for (place, expected) in
+        [(group(), ["ann", "bob", "eve", "zoe"].as_slice()), (zoe, &["ann", "zoe"])]
+    {
+        let conv = place.conv_id();
+        let users = BTreeMap::from([(name("ann"), 7)]);
+        let subject = Subject { conv, place: Arc::new(place), users };
+        let part = subject.begin(&*engine, &engine.epoch()).await.unwrap().unwrap();
+        let mut members = Vec::new();
+        let lines = part.lines(&*engine, &engine.epoch(), |text| {
+            if let Line::Member(member) = serde_json::from_slice::<Line>(text).unwrap() {
+                members.push(member.user.to_string());
+            }
+            Ok(())
+        });
+        lines.await.unwrap();
+        assert_eq!(members, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_export_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), SyncPolicy::Memory);
+    let file = folder.path().join("notes.txt");
+    for text in ["my notes", "my notes\n", "{\"export\":{\"form\":1}}"] {
+        fs::write(&file, text).unwrap();
+        let error = exported(&engine, &file).await.unwrap_err();
+        let is_said = matches!(error, TransferError::Other { .. } | TransferError::Line { .. });
+        assert!(is_said, "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
 }
 

@@ -69,8 +69,15 @@ impl Archive for CassandraPersistence {
         calls
             .again(|link| async move {
                 for _ in 0..ROSTER_TRIES {
-                    if let Some(outcome) = self.roster_once(&link, conv, roster).await? {
-                        return Ok(outcome);
+                    match self.roster_once(&link, conv, roster).await {
+                        Ok(None) => {}
+                        Ok(Some(outcome)) => return Ok(outcome),
+                        Err(error) => {
+                            if matches!(error, CallError::Lost) {
+                                self.store.lost(&link).await;
+                            }
+                            return Err(error);
+                        }
                     }
                 }
                 Err(failure::crowded("the conversation changes all the time").into())

@@ -126,7 +126,7 @@ pub struct LocalPersistence {
     sync: SyncPolicy,
     space: Option<SpaceGuard>,
     folder: Mutex<Option<DataFolder>>,
-    disk_reads: Semaphore,
+    disk_reads: Arc<Semaphore>,
     /// The epoch is new because acknowledged messages may be missing.
     pub renewed: bool,
 }
@@ -169,7 +169,7 @@ pub fn open(
     };
     let queue = committer.start().map_err(OpenError::Thread)?;
     let folder = Mutex::new(folder);
-    let disk_reads = Semaphore::new(DISK_READS_MAX);
+    let disk_reads = Arc::new(Semaphore::new(DISK_READS_MAX));
     let engine = LocalPersistence {
         tables,
         recents,
@@ -243,7 +243,12 @@ impl LocalPersistence {
         &self,
         work: impl FnOnce() -> Result<T, TableError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let _permit = self.disk_reads.acquire().await;
+        let permit = Arc::clone(&self.disk_reads).acquire_owned().await;
+        let work = move || {
+            // Given back when it is done, also where nobody waits for it any more.
+            let _permit = permit;
+            work()
+        };
         match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => outcome.map_err(|error| EngineError::Unavailable(error.0)),
             Err(error) => {

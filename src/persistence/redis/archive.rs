@@ -105,11 +105,13 @@ impl RedisPersistence {
         let mut cmd = redis::cmd("ZREVRANGE");
         cmd.arg(key).arg(0).arg(-1).arg("WITHSCORES");
         let members: Vec<(String, f64)> = self.one(cmd).await?;
-        let entries = members.into_iter().filter_map(|(member, stamp)| {
-            let (conv, place) = index::entry(&member)?;
-            Some(Entry { user: user.clone(), conv, place, since_us: stamp as u64 })
+        let entries = members.into_iter().map(|(member, stamp)| {
+            let (conv, place) = index::entry(&member).ok_or_else(|| {
+                EngineError::Internal(format!("redis: {key} has an entry that cannot be read"))
+            })?;
+            Ok(Entry { user: user.clone(), conv, place, since_us: stamp as u64 })
         });
-        Ok(entries.collect())
+        entries.collect()
     }
 
     /// One command that changes nothing.

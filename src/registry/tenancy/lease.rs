@@ -26,9 +26,12 @@ pub fn refusal(company: &Company, holder: &str, place: &str, because: &str) -> C
         Company::Alone(what) => {
             format!("{what} needs the store to itself, and node {holder} runs {place}; stop it")
         }
-        Company::Many => format!(
+        Company::Many if because.contains('=') => format!(
             "node {holder} runs {place} with {because}, which only one node can; stop it, or set there what stands for many nodes"
         ),
+        Company::Many => {
+            format!("{because} ({holder}) is under way {place}; wait until it is over, or stop it")
+        }
     })
 }
 

@@ -128,6 +128,12 @@ impl Raw {
         timeout(time, self.read()).await.ok()
     }
 
+    /// Reads and throws away until the server ends it.
+    pub async fn drain(&mut self) {
+        let mut bytes = vec![0; 16_384];
+        while matches!(self.stream.read(&mut bytes).await, Ok(1..)) {}
+    }
+
     /// The end of what we say.
     pub async fn shut(&mut self) {
         let _ = self.stream.shutdown().await;
