@@ -128,19 +128,18 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a piece of work in that has waited since then, waits for a place, or says when to come back. Cancelling it gives its place in
-    /// the order away.
-    pub async fn enter(self: &Arc<Self>, since: Instant) -> Result<Ticket, Duration> {
+    /// Lets a piece of work in, waits for a place, or says when to come back. Cancelling it gives its place in the order away.
+    pub async fn enter(self: &Arc<Self>) -> Result<Ticket, Duration> {
         let turn = match self.enter_now() {
             Ok(ticket) => return Ok(ticket),
             Err(turn) => turn,
         };
-        if let Ok(Ok(ticket)) = timeout(self.wait_max.saturating_sub(since.elapsed()), turn).await {
+        if let Ok(Ok(ticket)) = timeout(self.wait_max, turn).await {
             return Ok(ticket);
         }
         metrics::counter!("chatctl_turned_away_total", "work" => self.work).increment(1);
         let mut state = self.state();
-        // Most before it have waited as long.
+        // Those before it have waited as long.
         while state.waiting.pop_front_if(|waiting| waiting.is_closed()).is_some() {}
         Err(state.turn_away(Instant::now()))
     }

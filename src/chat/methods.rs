@@ -74,8 +74,7 @@ impl Greeted {
     }
 
     /// Begins a command. Returns when the next may begin: back-pressure is that the socket is not read.
-    /// It has been waiting in this process since `heard`.
-    pub(super) async fn dispatch(&mut self, id: u64, command: Command, heard: Instant) {
+    pub(super) async fn dispatch(&mut self, id: u64, command: Command) {
         let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
         if self.service.is_draining() && !matches!(command, Command::Ping {} | Command::Leave(_)) {
             return self.answer(id, Err(draining()));
@@ -99,7 +98,7 @@ impl Greeted {
             | Command::Create {}
             | Command::Invite(_)
             | Command::Remove(_)
-            | Command::Quit(_) => match self.write_turn(permit, heard).await {
+            | Command::Quit(_) => match self.write_turn(permit).await {
                 Ok(turn) => self.begin_write(id, command, turn),
                 Err(error) => self.answer(id, Err(error)),
             },
@@ -182,17 +181,13 @@ impl Greeted {
     }
 
     /// A place in the node's work for a command that has one in its session, or the refusal.
-    async fn turn(
-        &mut self,
-        admission: &Arc<Admission>,
-        heard: Instant,
-    ) -> Result<Ticket, ErrorBody> {
+    async fn turn(&mut self, admission: &Arc<Admission>) -> Result<Ticket, ErrorBody> {
         let now = Instant::now();
         if let Some(until) = self.turned_away_until.filter(|&until| until > now) {
             // What it has sent before it heard of it; the others need not wait for that.
             return Err(turned_away(until - now));
         }
-        let ticket = admission.enter(heard).await.map_err(|retry_after| {
+        let ticket = admission.enter().await.map_err(|retry_after| {
             self.turned_away_until = Some(Instant::now() + retry_after);
             turned_away(retry_after)
         })?;
@@ -200,13 +195,9 @@ impl Greeted {
         Ok(ticket)
     }
 
-    async fn write_turn(
-        &mut self,
-        place: OwnedSemaphorePermit,
-        heard: Instant,
-    ) -> Result<Turn, ErrorBody> {
+    async fn write_turn(&mut self, place: OwnedSemaphorePermit) -> Result<Turn, ErrorBody> {
         let writes = Arc::clone(&self.service.writes);
-        let work = self.turn(&writes, heard).await?;
+        let work = self.turn(&writes).await?;
         Ok(Turn { in_session: (place, None), work })
     }
 
@@ -215,8 +206,7 @@ impl Greeted {
         self.handle.outbox.until_low().await;
         let page = Arc::clone(&self.pages).acquire_owned().await.ok();
         let reads = Arc::clone(&self.service.reads);
-        // From now on: before, the client kept itself waiting.
-        let work = self.turn(&reads, Instant::now()).await?;
+        let work = self.turn(&reads).await?;
         Ok(Turn { in_session: (place, page), work })
     }
 

@@ -42,11 +42,11 @@ impl Session {
         self.greeted.is_some()
     }
 
-    /// Takes one text frame, which has been waiting in this process since `heard`. Returns when the next may be read: at once for most commands, after
+    /// Takes one text frame. Returns when the next may be read: at once for most commands, after
     /// the effect for `hello`, `open` and `leave`, later when too much is in flight or unread.
     /// `Err`: close with this code, after what the outbox holds. Cancelling it ends the session's turn: call
     /// [`Session::end`] then.
-    pub async fn handle(&mut self, text: &str, heard: Instant) -> Result<(), CloseCode> {
+    pub async fn handle(&mut self, text: &str) -> Result<(), CloseCode> {
         let parsed = parse_command(text);
         if let Some(closes) = self.refuse_too_fast(&parsed, text.len()) {
             return closes.map_or(Ok(()), Err);
@@ -57,7 +57,7 @@ impl Session {
                 Box::pin(self.refresh(id, refresh)).await?;
             }
             Ok((id, command)) => match &mut self.greeted {
-                Some(greeted) => greeted.dispatch(id, command, heard).await,
+                Some(greeted) => greeted.dispatch(id, command).await,
                 None => return self.hello_first(Some(id)),
             },
             Err(rejected) => {

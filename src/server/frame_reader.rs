@@ -29,7 +29,6 @@ pub(super) struct FrameReader<'a> {
     half: ReadHalf<'a>,
     pulse: &'a Pulse,
     decoder: Decoder,
-    heard_at: Instant,
 }
 
 /// Something that the client said.
@@ -52,12 +51,7 @@ impl<'a> FrameReader<'a> {
         // A copy, usually of nothing: the bytes themselves would keep the 8 KiB buffer of the HTTP connection
         // alive for as long as the client stays.
         decoder.push(read_ahead);
-        Self { half, pulse, decoder, heard_at: Instant::now() }
-    }
-
-    /// When the last bytes came: what [`next`](Self::next) gave last has been here since then, or longer.
-    pub(super) fn heard_at(&self) -> Instant {
-        self.heard_at
+        Self { half, pulse, decoder }
     }
 
     /// The next that matters. Cancelling loses nothing.
@@ -70,10 +64,7 @@ impl<'a> FrameReader<'a> {
             }
             match poll_fn(|context| self.poll_fill(context)).await {
                 Ok(0) | Err(_) => return Heard::End(Ending::Lost),
-                Ok(_) => {
-                    self.heard_at = Instant::now();
-                    self.pulse.heard(self.heard_at);
-                }
+                Ok(_) => self.pulse.heard(Instant::now()),
             }
         }
     }

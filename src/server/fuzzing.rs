@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::frame_reader::{Decoder, Heard};
 use crate::chat::{Access, ChatService, ChatSettings, Frame, Outbox, Session, Taken};
@@ -180,7 +180,7 @@ impl Client {
         let outbox = Arc::clone(&self.outbox);
         let (mut frames, mut is_open) = (Vec::new(), true);
         let handled = {
-            let mut handle = std::pin::pin!(self.session.handle(text, Instant::now()));
+            let mut handle = std::pin::pin!(self.session.handle(text));
             loop {
                 let before = frames.len();
                 tokio::select! {

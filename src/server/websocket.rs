@@ -81,7 +81,7 @@ async fn read_loop(
         match reader.next().await {
             Heard::Text(text) => {
                 // Boxed: its more than 1 KiB would otherwise lie idle in every connection's task.
-                if let Err(code) = Box::pin(session.handle(&text, reader.heard_at())).await {
+                if let Err(code) = Box::pin(session.handle(&text)).await {
                     return Ending::Code(code);
                 }
                 if !greeted && session.is_greeted() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::broken::Broken;
@@ -84,7 +84,7 @@ impl Connection {
         sleep(world.way(&mut dice)).await;
         let hello = Hello { user: Some(user.clone()), ..Hello::default() };
         let hello = Request { id: 1, command: Command::Hello(hello) };
-        session.handle(&serde_json::to_string(&hello).unwrap(), Instant::now()).await.ok()?;
+        session.handle(&serde_json::to_string(&hello).unwrap()).await.ok()?;
         sleep(world.way(&mut dice)).await;
         if node.is_ending() || !session.is_greeted() {
             session.end().await;
@@ -190,7 +190,7 @@ impl Client {
         let talk = async {
             while let Some(text) = from_client.recv().await {
                 sleep(self.world.way(&mut dice)).await;
-                if let Err(code) = session.handle(&text, Instant::now()).await {
+                if let Err(code) = session.handle(&text).await {
                     outbox.close(code);
                     return;
                 }
