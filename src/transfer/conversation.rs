@@ -58,7 +58,7 @@ impl Subject {
         let this = &self;
         let asked = users
             .into_iter()
-            .map(|(user, since_us)| this.member(archive, user, since_us, head, &roster).boxed());
+            .map(|(user, since_us)| this.member(archive, user, since_us, head).boxed());
         let mut asked = stream::iter(asked).buffered(AT_ONCE);
         let mut members = Vec::new();
         while let Some(member) = asked.try_next().await? {
@@ -105,25 +105,23 @@ impl Subject {
         }))
     }
 
-    /// `None`: an entry of a call that was refused, or of somebody who is gone and never opened it.
+    /// `None`: an entry of a call that was refused.
     async fn member(
         &self,
         archive: &dyn Archive,
         user: UserName,
         since_us: u64,
         head: Seq,
-        roster: &Option<RosterLine>,
     ) -> Result<Option<Member>, TransferError> {
         let acked = archive.acked(self.conv, &user).await?.map(|acked| acked.cut_to(head));
         let is_theirs = acked.is_some()
             || match &*self.place {
                 Place::Direct(..) => head > Seq::ZERO,
                 Place::Channel(_) => false,
-                Place::Group(_) => roster
-                    .as_ref()
-                    .is_some_and(|roster| roster.members.iter().any(|member| member.user == user)),
+                // Also of who is gone: they would find it in its place if they were invited again.
+                Place::Group(_) => true,
             };
-        Ok(is_theirs.then(|| Member { user, since_us, acked }))
+        Ok(is_theirs.then_some(Member { user, since_us, acked }))
     }
 }
 

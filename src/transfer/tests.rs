@@ -334,9 +334,10 @@ async fn whoever_came_in_after_the_lists_were_read_has_the_conversation() {
         let conv = place.conv_id();
         let users = BTreeMap::from([(name("ann"), 7)]);
         let subject = Subject { conv, place: Arc::new(place), users };
-        let part = subject.begin(&*engine, &engine.epoch()).await.unwrap().unwrap();
+        let epoch = engine.epoch();
+        let part = subject.begin(&*engine, &epoch).await.unwrap().unwrap();
         let mut members = Vec::new();
-        let lines = part.lines(&*engine, &engine.epoch(), |text| {
+        let lines = part.lines(&*engine, &epoch, |text| {
             if let Line::Member(member) = serde_json::from_slice::<Line>(text).unwrap() {
                 members.push(member.user.to_string());
             }
