@@ -9,7 +9,9 @@ use super::subscription::Subscription;
 use super::{Frame, encode};
 #[cfg(feature = "faults")]
 use crate::faults::before_push;
-use crate::model::{ConvId, Epoch, Message, Roster, Seq, SessionId, UserName};
+use crate::model::{ConvId, Epoch, Message, Roster, Seq};
+#[cfg(not(feature = "faults"))]
+use crate::model::{SessionId, UserName};
 use crate::protocol::{MembersPush, MsgPush, Push, RemovedPush, ResetPush};
 
 /// Messages held for a session whose `open` is not answered yet; beyond, it reads again.
