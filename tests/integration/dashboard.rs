@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::services::SharedServices;
-use crate::support::{Server, message, unique};
+use crate::support::{PATIENCE, Server, message, unique};
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -123,8 +125,15 @@ async fn every_query_of_the_dashboard_finds_something_and_every_metric_is_explai
     bob.open_user(&ann_name).await;
     ann.send(&conv, "c1", None).await;
     bob.push("msg").await;
-    exposed.add(&one).await;
-    exposed.add(&other).await;
+    for server in [&one, &other] {
+        // The library tells of itself twice a second.
+        let begun = Instant::now();
+        while !server.admin_get("/metrics").await.1.contains("\nchatctl_kafka_requests_total") {
+            assert!(begun.elapsed() < PATIENCE, "the library never told of its requests");
+            sleep(Duration::from_millis(100)).await;
+        }
+        exposed.add(server).await;
+    }
     for operation in ["append", "open", "range", "after", "unread_late", "ack", "mine", "summary"] {
         let (_, text) = one.admin_get("/metrics").await;
         let count = format!(

@@ -1,6 +1,5 @@
 //! Against shell scripts in place of a container engine.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use tempfile::TempDir;
@@ -131,49 +130,6 @@ async fn a_failure_shows_what_compose_said() {
     assert!(
         text.starts_with("`docker compose up --detach --wait") && text.contains("port is taken")
     );
-}
-
-/// Names of our metrics in a text.
-fn metrics_in(text: &str) -> BTreeSet<String> {
-    let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    text.split(|character| !word(character))
-        .filter(|name| name.starts_with("chatctl_") && !name.ends_with('_'))
-        .map(|name| name.trim_end_matches("_bucket").to_owned())
-        .collect()
-}
-
-/// What the sources register, by the string literal.
-fn metrics_of_sources(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            metrics_of_sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let literals = text.split('"');
-            let is_name = |text: &&str| text.starts_with("chatctl_") && !text.contains(' ');
-            found.extend(literals.filter(is_name).map(str::to_owned));
-        }
-    }
-}
-
-#[test]
-fn the_dashboard_asks_for_metrics_that_the_server_has() {
-    let (_, dashboard) = FILES.iter().find(|(name, _)| name.ends_with("chatctl.json")).unwrap();
-    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
-    let mut asked = BTreeSet::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        for target in panel["targets"].as_array().unwrap() {
-            asked.append(&mut metrics_in(target["expr"].as_str().unwrap()));
-        }
-    }
-    let mut registered = BTreeSet::new();
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for folder in ["server", "chat", "persistence"] {
-        metrics_of_sources(&sources.join(folder), &mut registered);
-    }
-    let unknown: Vec<_> = asked.difference(&registered).collect();
-    assert!(asked.len() > 10 && unknown.is_empty(), "{unknown:?}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ async fn a_store_that_is_not_ready_is_refused_with_what_to_do() {
     )
     .await;
     let text = refused(settings.clone()).await;
-    assert!(text.contains("version 99") && text.contains("newer chatctl"), "{text}");
+    assert!(text.contains("version 99") && text.contains("chatctl export"), "{text}");
     run(&session, "TRUNCATE schema_version").await;
     let text = refused(settings.clone()).await;
     assert!(text.contains("version 0") && text.contains("init-env"), "{text}");
