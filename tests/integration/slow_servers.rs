@@ -7,7 +7,7 @@ use crate::support::BINARY;
 /// Enough to be found on any machine: more than all that a message costs otherwise.
 const BURN: &str = "CHATCTL_FAULT=burn-cpu:2000";
 /// A run of 0.2 s: in a much shorter one, a single tick (10 ms) that the hypervisor took disturbs it.
-const SMALL: [&str; 6] = ["--clients", "2", "--messages", "400", "--in-flight", "4"];
+const SMALL: [&str; 6] = ["--clients", "2", "--messages", "200", "--in-flight", "4"];
 
 fn bench(arguments: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
