@@ -3,6 +3,43 @@
 //! The conformance suite beside this file is the definition of the contract in cases; the
 //! embedded engine is its reference. Engines know nothing of sessions, frames or rooms.
 
+/// What a decorator with a field `engine` leaves to it: all that is no `async fn`.
+macro_rules! as_the_engine {
+    () => {
+        fn name(&self) -> &'static str {
+            self.engine.name()
+        }
+
+        fn durability(&self) -> Durability {
+            self.engine.durability()
+        }
+
+        fn epoch(&self) -> Epoch {
+            self.engine.epoch()
+        }
+
+        fn renewals(&self) -> Option<watch::Receiver<u64>> {
+            self.engine.renewals()
+        }
+
+        fn lost_data(&self) -> Option<Instant> {
+            self.engine.lost_data()
+        }
+
+        fn clock_skew_ms(&self) -> Option<i64> {
+            self.engine.clock_skew_ms()
+        }
+
+        fn health(&self) -> Result<(), EngineError> {
+            self.engine.health()
+        }
+
+        fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
+            self.engine.append(append)
+        }
+    };
+}
+
 mod archive;
 pub mod cassandra;
 #[cfg(test)]

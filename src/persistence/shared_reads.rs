@@ -152,37 +152,7 @@ fn lock<K, T>(asked: &Mutex<HashMap<K, Question<T>>>) -> MutexGuard<'_, HashMap<
 
 #[async_trait]
 impl Persistence for SharedReads {
-    fn name(&self) -> &'static str {
-        self.engine.name()
-    }
-
-    fn durability(&self) -> Durability {
-        self.engine.durability()
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.engine.epoch()
-    }
-
-    fn renewals(&self) -> Option<watch::Receiver<u64>> {
-        self.engine.renewals()
-    }
-
-    fn lost_data(&self) -> Option<Instant> {
-        self.engine.lost_data()
-    }
-
-    fn clock_skew_ms(&self) -> Option<i64> {
-        self.engine.clock_skew_ms()
-    }
-
-    fn health(&self) -> Result<(), EngineError> {
-        self.engine.health()
-    }
-
-    fn append(&self, append: Append) -> BoxFuture<'static, Result<AppendOutcome, EngineError>> {
-        self.engine.append(append)
-    }
+    as_the_engine!();
 
     async fn open(&self, query: OpenQuery) -> Result<Opened, EngineError> {
         self.engine.open(query).await

@@ -156,9 +156,8 @@ impl Writer {
     }
 
     fn begin(path: &Path, file: File, engine: &str, epoch: &Epoch) -> Result<Self, TransferError> {
-        let totals =
-            Totals { conversations: 0, messages: 0, digest: String::new(), chain: String::new() };
-        let (chain, all, last) = (Chain::default(), ContentHash::default(), None);
+        let (chain, all) = (Chain::default(), ContentHash::default());
+        let (totals, last) = (Totals::default(), None);
         let output = BufWriter::with_capacity(1 << 20, file);
         let mut writer = Self { path: path.to_owned(), output, chain, all, totals, last };
         let header = Header {

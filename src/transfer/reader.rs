@@ -64,8 +64,6 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, TransferError> {
         let failed = |source| TransferError::Io { path: path.to_owned(), source };
         let input = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
-        let totals =
-            Totals { conversations: 0, messages: 0, digest: String::new(), chain: String::new() };
         Ok(Self {
             path: path.to_owned(),
             input,
@@ -75,7 +73,7 @@ impl Reader {
             all: ContentHash::default(),
             open: None,
             last_conv: None,
-            totals,
+            totals: Totals::default(),
             has_header: false,
             is_complete: false,
         })

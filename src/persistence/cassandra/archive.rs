@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use scylla::response::PagingState;
 use tokio::time::Instant;
 
@@ -36,14 +36,7 @@ impl Archive for CassandraPersistence {
             });
             Ok::<_, EngineError>(Some(page.await?))
         });
-        pages
-            .flat_map(|page| {
-                stream::iter(match page {
-                    Ok(rows) => rows.into_iter().map(entry).collect(),
-                    Err(error) => vec![Err(error)],
-                })
-            })
-            .boxed()
+        pages.map_ok(|rows| stream::iter(rows).map(entry)).try_flatten().boxed()
     }
 
     async fn restore_member(&self, member: RestoredMember) -> Result<(), EngineError> {

@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::LocalPersistence;
 use super::batch::ORDERS_PER_US;
@@ -26,14 +26,7 @@ impl Archive for LocalPersistence {
             let (entries, last) = self.entries_after(after).await?;
             Ok::<_, EngineError>(Some((entries, last)))
         });
-        chunks
-            .flat_map(|chunk| {
-                stream::iter(match chunk {
-                    Ok(entries) => entries.into_iter().map(Ok).collect(),
-                    Err(error) => vec![Err(error)],
-                })
-            })
-            .boxed()
+        chunks.map_ok(|entries| stream::iter(entries).map(Ok)).try_flatten().boxed()
     }
 
     async fn restore_member(&self, member: RestoredMember) -> Result<(), EngineError> {

@@ -1,7 +1,7 @@
 //! What comes from another engine, and goes to one.
 
 use async_trait::async_trait;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use redis::Value;
 
 use super::{RedisPersistence, failure, index, number};
@@ -26,14 +26,7 @@ impl Archive for RedisPersistence {
         let chunks = stream::try_unfold(Some(Walk::At { cursor: 0, keys: Vec::new() }), {
             async move |walk: Option<Walk>| self.walk(walk).await
         });
-        chunks
-            .flat_map(|chunk| {
-                stream::iter(match chunk {
-                    Ok(entries) => entries.into_iter().map(Ok).collect(),
-                    Err(error) => vec![Err(error)],
-                })
-            })
-            .boxed()
+        chunks.map_ok(|entries| stream::iter(entries).map(Ok)).try_flatten().boxed()
     }
 
     async fn restore_member(&self, member: RestoredMember) -> Result<(), EngineError> {
