@@ -314,6 +314,16 @@ impl Room {
         }
     }
 
+    /// The direct chat is this user's from now on, so that the other one may know of their presence; `true`: that one has it open here.
+    pub fn becomes_mutual(&self, user: &UserName) -> bool {
+        let mut state = self.state();
+        let is_other = |member: &Member| member.subscription.session.user != *user;
+        let concerns =
+            matches!(*self.place, Place::Direct(..)) && state.members.iter().any(is_other);
+        state.mutual |= concerns;
+        concerns
+    }
+
     /// Tells the other user of a direct chat that both know.
     pub fn presence(&self, user: &UserName, online: bool) {
         let state = self.state();

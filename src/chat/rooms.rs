@@ -116,6 +116,11 @@ impl Rooms {
         }
     }
 
+    /// Which change of a user's presence was told last; 0: none.
+    pub fn presence_version(&self, user: &UserName) -> u64 {
+        self.direct().get(user).map_or(0, |of_user| of_user.version)
+    }
+
     /// The open direct chats of a user that are to be told of a change of presence; none when a newer one was told. 0 is a
     /// guess: it is told, and what comes is newer.
     pub fn told_of(&self, user: &UserName, version: u64) -> Vec<Arc<Room>> {

@@ -347,6 +347,11 @@ impl ChatService {
             }
             Hint::Became { conv, place, user, head } => {
                 self.directory.became(conv, &place, &user, head);
+                if let Some(room) = self.rooms.get(conv)
+                    && room.becomes_mutual(&user)
+                {
+                    self.tell_presence(room, user);
+                }
             }
             Hint::Regrouped { conv, epoch, version, left } => {
                 if let Some(room) = self.rooms.get(conv)
@@ -363,6 +368,18 @@ impl ChatService {
             }
             Hint::Doubt => self.gaps.add(Concerned::All),
         }
+    }
+
+    /// Tells those who had a direct chat open before the other user did whether that one is here, unless a change was told meanwhile.
+    fn tell_presence(self: &Arc<Self>, room: Arc<Room>, user: UserName) {
+        let service = Arc::clone(self);
+        self.spawn(async move {
+            let version = service.rooms.presence_version(&user);
+            let online = service.registry.online(&user).await;
+            if service.rooms.presence_version(&user) == version {
+                room.presence(&user, online);
+            }
+        });
     }
 
     /// Whether `open` in a direct chat may tell that the other user is connected.

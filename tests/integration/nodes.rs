@@ -198,6 +198,26 @@ async fn who_comes_and_goes_is_told_on_other_nodes() {
 }
 
 #[tokio::test]
+async fn whoever_opened_first_is_told_on_another_node_when_the_other_user_comes() {
+    let Some(redis) = Redis::start() else { return };
+    let (one, other) = (redis.node().await, redis.node().await);
+    let (ann_name, bob_name) = (unique("ann"), unique("bob"));
+    let mut ann = one.connect(&ann_name).await;
+    let opened = ann.open_user(&bob_name).await;
+    assert!(opened.get("online").is_none(), "bob has not opened it: ann learns nothing of him");
+    let presence =
+        |online: bool| json!({"conv": opened["conv"], "user": bob_name, "online": online});
+
+    let mut bob = other.connect(&bob_name).await;
+    assert_eq!(bob.open_user(&ann_name).await["online"], true);
+    assert_eq!(ann.push("presence").await, presence(true));
+    bob.cut().await;
+    assert_eq!(ann.push("presence").await, presence(false));
+    let _bob = other.connect(&bob_name).await;
+    assert_eq!(ann.push("presence").await, presence(true));
+}
+
+#[tokio::test]
 async fn users_of_a_killed_node_go_within_its_lease_and_of_a_restarted_one_at_once() {
     let Some(redis) = Redis::start() else { return };
     let one = redis.node().await;
