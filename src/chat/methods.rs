@@ -36,6 +36,7 @@ const OPEN_ATTEMPTS: usize = 8;
 /// A conversation that the session has open.
 #[derive(Clone)]
 struct OpenConv {
+    conv: ConvId,
     place: Arc<Place>,
     subscription: Arc<Subscription>,
 }
@@ -157,7 +158,7 @@ impl Greeted {
                     let (conv, opened) = (ack.conv, open.clone());
                     let work = acknowledge(Arc::clone(&service), handle, ack);
                     self.spawn(id, turn, Some(open), async move {
-                        let OpenConv { place, subscription } = opened;
+                        let OpenConv { place, subscription, .. } = opened;
                         service.ack_for_members(conv, &place, &subscription, work).await
                     });
                 }
@@ -282,7 +283,7 @@ impl Greeted {
             let outcome =
                 tokio::time::timeout(ENGINE_TIME, work).await.unwrap_or_else(|_| Err(timed_out()));
             match open {
-                Some(open) => service.answer_in_life(&open.subscription, id, outcome),
+                Some(open) => service.answer_in_life(&open, id, outcome),
                 None => handle.reply(encode::reply(id, outcome)),
             }
             drop(turn);
@@ -301,7 +302,8 @@ impl Greeted {
         if !matches!(*open.place, Place::Group(_)) {
             return self.spawn(id, turn, Some(open), work);
         }
-        let (service, OpenConv { place, subscription }) = (Arc::clone(&self.service), open.clone());
+        let (service, OpenConv { place, subscription, .. }) =
+            (Arc::clone(&self.service), open.clone());
         self.spawn(id, turn, Some(open), async move {
             service.for_members(conv, &place, &subscription, work).await
         });
@@ -327,7 +329,7 @@ impl Greeted {
         ));
         let room = self.service.rooms.join(conv, &place, Arc::clone(&subscription));
         let now_open =
-            OpenConv { place: Arc::clone(&place), subscription: Arc::clone(&subscription) };
+            OpenConv { conv, place: Arc::clone(&place), subscription: Arc::clone(&subscription) };
         // Known before the first await, so that `end` leaves the room wherever this is cut off.
         self.open.insert(conv, now_open);
         self.handle.set_open(conv, true);
@@ -392,7 +394,7 @@ impl Greeted {
             }
             if live == Live::Yes {
                 // A new epoch may have begun after the read, and have found no stream here to end.
-                let now = service.persistence.epoch();
+                let now = service.persistence.epoch(query.conv);
                 if now != epoch {
                     room.reset(&now);
                 }
@@ -411,7 +413,7 @@ impl Greeted {
     fn send(&self, id: u64, send: Send, open: OpenConv, turn: Turn) {
         let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
         let Send { conv, cid, kind, content, ts } = send;
-        let OpenConv { place, subscription, .. } = open;
+        let OpenConv { place, subscription, .. } = open.clone();
         let own_send = subscription.send_begins(&cid, &kind, &content);
         let taken = Instant::now();
         let mut appending = service.persistence.append(Append {
@@ -481,7 +483,7 @@ impl Greeted {
                 if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
             });
             if let Some(in_session) = unanswered {
-                service.answer_in_life(&subscription, id, outcome);
+                service.answer_in_life(&open, id, outcome);
                 drop(in_session);
             }
         });
@@ -491,12 +493,13 @@ impl Greeted {
 impl ChatService {
     /// Answers a command in a conversation, if the store still has the life in which it was opened. The numbers of an answer are of
     /// that life, and the client, who learns of another by a `reset` or by opening again, would take them for its own.
-    fn answer_in_life(&self, subscription: &Subscription, id: u64, outcome: Outcome) {
+    fn answer_in_life(&self, open: &OpenConv, id: u64, outcome: Outcome) {
+        let OpenConv { conv, subscription, .. } = open;
         let session = &subscription.session;
         let is_of_life = outcome.is_ok();
         let frame = encode::reply(id, outcome);
         // The engine is in another life before anybody is told so: what is queued while it is not stands before the news.
-        let same_life = || !is_of_life || subscription.lives_in(&self.persistence.epoch());
+        let same_life = || !is_of_life || subscription.lives_in(&self.persistence.epoch(*conv));
         session.replied.replied(frame.len());
         if !session.outbox.push_if(frame, same_life) {
             session.outbox.push(encode::reply(id, Err(other_life())));

@@ -269,7 +269,7 @@ impl ChatService {
                     let _ = room.doubt();
                 }
             }
-            let now = self.persistence.epoch();
+            let now = self.persistence.epoch(conv);
             if now != epoch {
                 room.reset(&now);
                 self.rooms.sweep(conv);
@@ -451,12 +451,11 @@ async fn check_in_turn(service: Arc<ChatService>) {
 /// Ends every stream of an epoch that is over.
 async fn follow_epochs(service: Arc<ChatService>, mut renewals: watch::Receiver<u64>) {
     while let Some(Ok(())) = service.stop.run_until_cancelled(renewals.changed()).await {
-        let epoch = service.persistence.epoch();
-        tracing::warn!(%epoch, "the message engine is in another epoch: streams are reset");
+        tracing::warn!("the message engine is in another epoch: streams of the old one are reset");
         let mut rooms = service.rooms.all();
         rooms.sort_unstable_by_key(|(conv, _)| *conv);
         for (conv, room) in rooms {
-            room.reset(&epoch);
+            room.reset(&service.persistence.epoch(conv));
             service.rooms.sweep(conv);
         }
     }

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::cassandra_link::{Access, Cluster};
 use crate::config::{
     CassandraConfig, Config, DistributionEngine, KafkaAccess, KafkaLogin, LocalConfig, LocalSync,
-    PersistenceEngine, RedisConfig, RedisSentinels, RegistryEngine, Secret, ServiceTls,
+    PersistenceEngine, RedisConfig, RedisPlace, RedisSentinels, RegistryEngine, Secret, ServiceTls,
 };
 use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
@@ -25,7 +25,7 @@ use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
 use crate::persistence::{Archive, Persistence, SharedReads, Timed};
-use crate::redis_link::{RedisServer, Sentinels};
+use crate::redis_link::{ClusterNodes, RedisServer, Sentinels};
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{self as redis_registry, RedisRegistry};
 use crate::registry::{Registry, Timed as TimedRegistry};
@@ -62,8 +62,6 @@ pub(super) struct Store<E: ?Sized = dyn Persistence> {
     pub(super) persistence: Arc<E>,
     /// Told, once, why it cannot be trusted with another write.
     pub(super) broken: Option<oneshot::Receiver<String>>,
-    /// It came back with less than it had acknowledged.
-    pub(super) lost_data: bool,
     /// What to change for a stronger durability class.
     pub(super) advice: String,
 }
@@ -78,9 +76,13 @@ pub(super) struct Engines {
 /// Where Redis is, and whom to take for it.
 pub(super) fn redis_server(redis: &RedisConfig) -> anyhow::Result<RedisServer> {
     let mut server = RedisServer::from(redis.url.expose());
-    if let Some(RedisSentinels { addresses, primary, password }) = redis.sentinels.clone() {
-        let password = password.map(|password| password.expose().to_owned());
-        server = server.found_by(Sentinels { addresses, primary, password });
+    match redis.place.clone() {
+        RedisPlace::Fixed => {}
+        RedisPlace::Sentinels(RedisSentinels { addresses, primary, password }) => {
+            let password = password.map(|password| password.expose().to_owned());
+            server = server.found_by(Sentinels { addresses, primary, password });
+        }
+        RedisPlace::Cluster(nodes) => server = server.in_cluster(ClusterNodes::new(nodes)),
     }
     Ok(match &redis.tls_ca {
         None if redis.url.is_tls() => {
@@ -133,8 +135,8 @@ pub(super) async fn open_engines(
 
 /// Opens the message engine alone.
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let Store { persistence, broken, lost_data, advice } = open_archive(config).await?;
-    Ok(Store { persistence, broken, lost_data, advice })
+    let Store { persistence, broken, advice } = open_archive(config).await?;
+    Ok(Store { persistence, broken, advice })
 }
 
 /// The same, to carry conversations to it or away.
@@ -148,9 +150,8 @@ pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Ar
                 .await
                 .context("the LOCAL engine cannot start")?
                 .context("the LOCAL engine cannot start")?;
-            let (lost_data, broken) = (engine.renewed, Some(broken));
-            let advice = LOCAL_ADVICE.to_owned();
-            Ok(Store { persistence: engine, broken, lost_data, advice })
+            let (broken, advice) = (Some(broken), LOCAL_ADVICE.to_owned());
+            Ok(Store { persistence: engine, broken, advice })
         }
         PersistenceEngine::Redis(settings) => {
             let (server, prefix) = (redis_server(settings)?, settings.prefix.clone());
@@ -158,16 +159,14 @@ pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Ar
                 .await
                 .context("the REDIS engine cannot start")?;
             let advice = engine.advice();
-            let (broken, lost_data) = (None, false);
-            Ok(Store { persistence: engine, broken, lost_data, advice })
+            Ok(Store { persistence: engine, broken: None, advice })
         }
         PersistenceEngine::Cassandra(settings) => {
             let settings = CassandraSettings::new(cluster(settings)?, settings.keyspace.clone());
             let engine =
                 cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
             let advice = engine.advice();
-            let (broken, lost_data) = (None, false);
-            Ok(Store { persistence: engine, broken, lost_data, advice })
+            Ok(Store { persistence: engine, broken: None, advice })
         }
     }
 }

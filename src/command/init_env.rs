@@ -219,9 +219,9 @@ async fn plan(
     };
     let looks_at_redis = mode == Mode::External
         && kinds.iter().any(|kind| matches!(kind, ServiceKind::Redis | ServiceKind::Valkey));
-    if looks_at_redis && config.redis_sentinels.is_some() {
+    if let Some(variable) = config.redis_place.variable().filter(|_| looks_at_redis) {
         bail!(
-            "a server is looked at here, and not its sentinels; name it by REDIS_URL=redis://host:port, without CHATCTL_REDIS_SENTINELS"
+            "one server is looked at here, and not who says where it is; name it by REDIS_URL=redis://host:port, without {variable}"
         );
     }
     let redis_authority = match &config.redis_tls_ca {

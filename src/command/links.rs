@@ -13,7 +13,7 @@ use crate::services::{Environment, KafkaListener, Progress, ServiceKind, free_po
 
 /// The variables that proxied addresses replace.
 const REDIS_URL: &str = "REDIS_URL";
-const REDIS_SENTINELS: &str = "CHATCTL_REDIS_SENTINELS";
+const REDIS_PLACES: [&str; 2] = ["CHATCTL_REDIS_SENTINELS", "CHATCTL_REDIS_CLUSTER"];
 const KAFKA_BROKERS: &str = "KAFKA_BROKERS";
 const CASSANDRA_HOSTS: &str = "CASSANDRA_HOSTS";
 /// Where the nodes of Cassandra say that they are, and where they are reached.
@@ -52,10 +52,11 @@ pub(super) async fn to_services(
     for server in 1..=options.nodes {
         let mut led = Led::default();
         if let Some(url) = &redis {
-            anyhow::ensure!(
-                of(REDIS_SENTINELS).is_none(),
-                "a link to Redis cannot be broken where sentinels say where it is; name one server by REDIS_URL, without {REDIS_SENTINELS}"
-            );
+            if let Some(variable) = REDIS_PLACES.into_iter().find(|place| of(place).is_some()) {
+                anyhow::bail!(
+                    "a link to Redis cannot be broken where others say where it is; name one server by REDIS_URL, without {variable}"
+                );
+            }
             led.through_redis(server, url).await?;
         }
         if let Some(hosts) = &cassandra {

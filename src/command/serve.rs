@@ -100,7 +100,6 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         node: node.clone(),
         distribution: engines.distribution.name(),
         registry: engines.registry.name(),
-        lost_data: engines.store.lost_data,
         required_durability: config.require_durability,
     };
     let access = identity::open_access(&config).await?;

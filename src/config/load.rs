@@ -33,7 +33,7 @@ impl Config {
         let redis = RedisConfig {
             url: services.redis_url,
             tls_ca: services.redis_tls_ca,
-            sentinels: services.redis_sentinels,
+            place: services.redis_place,
             prefix: reader.required("CHATCTL_REDIS_PREFIX", redis_prefix)?,
         };
         let kafka = KafkaConfig {

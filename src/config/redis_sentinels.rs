@@ -1,7 +1,7 @@
-//! Who knows where Redis is, when not its URL.
+//! The sentinels of a Redis.
 
 use super::load::Reader;
-use super::services::is_address;
+use super::redis_place::addresses;
 use super::{ConfigError, RedisUrl, Secret};
 
 /// The sentinels that look after a Redis.
@@ -19,7 +19,7 @@ impl RedisSentinels {
     /// Those that were named; `None`: none were, and `url` says where the server is.
     pub(super) fn load(reader: &Reader<'_>, url: &RedisUrl) -> Result<Option<Self>, ConfigError> {
         let together = |text: &str| ConfigError::together(text.to_owned());
-        let addresses = reader.parsed("CHATCTL_REDIS_SENTINELS", parse)?;
+        let addresses = reader.parsed("CHATCTL_REDIS_SENTINELS", addresses)?;
         let password = reader.optional("CHATCTL_REDIS_SENTINEL_PASSWORD")?.map(Secret::new);
         let Some(addresses) = addresses else {
             return match password {
@@ -38,42 +38,21 @@ impl RedisSentinels {
     }
 }
 
-fn parse(text: &str) -> Option<Vec<(String, u16)>> {
-    let judge = |entry: &str| {
-        let (host, port) = is_address(entry).then(|| entry.rsplit_once(':'))??;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some((host.to_owned(), port.parse().ok()?))
-    };
-    text.split(',').map(|entry| judge(entry.trim())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
-    use super::*;
-    use crate::config::{Config, PersistenceEngine, Sources};
-
-    fn load(entries: &[(&str, &str)]) -> Result<Option<RedisSentinels>, String> {
-        let engine = [("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS")];
-        let entries = entries.iter().chain(&engine);
-        let environment = entries.map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let config = Config::load(&Sources { environment, ..Sources::default() });
-        match config.map_err(|error| error.to_string())?.persistence {
-            PersistenceEngine::Redis(redis) => Ok(redis.sentinels),
-            other => panic!("{other:?}"),
-        }
-    }
+    use crate::config::RedisPlace;
+    use crate::config::redis_place::tests::load;
 
     #[test]
     fn the_host_of_the_url_is_the_name_of_the_primary() {
-        assert_eq!(load(&[]).unwrap(), None);
-        let sentinels = load(&[
+        let place = load(&[
             ("REDIS_URL", "redis://chat:hunter2@mymaster/2"),
             ("CHATCTL_REDIS_SENTINELS", "10.0.0.1:26379, [::1]:26380"),
             ("CHATCTL_REDIS_SENTINEL_PASSWORD", "hunter3"),
         ]);
-        let sentinels = sentinels.unwrap().unwrap();
+        let RedisPlace::Sentinels(sentinels) = place.unwrap() else { panic!("they were named") };
         assert!(!format!("{sentinels:?}").contains("hunter"), "{sentinels:?}");
         assert_eq!(sentinels.primary, "mymaster");
         let addresses = [("10.0.0.1", 26379), ("::1", 26380)];

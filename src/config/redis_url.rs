@@ -33,6 +33,12 @@ impl RedisUrl {
         port_of(address).is_none().then_some(address)
     }
 
+    /// The number of the database.
+    pub fn database(&self) -> u16 {
+        let (_, _, database) = self.parts();
+        database.trim_start_matches('/').parse().unwrap_or_default()
+    }
+
     /// `host:port`, for messages.
     pub fn address(&self) -> String {
         let (_, address, _) = self.parts();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::load::Reader;
-use super::{ConfigError, KafkaAccess, RedisSentinels, RedisUrl, Secret, Sources};
+use super::{ConfigError, KafkaAccess, RedisPlace, RedisUrl, Secret, Sources};
 
 /// The addresses of Redis, Kafka and Cassandra, and the names of what is ours in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub struct ServicesConfig {
     pub redis_url: RedisUrl,
     /// The file of who may have issued its certificate; `None`: whom the system trusts.
     pub redis_tls_ca: Option<PathBuf>,
-    /// Who knows where it is; `None`: the URL says it.
-    pub redis_sentinels: Option<RedisSentinels>,
+    /// Who says where it is.
+    pub redis_place: RedisPlace,
     /// Brokers to begin with, `host:port` each; at least one.
     pub kafka_brokers: Vec<String>,
     /// How to get in there.
@@ -65,7 +65,7 @@ impl ServicesConfig {
             return Err(ConfigError::together(text.to_owned()));
         }
         Ok(Self {
-            redis_sentinels: RedisSentinels::load(&reader, &redis_url)?,
+            redis_place: RedisPlace::load(&reader, &redis_url)?,
             redis_url,
             redis_tls_ca,
             kafka_brokers: reader.required("KAFKA_BROKERS", parse_addresses)?,

@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{
-    AuthenticationConfig, KafkaAccess, Origin, RedisSentinels, RedisUrl, Secret, ServiceTls,
-};
+use super::{AuthenticationConfig, KafkaAccess, Origin, RedisPlace, RedisUrl, Secret, ServiceTls};
 use crate::model::{Durability, OperatorLimits};
 
 /// Everything that a server was told.
@@ -123,8 +121,8 @@ pub struct RedisConfig {
     pub url: RedisUrl,
     /// The file of who may have issued its certificate; `None`: whom the system trusts.
     pub tls_ca: Option<PathBuf>,
-    /// Who knows where it is; `None`: the URL says it.
-    pub sentinels: Option<RedisSentinels>,
+    /// Who says where it is.
+    pub place: RedisPlace,
     /// What all keys begin with.
     pub prefix: String,
 }

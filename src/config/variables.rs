@@ -129,6 +129,13 @@ pub const VARIABLES: &[Variable] = &[
         )
     },
     variable(
+        "CHATCTL_REDIS_CLUSTER",
+        "redis-cluster",
+        None,
+        ADDRESSES,
+        "Nodes of the Redis Cluster that REDIS_URL is one of, asked before each connection which of its primaries has what; the others are learnt from them",
+    ),
+    variable(
         "CHATCTL_REDIS_PREFIX",
         "redis-prefix",
         Some("chatctl:"),

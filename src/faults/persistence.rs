@@ -11,7 +11,7 @@ use super::{Fault, acks, opens, pages, rosters, sends};
 use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, Order, Seq, UserName};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
 
@@ -46,15 +46,15 @@ impl Persistence for FaultyPersistence {
         }
     }
 
-    fn epoch(&self) -> Epoch {
-        self.shared.engine.epoch()
+    fn epoch(&self, conv: ConvId) -> Epoch {
+        self.shared.engine.epoch(conv)
     }
 
     fn renewals(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
         self.shared.engine.renewals()
     }
 
-    fn lost_data(&self) -> Option<std::time::Instant> {
+    fn lost_data(&self) -> Option<Lost> {
         self.shared.engine.lost_data()
     }
 

@@ -7,6 +7,7 @@ mod cursor;
 mod durability;
 mod ids;
 mod limits;
+mod lives;
 mod message;
 mod revocation;
 mod roster;
@@ -21,6 +22,7 @@ pub use ids::{
     SessionId, TokenId, UserName,
 };
 pub use limits::{AllLimits, LIMITS, Limits, OperatorLimits, PONG_GRACE_MS};
+pub use lives::Lives;
 pub use message::{Message, Order};
 pub use revocation::{Revocation, Revoked};
 pub use roster::{GroupAct, GroupRefusal, Membership, Roster, life_number};

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::{AckOutcome, AckRequest, EngineError, Persistence};
-use crate::model::{AckSet, ConvId, Place, Roster, Seq, UserName};
+use crate::model::{AckSet, ConvId, Lives, Place, Roster, Seq, UserName};
 
 /// An engine whose conversations can be carried to another one.
 ///
@@ -17,6 +17,9 @@ pub trait Archive: Persistence {
     /// Which conversations are whose, of all users, in no order. Every conversation that somebody has opened, written to or
     /// made is among them. It may hold entries of calls that were refused, and of one conversation of a user two: then the later counts.
     fn entries(&self) -> BoxStream<'_, Result<Entry, EngineError>>;
+
+    /// The lives of the store, which each [`Persistence::epoch`] is one of.
+    fn lives(&self) -> Lives;
 
     /// What a user has acknowledged; `None`: they never opened the conversation, nor wrote to it. Changes nothing.
     async fn acked(&self, conv: ConvId, user: &UserName) -> Result<Option<AckSet>, EngineError> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::Lost;
 use crate::model::Epoch;
 
 /// One life of the store.
@@ -21,21 +22,29 @@ pub struct Life {
 pub struct Lineage {
     engine: &'static str,
     state: Mutex<State>,
-    renewed: watch::Sender<u64>,
+    renewed: Renewals,
 }
+
+/// Counts the changes of life after the first; of all parts of a store.
+pub type Renewals = watch::Sender<u64>;
 
 #[derive(Debug, Default)]
 struct State {
     life: Option<Arc<Life>>,
     /// The highest beat of this life that the server acknowledged to this node.
     beat: u64,
-    lost: Option<Instant>,
+    lost: Option<Lost>,
 }
 
 impl Lineage {
     /// Nothing is known yet. `engine`: who it is that tells of it in logs.
     pub fn new(engine: &'static str) -> Self {
-        Self { engine, state: Mutex::default(), renewed: watch::Sender::new(0) }
+        Self::of_part(engine, Renewals::new(0))
+    }
+
+    /// The same of a part of a store, which is counted with the others.
+    pub fn of_part(engine: &'static str, renewed: Renewals) -> Self {
+        Self { engine, state: Mutex::default(), renewed }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -63,7 +72,7 @@ impl Lineage {
         }
         let renewed = known.is_some();
         if renewed || lost {
-            state.lost = Some(Instant::now());
+            state.lost = Some(Lost { at: Instant::now(), epoch: life.epoch.clone() });
             tracing::warn!(
                 engine = self.engine, epoch = %life.epoch,
                 "the store came back with less than it had acknowledged, or may have; a new epoch begins"
@@ -86,9 +95,9 @@ impl Lineage {
         }
     }
 
-    /// When a loss was last noticed here.
-    pub fn lost(&self) -> Option<Instant> {
-        self.state().lost
+    /// The loss that was noticed last.
+    pub fn lost(&self) -> Option<Lost> {
+        self.state().lost.clone()
     }
 
     /// Counts the changes of life after the first.

@@ -14,15 +14,15 @@ macro_rules! as_the_engine {
             self.engine.durability()
         }
 
-        fn epoch(&self) -> Epoch {
-            self.engine.epoch()
+        fn epoch(&self, conv: ConvId) -> Epoch {
+            self.engine.epoch(conv)
         }
 
         fn renewals(&self) -> Option<watch::Receiver<u64>> {
             self.engine.renewals()
         }
 
-        fn lost_data(&self) -> Option<Instant> {
+        fn lost_data(&self) -> Option<Lost> {
             self.engine.lost_data()
         }
 
@@ -95,18 +95,19 @@ pub trait Persistence: Send + Sync + 'static {
     /// The durability class of an `ok`, as found on the real service.
     fn durability(&self) -> Durability;
 
-    /// The life of the store that numbers belong to. Of an engine with [`renewals`](Self::renewals) it may change.
-    fn epoch(&self) -> Epoch;
+    /// The life of the store that the numbers of this conversation belong to. A store whose parts can come back with less each on its own has
+    /// a life for each part. Of an engine with [`renewals`](Self::renewals) it may change.
+    fn epoch(&self, conv: ConvId) -> Epoch;
 
-    /// Tells of each new epoch that begins while the engine is open, once [`epoch`](Self::epoch) answers it: the number
-    /// counts them. `None`: the epoch stays what it was. Streams of the old one cannot be continued.
+    /// Tells of each new epoch that begins while the engine is open, in any part of the store, once [`epoch`](Self::epoch) answers it: the
+    /// number counts them. `None`: epochs stay what they were. Streams of the old one cannot be continued.
     fn renewals(&self) -> Option<watch::Receiver<u64>> {
         None
     }
 
-    /// When this engine last noticed that the store came back with less than it had acknowledged; `None`: never
+    /// When this engine last noticed that the store, or a part of it, came back with less than it had acknowledged; `None`: never
     /// since it was opened.
-    fn lost_data(&self) -> Option<Instant> {
+    fn lost_data(&self) -> Option<Lost> {
         None
     }
 
@@ -179,6 +180,15 @@ pub trait Persistence: Send + Sync + 'static {
 
     /// Ends cleanly: everything called before is stored or refused when this returns.
     async fn close(&self);
+}
+
+/// That a store came back with less than it had acknowledged, or may have.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    /// When it was noticed.
+    pub at: Instant,
+    /// The life that began with it.
+    pub epoch: Epoch,
 }
 
 /// A message to store.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::operations::Operation;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
 use crate::model::{ConvId, Durability, Epoch, Seq, UserName};

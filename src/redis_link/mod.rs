@@ -1,7 +1,7 @@
 //! How every REDIS engine reaches its server: the settings of a connection, and the limit on making one.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,9 +12,13 @@ use redis::{
 };
 use tokio::time::timeout;
 
+mod cluster;
 mod sentinel;
 
+pub use cluster::ClusterNodes;
 pub use sentinel::Sentinels;
+
+use cluster::Home;
 
 /// A connection that is not ready in this time will not be.
 pub const DIAL_TIME: Duration = Duration::from_secs(1);
@@ -32,14 +36,38 @@ pub struct RedisServer {
     url: String,
     /// Certificates in PEM form, of those who may have issued the server's; `None`: whom this system trusts.
     authority: Option<Arc<[u8]>>,
-    /// Who is asked where it is, before each connection; `None`: the URL says it.
-    sentinels: Option<Arc<Sentinels>>,
+    finder: Finder,
+}
+
+/// Who says where the server is, before each connection.
+#[derive(Clone, PartialEq, Eq)]
+enum Finder {
+    /// Nobody: the URL says it.
+    Url,
+    /// Where the primary is.
+    Sentinels(Arc<Sentinels>),
+    /// Where the primary is that has the slot of a key.
+    Cluster(Arc<ClusterNodes>),
+}
+
+/// Who puts another server in the place of one that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandIn {
+    /// Sentinels.
+    Sentinels,
+    /// The nodes of its cluster.
+    Cluster,
 }
 
 impl RedisServer {
     /// The same, wherever these say that it is.
     pub fn found_by(self, sentinels: Sentinels) -> Self {
-        Self { sentinels: Some(Arc::new(sentinels)), ..self }
+        Self { finder: Finder::Sentinels(Arc::new(sentinels)), ..self }
+    }
+
+    /// The cluster of these nodes; the server of the URL is one more to ask.
+    pub fn in_cluster(self, nodes: ClusterNodes) -> Self {
+        Self { finder: Finder::Cluster(Arc::new(nodes)), ..self }
     }
 
     /// The same, issued by one of these alone (PEM).
@@ -50,13 +78,13 @@ impl RedisServer {
 
 impl From<&str> for RedisServer {
     fn from(url: &str) -> Self {
-        Self { url: url.to_owned(), authority: None, sentinels: None }
+        Self { url: url.to_owned(), authority: None, finder: Finder::Url }
     }
 }
 
 impl From<String> for RedisServer {
     fn from(url: String) -> Self {
-        Self { url, authority: None, sentinels: None }
+        Self { url, authority: None, finder: Finder::Url }
     }
 }
 
@@ -73,6 +101,9 @@ pub struct Client {
     /// Where the URL says.
     at: redis::Client,
     server: RedisServer,
+    home: Arc<Home>,
+    /// Where it was found last.
+    found: Arc<Mutex<Option<(String, u16)>>>,
 }
 
 impl Client {
@@ -81,15 +112,29 @@ impl Client {
         self.info.addr()
     }
 
-    /// Whether another server may take its place.
-    pub fn is_replaceable(&self) -> bool {
-        self.server.sentinels.is_some()
+    /// Where it was found last, for messages; what the URL says where nobody else is asked, or was.
+    pub fn reached(&self) -> String {
+        // Under the lock there is only this, and one assignment.
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*found {
+            Some((host, port)) => format!("{host}:{port}"),
+            None => self.address().to_string(),
+        }
+    }
+
+    /// Who may put another server in its place; `None`: nobody.
+    pub fn stand_in(&self) -> Option<StandIn> {
+        match self.server.finder {
+            Finder::Url => None,
+            Finder::Sentinels(_) => Some(StandIn::Sentinels),
+            Finder::Cluster(_) => Some(StandIn::Cluster),
+        }
     }
 }
 
-/// A client for one server. Version 3 of its protocol ([`ProtocolVersion::RESP3`]) is for subscriptions. The error never
-/// holds the URL: it may have a password.
-pub fn client(server: &RedisServer, protocol: ProtocolVersion) -> RedisResult<Client> {
+/// A client for one server: in a cluster, for the primary that has the slot of `home`, a key or the name of a channel. Version 3 of its
+/// protocol ([`ProtocolVersion::RESP3`]) is for subscriptions. The error never holds the URL: it may have a password.
+pub fn client(server: &RedisServer, protocol: ProtocolVersion, home: &str) -> RedisResult<Client> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
     let tcp = TcpSettings::default()
         .set_nodelay(true)
@@ -100,7 +145,8 @@ pub fn client(server: &RedisServer, protocol: ProtocolVersion) -> RedisResult<Cl
     let settings = info.redis_settings().clone().set_protocol(protocol).set_skip_set_lib_name();
     let info = info.set_redis_settings(settings);
     let at = build(info.clone(), server.authority.as_deref())?;
-    Ok(Client { info, at, server: server.clone() })
+    let home = Arc::new(Home::new(home));
+    Ok(Client { info, at, server: server.clone(), home, found: Arc::default() })
 }
 
 /// A client of the library.
@@ -130,17 +176,17 @@ fn with_address(info: ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
 fn judge(cluster: &str, replication: Option<&str>) -> RedisResult<()> {
     let says = |info: &str, line: &str| info.lines().any(|found| found.trim() == line);
     let reason = if says(cluster, "cluster_enabled:1") {
-        "it is a node of a Redis Cluster, which is not supported: set REDIS_URL to a server that runs without cluster-enabled, or to one that sentinels look after (CHATCTL_REDIS_SENTINELS)"
+        "it is a node of a Redis Cluster: name nodes of it by CHATCTL_REDIS_CLUSTER, without CHATCTL_REDIS_SENTINELS; or set REDIS_URL to a server that runs without cluster-enabled"
     } else if replication.is_some_and(|info| !says(info, "role:master")) {
         "it is a replica, and the sentinels of CHATCTL_REDIS_SENTINELS call it the primary: a failover is under way"
     } else {
         return Ok(());
     };
-    Err(RedisError::from((
-        redis::ErrorKind::Client,
-        "the server cannot be used",
-        reason.to_owned(),
-    )))
+    Err(unusable(reason.to_owned()))
+}
+
+fn unusable(reason: String) -> RedisError {
+    RedisError::from((redis::ErrorKind::Client, "the server cannot be used", reason))
 }
 
 /// A new connection. Its calls have no time limit of their own: the library would give up the answer and keep the
@@ -149,28 +195,46 @@ pub async fn connect(
     client: &Client,
     config: AsyncConnectionConfig,
 ) -> RedisResult<MultiplexedConnection> {
-    let config = config.set_connection_timeout(None).set_response_timeout(None);
-    let Client { info, at, server } = client;
-    let found = match &server.sentinels {
-        None => None,
-        Some(sentinels) => {
-            let authority = server.authority.as_deref();
-            let (host, port) = sentinels.find(info, authority).await?;
-            Some(build(with_address(info.clone(), &host, port), authority)?)
-        }
+    let config = patient(config);
+    let Client { info, at, server, home, found } = client;
+    let authority = server.authority.as_deref();
+    let place = match &server.finder {
+        Finder::Url => None,
+        Finder::Sentinels(sentinels) => Some(sentinels.find(info, authority).await?),
+        Finder::Cluster(nodes) => Some(nodes.find(home, info, authority).await?),
     };
-    let at = found.as_ref().unwrap_or(at);
+    let at = match &place {
+        None => at,
+        Some((host, port)) => &build(with_address(info.clone(), host, *port), authority)?,
+    };
     let mut connection = at.get_multiplexed_async_connection_with_config(&config).await?;
-    let mut ask = redis::cmd("INFO");
-    let cluster: String = ask.arg("cluster").query_async(&mut connection).await?;
-    let mut replication = None;
-    if found.is_some() {
+    if let Finder::Cluster(_) = server.finder {
+        home.check(&mut connection).await?;
+    } else {
         let mut ask = redis::cmd("INFO");
-        let answer: String = ask.arg("replication").query_async(&mut connection).await?;
-        replication = Some(answer);
+        let cluster: String = ask.arg("cluster").query_async(&mut connection).await?;
+        let mut replication = None;
+        if place.is_some() {
+            let mut ask = redis::cmd("INFO");
+            let answer: String = ask.arg("replication").query_async(&mut connection).await?;
+            replication = Some(answer);
+        }
+        judge(&cluster, replication.as_deref())?;
     }
-    judge(&cluster, replication.as_deref())?;
+    *found.lock().unwrap_or_else(PoisonError::into_inner) = place;
     Ok(connection)
+}
+
+/// Without time limits of the library's.
+fn patient(config: AsyncConnectionConfig) -> AsyncConnectionConfig {
+    config.set_connection_timeout(None).set_response_timeout(None)
+}
+
+/// A connection to whoever is asked where a server is.
+async fn open(client: &redis::Client) -> RedisResult<MultiplexedConnection> {
+    client
+        .get_multiplexed_async_connection_with_config(&patient(AsyncConnectionConfig::new()))
+        .await
 }
 
 /// What went wrong, and what to do where it is plain.

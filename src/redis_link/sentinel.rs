@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, RedisConnectionInfo, RedisError, RedisResult,
-};
+use redis::{ConnectionInfo, RedisConnectionInfo, RedisError, RedisResult};
 use tokio::time::timeout;
 
-use super::with_address;
+use super::{open, with_address};
 
 /// A sentinel that has not answered in this time is left out. With what comes after, it stays below [`super::DIAL_TIME`].
 const ASK_TIME: Duration = Duration::from_millis(400);
@@ -76,12 +73,6 @@ impl Sentinels {
             failed(format!("it knows no primary named {}, the host of REDIS_URL", self.primary))
         })
     }
-}
-
-async fn open(client: &Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new();
-    let config = config.set_connection_timeout(None).set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 fn failed(reason: String) -> RedisError {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::chat::ChatService;
 use crate::model::{Durability, NodeId};
-use crate::persistence::EngineError;
+use crate::persistence::{EngineError, Lost};
 use crate::protocol::EngineInfo;
 
 /// How long a node says that its engine came back with less.
@@ -24,8 +24,6 @@ pub struct NodeInfo {
     pub distribution: &'static str,
     /// The registry.
     pub registry: &'static str,
-    /// The message engine came back with less than it had acknowledged.
-    pub lost_data: bool,
     /// The durability class below which this node is of no use.
     pub required_durability: Option<Durability>,
 }
@@ -34,7 +32,6 @@ pub struct NodeInfo {
 pub(super) struct Readiness {
     chat: Arc<ChatService>,
     info: NodeInfo,
-    started: Instant,
     draining: AtomicBool,
 }
 
@@ -66,7 +63,7 @@ pub(super) struct Reason {
 
 impl Readiness {
     pub(super) fn new(chat: Arc<ChatService>, info: NodeInfo) -> Self {
-        Self { chat, info, started: Instant::now(), draining: AtomicBool::new(false) }
+        Self { chat, info, draining: AtomicBool::new(false) }
     }
 
     /// From now on the answer is no.
@@ -101,12 +98,11 @@ impl Readiness {
             reasons.push(Reason { code: "durability", message });
         }
         let ready = reasons.is_empty();
-        let lost_at_start = self.info.lost_data.then_some(self.started);
-        let lost = engine.lost_data().or(lost_at_start);
-        if lost.is_some_and(|lost| lost.elapsed() < LOST_DATA_SHOWN) {
+        if let Some(Lost { epoch, .. }) =
+            engine.lost_data().filter(|lost| lost.at.elapsed() < LOST_DATA_SHOWN)
+        {
             let message = format!(
-                "the engine came back with less than it had acknowledged; its epoch is now {}",
-                engine.epoch()
+                "the engine came back with less than it had acknowledged; the epoch of what it was is now {epoch}"
             );
             reasons.push(Reason { code: "engine_lost_data", message });
         }

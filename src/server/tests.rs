@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
 use crate::registry::local::LocalRegistry;
@@ -38,9 +38,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct NoEngine {
     clock_skew_ms: Option<i64>,
-    lost_data: Option<std::time::Instant>,
+    lost_data: Option<Lost>,
     /// Why it takes no writes.
     ill: Option<fn(String) -> EngineError>,
+}
+
+fn lost() -> Lost {
+    Lost { at: std::time::Instant::now(), epoch: Epoch::new("e2").unwrap() }
 }
 
 fn refuse<T>() -> Result<T, EngineError> {
@@ -55,14 +59,14 @@ impl Persistence for NoEngine {
     fn durability(&self) -> Durability {
         Durability::NONE
     }
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: ConvId) -> Epoch {
         Epoch::new("e").unwrap()
     }
     fn clock_skew_ms(&self) -> Option<i64> {
         self.clock_skew_ms
     }
-    fn lost_data(&self) -> Option<std::time::Instant> {
-        self.lost_data
+    fn lost_data(&self) -> Option<Lost> {
+        self.lost_data.clone()
     }
     fn health(&self) -> Result<(), EngineError> {
         self.ill.map_or(Ok(()), |ill| Err(ill("a fake".to_owned())))
@@ -132,7 +136,6 @@ impl TestServer {
             node: node.clone(),
             distribution: "LOCAL",
             registry: "LOCAL",
-            lost_data: false,
             required_durability,
         };
         let chat = ChatService::start(
@@ -288,7 +291,7 @@ impl Registry for NoRegistry {
 #[case::internal("internal", NoEngine { ill: Some(EngineError::Internal), ..NoEngine::default() })]
 #[case::clock("clock_skew", NoEngine { clock_skew_ms: Some(5_000), ..NoEngine::default() })]
 #[case::durability("durability", NoEngine::default())]
-#[case::lost("engine_lost_data", NoEngine { lost_data: Some(std::time::Instant::now()), ..NoEngine::default() })]
+#[case::lost("engine_lost_data", NoEngine { lost_data: Some(lost()), ..NoEngine::default() })]
 #[case::registry("registry_away", NoEngine::default())]
 #[tokio::test]
 async fn a_reason_is_told_and_documented(#[case] code: &str, #[case] engine: NoEngine) {
@@ -297,7 +300,6 @@ async fn a_reason_is_told_and_documented(#[case] code: &str, #[case] engine: NoE
         node: node.clone(),
         distribution: "LOCAL",
         registry: "LOCAL",
-        lost_data: false,
         required_durability: (code == "durability").then_some(Durability::DISK),
     };
     let registry: Arc<dyn Registry> = match code {

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::chain::ContentHash;
 use super::error::TransferError;
 use super::line::{Line, Member, Opening, RosterLine, RosterMember};
-use crate::model::{ConvId, Epoch, LIMITS, Message, Place, Seq, UserName};
+use crate::model::{ConvId, Epoch, LIMITS, Lives, Message, Place, Seq, UserName};
 use crate::persistence::Archive;
 
 /// Members that are asked for at once.
@@ -30,6 +30,8 @@ pub struct Subject {
 #[derive(Debug)]
 pub struct Part {
     subject: Subject,
+    /// The life of the store that it is of.
+    epoch: Epoch,
     head: Seq,
     first: Vec<Arc<Message>>,
     members: Vec<Member>,
@@ -38,19 +40,23 @@ pub struct Part {
 
 impl Subject {
     /// Up to which number there are messages now, the first of them, and whose the conversation is. `None`: it has nothing to
-    /// carry. All of it belongs to this life of the store.
+    /// carry. All of it belongs to one of these lives of the store.
     pub async fn begin(
         mut self,
         archive: &dyn Archive,
-        epoch: &Epoch,
+        lives: &Lives,
     ) -> Result<Option<Part>, TransferError> {
+        let epoch = archive.epoch(self.conv);
+        if !lives.contain(&epoch) {
+            return Err(renewed());
+        }
         // Whose unread messages are counted beside it does not matter.
         let anybody = UserName::new("-").unwrap_or_else(|_| unreachable!("it is a name"));
         let newest = archive.summary(self.conv, &anybody).await?.newest;
         let head = newest.map_or(Seq::ZERO, |message| message.seq);
-        let first = page(archive, self.conv, Seq::ZERO, head, epoch).await?;
+        let first = page(archive, self.conv, Seq::ZERO, head, &epoch).await?;
         let roster = match *self.place {
-            Place::Group(_) => self.roster(archive, head, epoch).await?,
+            Place::Group(_) => self.roster(archive, head, &epoch).await?,
             Place::Direct(..) | Place::Channel(_) => None,
         };
         self.add_newcomers(&first, &roster);
@@ -65,11 +71,11 @@ impl Subject {
             members.extend(member);
         }
         drop(asked);
-        if archive.epoch() != *epoch {
+        if archive.epoch(self.conv) != epoch {
             return Err(renewed());
         }
         let is_empty = head == Seq::ZERO && members.is_empty() && roster.is_none();
-        Ok((!is_empty).then_some(Part { subject: self, head, first, members, roster }))
+        Ok((!is_empty).then_some(Part { subject: self, epoch, head, first, members, roster }))
     }
 
     /// Whose it became after the lists of users were read.
@@ -135,10 +141,9 @@ impl Part {
     pub async fn lines(
         self,
         archive: &dyn Archive,
-        epoch: &Epoch,
         mut each: impl FnMut(&[u8]) -> Result<(), TransferError>,
     ) -> Result<(u64, String), TransferError> {
-        let Self { subject, head, first, members, roster } = self;
+        let Self { subject, epoch, head, first, members, roster } = self;
         let Subject { conv, place, .. } = subject;
         let mut digest = ContentHash::default();
         let mut give = |line: Line<&Message>| {
@@ -157,7 +162,7 @@ impl Part {
             if last == head {
                 break;
             }
-            messages = page(archive, conv, last, head, epoch).await?;
+            messages = page(archive, conv, last, head, &epoch).await?;
         }
         for member in members {
             give(Line::Member(member))?;

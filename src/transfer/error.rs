@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::{ConvId, Epoch};
+use crate::model::{ConvId, Lives};
 use crate::persistence::EngineError;
 
 /// Each text says what, where and what to do.
@@ -27,12 +27,12 @@ pub enum TransferError {
         "{path} was begun in life {there} of a store, and the store is in life {here} now: what is in the file and what would follow need not fit; begin again with another file",
         path = path.display()
     )]
-    OtherLife { path: PathBuf, there: Epoch, here: Epoch },
+    OtherLife { path: PathBuf, there: Lives, here: Lives },
     #[error(
         "{path} comes from this very store (life {epoch}): a restored stream must not pass for the one that it was; import into a store of its own",
         path = path.display()
     )]
-    SameLife { path: PathBuf, epoch: Epoch },
+    SameLife { path: PathBuf, epoch: Lives },
     #[error("the store began another life meanwhile: it came back with less than it had; {what}")]
     Renewed { what: &'static str },
     #[error(

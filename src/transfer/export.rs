@@ -17,7 +17,7 @@ use super::conversation::{Part, Subject, text};
 use super::error::TransferError;
 use super::line::{End, FORMAT, Header, Line, Totals};
 use super::reader::{Reader, Whole};
-use crate::model::{ConvId, Epoch, Message, Place, UserName};
+use crate::model::{ConvId, Lives, Message, Place, UserName};
 use crate::persistence::Archive;
 
 /// Conversations whose first messages are read at once.
@@ -29,8 +29,8 @@ const BEGINNING: &[u8] = br#"{"export":{"format":"#;
 /// What an export came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exported {
-    /// The life of the store that it is of.
-    pub epoch: Epoch,
+    /// The lives of the store that it is of.
+    pub epoch: Lives,
     /// Conversations in the file.
     pub conversations: u64,
     /// Messages of all of them.
@@ -55,7 +55,7 @@ pub async fn export(
     cancel: &CancellationToken,
     mut each: impl FnMut(u64, u64),
 ) -> Result<Exported, TransferError> {
-    let epoch = archive.epoch();
+    let epoch = archive.lives();
     let mut writer = block_in_place(|| Writer::open(path, archive.name(), &epoch, cancel))?;
     let resumed_after = writer.totals.conversations;
     let listed = tokio::select! {
@@ -87,7 +87,7 @@ pub async fn export(
             }
         };
         for part in parts.into_iter().flatten() {
-            writer.conversation(archive, part, &epoch, cancel).await?;
+            writer.conversation(archive, part, cancel).await?;
             each(writer.totals.conversations, writer.totals.messages);
         }
     }
@@ -131,7 +131,7 @@ impl Writer {
     fn open(
         path: &Path,
         engine: &str,
-        epoch: &Epoch,
+        epoch: &Lives,
         cancel: &CancellationToken,
     ) -> Result<Self, TransferError> {
         let failed = |source| TransferError::Io { path: path.to_owned(), source };
@@ -155,7 +155,7 @@ impl Writer {
         }
     }
 
-    fn begin(path: &Path, file: File, engine: &str, epoch: &Epoch) -> Result<Self, TransferError> {
+    fn begin(path: &Path, file: File, engine: &str, epoch: &Lives) -> Result<Self, TransferError> {
         let (chain, all) = (Chain::default(), ContentHash::default());
         let (totals, last) = (Totals::default(), None);
         let output = BufWriter::with_capacity(1 << 20, file);
@@ -190,12 +190,11 @@ impl Writer {
         &mut self,
         archive: &dyn Archive,
         part: Part,
-        epoch: &Epoch,
         cancel: &CancellationToken,
     ) -> Result<(), TransferError> {
         let conv = part.conv();
         let outcome = {
-            let lines = part.lines(archive, epoch, |text| self.line(text));
+            let lines = part.lines(archive, |text| self.line(text));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(TransferError::Stopped),
@@ -244,7 +243,7 @@ impl Writer {
 /// Up to where a file of an earlier run is whole conversations; `None`: it has not even a first line.
 fn whole_part(
     path: &Path,
-    epoch: &Epoch,
+    epoch: &Lives,
     cancel: &CancellationToken,
 ) -> Result<Option<Whole>, TransferError> {
     let mut reader = Reader::open(path)?;

@@ -12,7 +12,7 @@ use super::error::TransferError;
 use super::line::{Line, Totals};
 use super::reader::Reader;
 use super::restore::{Outcome, Restore};
-use crate::model::Epoch;
+use crate::model::Lives;
 use crate::persistence::{Archive, EngineError};
 
 /// Conversations that are put back at once.
@@ -23,10 +23,10 @@ const LINES_WAITING: usize = 64;
 /// What an import came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imported {
-    /// The life of the store that the file comes from.
-    pub from_epoch: Epoch,
-    /// The life of the store that has it now.
-    pub epoch: Epoch,
+    /// The lives of the store that the file comes from.
+    pub from_epoch: Lives,
+    /// The lives of the store that has it now.
+    pub epoch: Lives,
     /// Conversations in the file.
     pub conversations: u64,
     /// Messages of all of them.
@@ -45,9 +45,9 @@ pub async fn import(
     cancel: &CancellationToken,
     mut each: impl FnMut(u64, u64),
 ) -> Result<Imported, TransferError> {
-    let epoch = archive.epoch();
+    let epoch = archive.lives();
     let (from_epoch, totals) = block_in_place(|| look(path, cancel))?;
-    if from_epoch == epoch {
+    if from_epoch.meet(&epoch) {
         return Err(TransferError::SameLife { path: path.to_owned(), epoch });
     }
     let mut work = Work::new(archive, epoch.clone());
@@ -86,7 +86,7 @@ pub async fn import(
 }
 
 /// Reads a whole file; the life of the store that it comes from, and what is in it.
-fn look(path: &Path, cancel: &CancellationToken) -> Result<(Epoch, Totals), TransferError> {
+fn look(path: &Path, cancel: &CancellationToken) -> Result<(Lives, Totals), TransferError> {
     let mut reader = Reader::open(path)?;
     let (mut epoch, mut totals) = (None, None);
     while let Some(line) = reader.next()? {
@@ -103,7 +103,7 @@ fn look(path: &Path, cancel: &CancellationToken) -> Result<(Epoch, Totals), Tran
 /// Conversations on their way.
 struct Work {
     archive: Arc<dyn Archive>,
-    epoch: Epoch,
+    lives: Lives,
     places: Arc<Semaphore>,
     tasks: JoinSet<Result<Outcome, TransferError>>,
     conversations: u64,
@@ -112,9 +112,9 @@ struct Work {
 }
 
 impl Work {
-    fn new(archive: Arc<dyn Archive>, epoch: Epoch) -> Self {
+    fn new(archive: Arc<dyn Archive>, lives: Lives) -> Self {
         let (places, tasks) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
-        Self { archive, epoch, places, tasks, conversations: 0, messages: 0, written: 0 }
+        Self { archive, lives, places, tasks, conversations: 0, messages: 0, written: 0 }
     }
 
     /// Begins one as soon as there is room; fails with what failed before it.
@@ -127,7 +127,7 @@ impl Work {
         }
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (sender, lines) = mpsc::channel(LINES_WAITING);
-        let restore = Restore::new(Arc::clone(&self.archive), self.epoch.clone(), opening);
+        let restore = Restore::new(Arc::clone(&self.archive), self.lives.clone(), opening);
         self.tasks.spawn(async move {
             let _place: Option<OwnedSemaphorePermit> = place.ok();
             restore.run(lines).await

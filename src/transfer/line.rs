@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AckSet, ConvId, Epoch, Message, Place, Seq, UserName};
+use crate::model::{AckSet, ConvId, Lives, Message, Place, Seq, UserName};
 
 /// The format that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -40,8 +40,8 @@ pub struct Header {
     pub chatctl: String,
     /// The engine, as users configure it.
     pub engine: String,
-    /// The life of the store that it comes from.
-    pub epoch: Epoch,
+    /// The lives of the store that it comes from.
+    pub epoch: Lives,
     /// When it was begun, RFC 3339.
     pub started_at: String,
 }

@@ -14,7 +14,7 @@ use super::conversation::Subject;
 use super::error::TransferError;
 use super::line::{End, Line, Member, Opening, RosterLine};
 use crate::model::{
-    AckSet, ConvId, Epoch, LIMITS, Membership, Message, Place, Roster, Seq, life_number,
+    AckSet, ConvId, Epoch, LIMITS, Lives, Membership, Message, Place, Roster, Seq, life_number,
 };
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, Archive, EngineError, Entry, Restored,
@@ -36,7 +36,9 @@ type Sent = (usize, Result<AppendOutcome, EngineError>);
 /// Where one conversation goes.
 struct Target {
     archive: Arc<dyn Archive>,
-    /// The life of the store.
+    /// The lives of the store.
+    lives: Lives,
+    /// The one that the conversation is in.
     epoch: Epoch,
     conv: ConvId,
     place: Arc<Place>,
@@ -70,11 +72,12 @@ pub struct Outcome {
 }
 
 impl Restore {
-    /// Of an engine in a life of its store.
-    pub fn new(archive: Arc<dyn Archive>, epoch: Epoch, opening: Opening) -> Self {
+    /// Of an engine in these lives of its store.
+    pub fn new(archive: Arc<dyn Archive>, lives: Lives, opening: Opening) -> Self {
         let Opening { conv, place } = opening;
+        let epoch = archive.epoch(conv);
         Self {
-            target: Target { archive, epoch, conv, place: Arc::new(place) },
+            target: Target { archive, lives, epoch, conv, place: Arc::new(place) },
             there: Some(VecDeque::new()),
             done: Seq::ZERO,
             pending: VecDeque::new(),
@@ -297,8 +300,8 @@ impl Target {
 
     /// What the engine has now is what the file had.
     async fn compare(&self, subject: Subject, end: &End) -> Result<(), TransferError> {
-        let digest = match subject.begin(&*self.archive, &self.epoch).await? {
-            Some(part) => part.lines(&*self.archive, &self.epoch, |_| Ok(())).await?.1,
+        let digest = match subject.begin(&*self.archive, &self.lives).await? {
+            Some(part) => part.lines(&*self.archive, |_| Ok(())).await?.1,
             None => String::new(),
         };
         if digest == end.digest {

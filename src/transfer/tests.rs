@@ -334,10 +334,9 @@ async fn whoever_came_in_after_the_lists_were_read_has_the_conversation() {
         let conv = place.conv_id();
         let users = BTreeMap::from([(name("ann"), 7)]);
         let subject = Subject { conv, place: Arc::new(place), users };
-        let epoch = engine.epoch();
-        let part = subject.begin(&*engine, &epoch).await.unwrap().unwrap();
+        let part = subject.begin(&*engine, &engine.lives()).await.unwrap().unwrap();
         let mut members = Vec::new();
-        let lines = part.lines(&*engine, &epoch, |text| {
+        let lines = part.lines(&*engine, |text| {
             if let Line::Member(member) = serde_json::from_slice::<Line>(text).unwrap() {
                 members.push(member.user.to_string());
             }

@@ -224,7 +224,7 @@ impl Persistence for Shared {
         Durability::NONE
     }
 
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: ConvId) -> Epoch {
         self.0.epoch.lock().unwrap().clone()
     }
 

@@ -6,7 +6,7 @@ use crate::command::engines::{
 };
 use crate::config::{
     AuthenticationConfig, Config, DistributionEngine, KafkaLogin, KeySource, PersistenceEngine,
-    RedisConfig, RedisSentinels, RegistryEngine, ServiceTls,
+    RedisConfig, RedisPlace, RedisSentinels, RegistryEngine, ServiceTls,
 };
 use crate::distribution::kafka;
 use crate::identity::Verifier;
@@ -121,10 +121,17 @@ async fn reach(check: &'static str, redis: &RedisConfig) -> Finding {
         Ok(Examined { refusal: Some(refusal), .. }) => {
             Finding::fail(check, format!("REDIS: {refusal}"))
         }
-        Ok(_) => match &redis.sentinels {
-            None => Finding::ok(check, format!("REDIS at {} answers", redis.url.address())),
-            Some(RedisSentinels { primary, .. }) => {
+        Ok(_) => match &redis.place {
+            RedisPlace::Fixed => {
+                Finding::ok(check, format!("REDIS at {} answers", redis.url.address()))
+            }
+            RedisPlace::Sentinels(RedisSentinels { primary, .. }) => {
                 Finding::ok(check, format!("REDIS, where sentinels say that {primary} is, answers"))
+            }
+            RedisPlace::Cluster(_) => {
+                let text =
+                    "REDIS, where the nodes of CHATCTL_REDIS_CLUSTER say that it is, answers";
+                Finding::ok(check, text)
             }
         },
     }

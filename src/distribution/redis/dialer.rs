@@ -19,7 +19,9 @@ impl Dialer {
     /// For one server. The error never holds the URL: it may have a password.
     pub fn new(server: &RedisServer, channel: String) -> RedisResult<Self> {
         // Version 3 of its protocol: what is published comes between answers, so that a subscription has a heartbeat.
-        Ok(Self { client: redis_link::client(server, ProtocolVersion::RESP3)?, channel })
+        // In a cluster all meet at one server, which is no more than a habit: it repeats what is published to all others.
+        let client = redis_link::client(server, ProtocolVersion::RESP3, &channel)?;
+        Ok(Self { client, channel })
     }
 
     /// A connection to publish by.

@@ -10,8 +10,9 @@
 //! each conversation, and publishes those when the server is back ([`backlog`]); a node whose subscription was away
 //! compares what is open with the engine ([`HintSink::gap`]).
 //!
-//! **One server**, or a primary with replicas. A cluster takes `PUBLISH` at any node and repeats it to all; there
-//! sharded pub/sub (`SPUBLISH` to a few channels by hash of the conversation) would spare it that.
+//! **One server**, a primary with replicas, or a cluster: there all nodes publish and subscribe at the primary that has the slot of the
+//! channel's name. `PUBLISH` is repeated to every server of a cluster, so nodes that disagree for a moment about who that is hear each other
+//! still. Sharded pub/sub would spare the cluster that, and would lose what is published while a slot moves.
 
 mod dialer;
 mod publisher;

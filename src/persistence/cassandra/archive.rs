@@ -15,7 +15,7 @@ use super::decision::Decision;
 use super::failure::{self, unreadable};
 use super::link::{CallError, Link};
 use super::{CassandraPersistence, acks, rosters};
-use crate::model::{ConvId, Place, Roster, UserName};
+use crate::model::{ConvId, Lives, Place, Roster, UserName};
 use crate::persistence::{Archive, EngineError, Entry, RestoredMember};
 
 /// How often a roster is written beside others who change the conversation.
@@ -26,6 +26,10 @@ type EntryRow = (String, i64, Vec<u8>, String);
 
 #[async_trait]
 impl Archive for CassandraPersistence {
+    fn lives(&self) -> Lives {
+        self.current_epoch().into()
+    }
+
     fn entries(&self) -> BoxStream<'_, Result<Entry, EngineError>> {
         let pages = stream::try_unfold(Some(PagingState::start()), async |from| {
             let Some(from) = from else { return Ok(None) };

@@ -64,7 +64,7 @@ use super::lineage::Lineage;
 use super::status::Status;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Examined, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary, log,
 };
 use crate::cassandra_link::Cluster;
@@ -166,6 +166,11 @@ pub async fn open(settings: CassandraSettings) -> Result<Arc<CassandraPersistenc
 }
 
 impl CassandraPersistence {
+    fn current_epoch(&self) -> Epoch {
+        // Known since `open`.
+        self.lineage.known().map_or_else(Epoch::generate, |(life, _)| life.epoch.clone())
+    }
+
     /// What to change on the nodes for a stronger durability class; empty where there is none.
     pub fn advice(&self) -> String {
         self.store.status.advice()
@@ -245,16 +250,15 @@ impl Persistence for CassandraPersistence {
         self.store.status.durability()
     }
 
-    fn epoch(&self) -> Epoch {
-        // Known since `open`.
-        self.lineage.known().map_or_else(Epoch::generate, |(life, _)| life.epoch.clone())
+    fn epoch(&self, _: ConvId) -> Epoch {
+        self.current_epoch()
     }
 
     fn renewals(&self) -> Option<watch::Receiver<u64>> {
         Some(self.lineage.renewals())
     }
 
-    fn lost_data(&self) -> Option<Instant> {
+    fn lost_data(&self) -> Option<Lost> {
         self.lineage.lost()
     }
 

@@ -94,7 +94,7 @@ pub async fn a_message_is_stored_as_it_was_sent_and_read_the_same_everywhere(sub
         assert_eq!(everything(engine, room.conv).await, [Arc::clone(&sent)]);
         assert_eq!(all_pages(engine, room.history()).await, [Arc::clone(&sent)]);
         let opened = open(engine, &room, &bob, 10).await;
-        assert_eq!((&opened.epoch, opened.head), (&subject.engine.epoch(), Seq(1)));
+        assert_eq!((&opened.epoch, opened.head), (&subject.engine.epoch(room.conv), Seq(1)));
         assert_eq!(page_of(opened).items, [Arc::clone(&sent)]);
         let summary = engine.summary(room.conv, &bob).await.expect("a summary");
         assert_eq!(summary.newest, Some(Arc::clone(&sent)));

@@ -77,7 +77,7 @@ pub async fn a_page_that_just_fits_is_complete(subject: Subject) {
     let bob = subject.user("bob");
     let shown = page_of(open(&subject.engine, &room, &bob, 200).await);
     assert!(!shown.older && shown.items.len() as u64 == count);
-    let epoch = subject.engine.epoch();
+    let epoch = subject.engine.epoch(room.conv);
     let bridge = recovered(resume(&subject.engine, &room, &bob, &epoch, 0).await);
     assert_eq!(bridge.map(|items| items.len() as u64), Some(count));
     send_all(&subject.engine, vec![room.message(&ann, PAST + count)]).await;
@@ -123,7 +123,7 @@ pub async fn a_bridge_that_would_be_too_large_is_a_page(subject: Subject) {
     let room = Room::direct(&ann, &bob);
     let appends = (0..20).map(|step| large(&room, &ann, &escaping(), PAST + step)).collect();
     let sent = send_all(&subject.engine, appends).await;
-    let epoch = subject.engine.epoch();
+    let epoch = subject.engine.epoch(room.conv);
     for from in 0..=20u64 {
         let opened = resume(&subject.engine, &room, &bob, &epoch, from).await;
         let missing = &sent[from as usize..];

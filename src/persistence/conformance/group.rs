@@ -210,7 +210,7 @@ pub async fn a_membership_names_the_head_at_which_it_began(subject: Subject) {
         send(&subject.engine, room.message(&ann, PAST + at)).await;
     }
     let (now, _) = regrouped(&subject.elsewhere, &room, &ann, invite(&bob)).await;
-    let life = life_number(&subject.engine.epoch());
+    let life = life_number(&subject.engine.epoch(room.conv));
     assert_eq!(now.membership(&bob), Some(Membership { joined: 2, since: Seq(3), life }));
     assert_eq!(now.membership(&ann), Some(Membership { joined: 1, since: Seq::ZERO, life }));
 }

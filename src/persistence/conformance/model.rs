@@ -27,6 +27,8 @@ pub struct Clock {
 pub struct Model {
     /// The life of the store.
     pub epoch: Epoch,
+    /// The lives of conversations that have another one.
+    pub epochs: HashMap<ConvId, Epoch>,
     /// The conversations that anybody touched.
     conversations: HashMap<ConvId, Conversation>,
     /// Who is in which group.
@@ -47,7 +49,18 @@ pub struct Conversation {
 impl Model {
     /// Nothing yet.
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, conversations: HashMap::new(), rosters: HashMap::new(), mine: HashMap::new() }
+        Self {
+            epoch,
+            epochs: HashMap::new(),
+            conversations: HashMap::new(),
+            rosters: HashMap::new(),
+            mine: HashMap::new(),
+        }
+    }
+
+    /// The life that a conversation's numbers belong to.
+    pub fn epoch_of(&self, conv: ConvId) -> Epoch {
+        self.epochs.get(&conv).unwrap_or(&self.epoch).clone()
     }
 
     /// A conversation as it is.
@@ -77,7 +90,7 @@ impl Model {
             if message.kind != append.kind || message.content != append.content {
                 return AppendOutcome::Conflict;
             }
-            let (epoch, became) = (self.epoch.clone(), Vec::new());
+            let (epoch, became) = (self.epoch_of(append.conv), Vec::new());
             return AppendOutcome::Stored(Stored { message, dup: true, epoch, became, roster });
         }
         if append.ts.is_some_and(|ts| ts > clock.at + append.future_skew_ms_max) {
@@ -105,7 +118,7 @@ impl Model {
         let users: Vec<UserName> = append.place.participants().cloned().collect();
         let became = users.into_iter().filter(|user| self.make_mine(user, &append.place)).collect();
         let roster = self.roster(append.conv).version;
-        Stored { message, dup: false, epoch: self.epoch.clone(), became, roster }
+        Stored { message, dup: false, epoch: self.epoch_of(append.conv), became, roster }
     }
 
     fn make_mine(&mut self, user: &UserName, place: &Arc<Place>) -> bool {
@@ -127,7 +140,7 @@ impl Model {
         let GroupRequest { conv, place, by, act } = request;
         let before = self.roster(*conv);
         let (mut roster, mut became) = (Arc::clone(&before), None);
-        match before.after(by, act, (self.conversation(*conv).head(), &self.epoch)) {
+        match before.after(by, act, (self.conversation(*conv).head(), &self.epoch_of(*conv))) {
             Err(refusal) => return GroupOutcome::Refused(refusal),
             Ok(None) => {}
             Ok(Some(changed)) => {
@@ -140,7 +153,7 @@ impl Model {
                 self.rosters.insert(*conv, Arc::clone(&roster));
             }
         }
-        GroupOutcome::Done { now: Rostered { epoch: self.epoch.clone(), roster }, became }
+        GroupOutcome::Done { now: Rostered { epoch: self.epoch_of(*conv), roster }, became }
     }
 
     /// Whether a conversation is in a user's index.
@@ -154,12 +167,12 @@ impl Model {
         let became = self.join(query);
         let conversation = self.conversation(query.conv);
         let view = match &query.resume {
-            Some((epoch, seq)) if *epoch == self.epoch => conversation.bridge(*seq),
+            Some((epoch, seq)) if *epoch == self.epoch_of(query.conv) => conversation.bridge(*seq),
             _ => None,
         };
         let view = view.unwrap_or_else(|| conversation.page(&query.user, query.limit));
         Opened {
-            epoch: self.epoch.clone(),
+            epoch: self.epoch_of(query.conv),
             head: conversation.head(),
             acked: conversation.acked_by(&query.user),
             unread: conversation.unread_counts(&query.user, &view),

@@ -95,7 +95,9 @@ impl Player {
             subject.channel("all"),
             subject.group(),
         ];
-        let model = Model::new(subject.engine.epoch());
+        let of_room = |room: &Room| (room.conv, subject.engine.epoch(room.conv));
+        let mut model = Model::new(subject.engine.epoch(rooms[0].conv));
+        model.epochs = rooms.iter().map(of_room).collect();
         Self { subject: Some(subject), model, users, rooms }
     }
 
@@ -161,7 +163,7 @@ impl Player {
                 let after = self.seq(&room, *below);
                 let elsewhere = &self.subject().elsewhere;
                 let following = elsewhere.after(room.conv, after, *limit).await.expect("a page");
-                assert_eq!(following.epoch, elsewhere.epoch());
+                assert_eq!(following.epoch, elsewhere.epoch(room.conv));
                 let expected = self.conversation(&room).after(after, *limit);
                 judge::page(&following.page, &expected);
             }
@@ -237,7 +239,7 @@ impl Player {
         let (room, user) = self.at(who);
         let resume = match from {
             From::Nowhere => None,
-            From::Here(below) => Some((self.model.epoch.clone(), self.seq(&room, below))),
+            From::Here(below) => Some((self.model.epoch_of(room.conv), self.seq(&room, below))),
             From::OtherEpoch(below) => Some((Epoch::generate(), self.seq(&room, below))),
         };
         let query = OpenQuery { resume, ..room.opening(&user, limit) };
@@ -385,7 +387,10 @@ impl Player {
         let ending = if closed { Ending::Closed } else { Ending::Abandoned };
         let subject = self.subject.take().expect("given back");
         self.subject = Some(subject.reopen(ending).await);
-        assert_eq!(self.subject().engine.epoch(), self.model.epoch);
+        for room in &self.rooms {
+            let epoch = self.subject().engine.epoch(room.conv);
+            assert_eq!(epoch, self.model.epoch_of(room.conv));
+        }
     }
 }
 

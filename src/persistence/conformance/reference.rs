@@ -175,7 +175,7 @@ impl Persistence for Reference {
         Durability::NONE
     }
 
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: ConvId) -> Epoch {
         self.model().epoch.clone()
     }
 
@@ -222,7 +222,7 @@ impl Persistence for Reference {
         limit: usize,
     ) -> Result<Following, EngineError> {
         let page = self.model().conversation(conv).after(after, limit);
-        Ok(Following { epoch: self.epoch(), page })
+        Ok(Following { epoch: self.epoch(conv), page })
     }
 
     async fn unread_late(

@@ -30,7 +30,7 @@ async fn everything_survives(subject: Subject, ending: Ending) {
     }
     send(&subject.engine, group.message(&bob, PAST)).await;
     let members = regrouped(&subject.engine, &group, &bob, GroupAct::Quit).await.0;
-    let epoch = subject.engine.epoch();
+    let epoch = subject.engine.epoch(chat.conv);
 
     let subject = subject.reopen(ending).await;
     let engine = &subject.engine;
@@ -38,7 +38,7 @@ async fn everything_survives(subject: Subject, ending: Ending) {
     let outcome = engine.append(group.message(&bob, PAST)).await.expect("the engine works");
     assert!(matches!(outcome, AppendOutcome::NotMember), "{outcome:?}");
     assert_eq!(send(engine, group.message(&ann, PAST)).await.seq, Seq(2));
-    assert_eq!(engine.epoch(), epoch, "nothing was lost, so it is the same life");
+    assert_eq!(engine.epoch(chat.conv), epoch, "nothing was lost, so it is the same life");
     assert_eq!(everything(engine, chat.conv).await, sent);
     let following = engine.after(chat.conv, Seq(290), 200).await.expect("a page");
     assert_eq!((following.epoch, &following.page.items[..]), (epoch.clone(), &sent[290..]));

@@ -364,3 +364,8 @@ pub async fn all_late(
     }
     all
 }
+
+/// The life of a store that has one for all conversations.
+pub fn epoch_of(engine: &dyn Persistence) -> Epoch {
+    engine.epoch(Place::Channel(ChannelName::new("any").unwrap()).conv_id())
+}

@@ -12,7 +12,7 @@ use super::codec::decode_place;
 use super::keys::{self, Table};
 use super::request::Request;
 use super::tables::TableError;
-use crate::model::{ConvId, Roster, Seq};
+use crate::model::{ConvId, Lives, Roster, Seq};
 use crate::persistence::{Archive, EngineError, Entry, RestoredMember};
 
 /// Entries that one read of the table gives.
@@ -20,6 +20,10 @@ const CHUNK: usize = 1_000;
 
 #[async_trait]
 impl Archive for LocalPersistence {
+    fn lives(&self) -> Lives {
+        self.epoch.clone().into()
+    }
+
     fn entries(&self) -> BoxStream<'_, Result<Entry, EngineError>> {
         let chunks = stream::try_unfold(Some(Vec::new()), async |after: Option<Vec<u8>>| {
             let Some(after) = after else { return Ok(None) };

@@ -29,7 +29,7 @@ mod tests;
 use std::ops::Bound::Included;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -54,7 +54,7 @@ use self::tables::{Batch, MemoryTables, TableError, Tables};
 use super::log::{self, Log};
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
 use crate::model::{AckError, ConvId, Durability, Epoch, LIMITS, Message, Place, Seq, UserName};
@@ -127,8 +127,7 @@ pub struct LocalPersistence {
     space: Option<SpaceGuard>,
     folder: Mutex<Option<DataFolder>>,
     disk_reads: Arc<Semaphore>,
-    /// The epoch is new because acknowledged messages may be missing.
-    pub renewed: bool,
+    lost: Option<Lost>,
 }
 
 /// Opens or creates the store. The receiver is told, once, when it cannot be trusted with another write: the
@@ -153,7 +152,10 @@ pub fn open(
         }
     };
     let epoch = folder.as_ref().map_or_else(Epoch::generate, |folder| folder.epoch().clone());
-    let renewed = folder.as_ref().is_some_and(|folder| folder.renewed);
+    let lost = folder
+        .as_ref()
+        .filter(|folder| folder.renewed)
+        .map(|folder| Lost { at: Instant::now(), epoch: folder.epoch().clone() });
     let recents = Arc::new(Recents::new(cache_bytes));
     let space = folder
         .as_ref()
@@ -170,17 +172,8 @@ pub fn open(
     let queue = committer.start().map_err(OpenError::Thread)?;
     let folder = Mutex::new(folder);
     let disk_reads = Arc::new(Semaphore::new(DISK_READS_MAX));
-    let engine = LocalPersistence {
-        tables,
-        recents,
-        queue,
-        epoch,
-        sync,
-        space,
-        folder,
-        disk_reads,
-        renewed,
-    };
+    let engine =
+        LocalPersistence { tables, recents, queue, epoch, sync, space, folder, disk_reads, lost };
     Ok((Arc::new(engine), fatal_receiver))
 }
 
@@ -300,8 +293,12 @@ impl Persistence for LocalPersistence {
         self.sync.durability()
     }
 
-    fn epoch(&self) -> Epoch {
+    fn epoch(&self, _: ConvId) -> Epoch {
         self.epoch.clone()
+    }
+
+    fn lost_data(&self) -> Option<Lost> {
+        self.lost.clone()
     }
 
     fn health(&self) -> Result<(), EngineError> {

@@ -5,7 +5,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use redis::Value;
 
 use super::{RedisPersistence, failure, index, number};
-use crate::model::{ConvId, Roster, UserName};
+use crate::model::{ConvId, Lives, Roster, UserName};
 use crate::persistence::lineage::Life;
 use crate::persistence::{Archive, EngineError, Entry, RestoredMember};
 
@@ -22,6 +22,10 @@ enum Walk {
 
 #[async_trait]
 impl Archive for RedisPersistence {
+    fn lives(&self) -> Lives {
+        self.current_epoch().into()
+    }
+
     fn entries(&self) -> BoxStream<'_, Result<Entry, EngineError>> {
         let chunks = stream::try_unfold(Some(Walk::At { cursor: 0, keys: Vec::new() }), {
             async move |walk: Option<Walk>| self.walk(walk).await

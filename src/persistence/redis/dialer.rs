@@ -70,7 +70,7 @@ impl Dialer {
         lineage: Arc<Lineage>,
         status: Arc<Status>,
     ) -> RedisResult<Self> {
-        let client = redis_link::client(server, ProtocolVersion::RESP2)?;
+        let client = redis_link::client(server, ProtocolVersion::RESP2, &keys.lineage())?;
         Ok(Self { client, scripts, keys, lineage, status })
     }
 
@@ -119,7 +119,7 @@ impl Dialer {
 
     /// Whether another server may take the place of this one.
     pub fn is_replaceable(&self) -> bool {
-        self.client.is_replaceable()
+        self.client.stand_in().is_some()
     }
 
     async fn learn(
@@ -175,7 +175,7 @@ fn unknown_format(client: &Client, keys: &Keys, found: &str) -> String {
          chatctl that made it, or bring the messages over ('chatctl export' with that one, 'chatctl import' with this one into another \
          CHATCTL_REDIS_PREFIX)",
         keys.prefix(),
-        client.address(),
+        client.reached(),
     )
 }
 
@@ -201,5 +201,8 @@ pub async fn ask(connection: &mut MultiplexedConnection, client: &Client) -> Red
     let (info, config): (Value, HashMap<String, String>) = pipe.query_async(connection).await?;
     let info: String = redis::from_redis_value(info)?;
     let facts = Facts::new(&info, &config);
-    Ok(if client.is_replaceable() { facts.replaceable() } else { facts })
+    Ok(match client.stand_in() {
+        Some(who) => facts.replaceable_by(who),
+        None => facts,
+    })
 }

@@ -11,12 +11,12 @@ use crate::redis_link::{self, DIAL_TIME, in_time};
 
 /// What the server says of itself and of its clock. No script is loaded, no life begun.
 pub async fn examine(settings: &RedisSettings) -> Result<Examined, OpenError> {
-    let client = redis_link::client(&settings.server, ProtocolVersion::RESP2);
+    let keys = Keys::new(&settings.prefix);
+    let client = redis_link::client(&settings.server, ProtocolVersion::RESP2, &keys.lineage());
     let client = client.map_err(|error| OpenError::Url(error.to_string()))?;
     let look = Box::pin(async {
         let config = AsyncConnectionConfig::new();
         let mut connection = redis_link::connect(&client, config).await?;
-        let keys = Keys::new(&settings.prefix);
         if let Err(text) = check_format(&client, &mut connection, &keys).await? {
             return Ok(Err(OpenError::Format(text)));
         }

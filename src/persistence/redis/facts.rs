@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::{Durability, Level};
 use crate::persistence::status::Found;
+use crate::redis_link::StandIn;
 
 /// What was found on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +44,11 @@ impl Facts {
 
     /// The same where a replica takes its place when it fails. Replicas hear of a message after it was answered, so a failure of the
     /// server's process may lose some, whatever it had on its disk.
-    pub fn replaceable(self) -> Self {
+    pub fn replaceable_by(self, who: StandIn) -> Self {
         if !self.durability.satisfies(Durability { level: Level::Service, replicated: false }) {
             return self;
         }
-        Self { durability: Durability::PROCESS, advice: REPLACEABLE.to_owned(), ..self }
+        Self { durability: Durability::PROCESS, advice: replaceable(who).to_owned(), ..self }
     }
 
     /// What of it matters to whoever uses the engine.
@@ -57,8 +58,17 @@ impl Facts {
     }
 }
 
-/// Why sentinels make it less.
-const REPLACEABLE: &str = "a failover by the sentinels of CHATCTL_REDIS_SENTINELS may lose what the replica had not received yet: leave the variable out and name one server by REDIS_URL";
+/// Why they make it less.
+fn replaceable(who: StandIn) -> &'static str {
+    match who {
+        StandIn::Sentinels => {
+            "a failover by the sentinels of CHATCTL_REDIS_SENTINELS may lose what the replica had not received yet: leave the variable out and name one server by REDIS_URL"
+        }
+        StandIn::Cluster => {
+            "a failover in the cluster of CHATCTL_REDIS_CLUSTER may lose what the replica had not received yet: use one server that is in no cluster, by REDIS_URL alone"
+        }
+    }
+}
 
 /// Why a replica is of no use.
 const REPLICA: &str = "the server is a replica; set REDIS_URL to its primary";
@@ -101,9 +111,14 @@ mod tests {
         let zeros = "0".repeat(40);
         let alone = Facts::new(&format!("role:master\r\nmaster_replid2:{zeros}\r\n"), &config);
         assert_eq!((alone.durability, alone.was_replica), (Durability::DISK, false));
-        let watched = alone.replaceable();
-        assert_eq!(watched.durability, Durability::PROCESS);
-        assert!(watched.advice.contains("CHATCTL_REDIS_SENTINELS"), "{watched:?}");
+        for (who, variable) in [
+            (StandIn::Sentinels, "CHATCTL_REDIS_SENTINELS"),
+            (StandIn::Cluster, "CHATCTL_REDIS_CLUSTER"),
+        ] {
+            let watched = alone.clone().replaceable_by(who);
+            assert_eq!(watched.durability, Durability::PROCESS);
+            assert!(watched.advice.contains(variable), "{watched:?}");
+        }
         let promoted = Facts::new("role:master\r\nmaster_replid2:8f3a\r\n", &config);
         assert!(promoted.was_replica);
     }

@@ -54,7 +54,7 @@ use super::lineage::{Life, Lineage};
 use super::status::Status;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
-    GroupRequest, LatePage, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
+    GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
 use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UserName};
@@ -192,6 +192,11 @@ impl RedisPersistence {
             .await
     }
 
+    fn current_epoch(&self) -> Epoch {
+        // Known since `open`.
+        self.life().map_or_else(Epoch::generate, |life| life.epoch.clone())
+    }
+
     fn life(&self) -> Option<Arc<Life>> {
         self.lineage.known().map(|(life, _)| life)
     }
@@ -212,16 +217,15 @@ impl Persistence for RedisPersistence {
         self.status.durability()
     }
 
-    fn epoch(&self) -> Epoch {
-        // Known since `open`.
-        self.life().map_or_else(Epoch::generate, |life| life.epoch.clone())
+    fn epoch(&self, _: ConvId) -> Epoch {
+        self.current_epoch()
     }
 
     fn renewals(&self) -> Option<watch::Receiver<u64>> {
         Some(self.lineage.renewals())
     }
 
-    fn lost_data(&self) -> Option<Instant> {
+    fn lost_data(&self) -> Option<Lost> {
         self.lineage.lost()
     }
 

@@ -66,13 +66,14 @@ pub struct RedisRegistry {
 impl RedisRegistry {
     /// A registry that is not connected yet. The error never holds the URL: it may have a password.
     pub fn new(settings: RedisSettings) -> Result<Self, StartError> {
-        let client =
-            redis_link::client(&settings.server, ProtocolVersion::RESP2).map_err(|error| {
+        let keys = Keys::new(&settings.prefix);
+        let client = redis_link::client(&settings.server, ProtocolVersion::RESP2, keys.home())
+            .map_err(|error| {
                 StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
             })?;
         Ok(Self {
             client,
-            keys: Keys::new(&settings.prefix),
+            keys,
             settings,
             shared: Arc::default(),
             sink: OnceLock::new(),

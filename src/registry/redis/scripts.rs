@@ -48,6 +48,11 @@ impl Keys {
         Self { fixed, users: key("users:") }
     }
 
+    /// One of the keys: where it is, all are.
+    pub fn home(&self) -> &str {
+        &self.users
+    }
+
     /// A call: the keys, and the first argument.
     pub fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();

@@ -66,12 +66,13 @@ impl RedisRevocations {
     /// A keeper that is not connected yet. The error never holds the URL: it may have a password.
     pub fn new(settings: RedisSettings) -> Result<Self, StartError> {
         let RedisSettings { server, prefix, kept } = settings;
-        let client = redis_link::client(&server, ProtocolVersion::RESP2).map_err(|error| {
-            StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
-        })?;
-        let kept_ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
         // In the hash tag of the registry: one shard has all of it.
         let key = format!("{prefix}{{registry}}:revocations");
+        let client =
+            redis_link::client(&server, ProtocolVersion::RESP2, &key).map_err(|error| {
+                StartError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
+            })?;
+        let kept_ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
         Ok(Self { client, key, kept_ms, state: Mutex::default() })
     }
 

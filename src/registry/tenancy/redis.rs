@@ -43,10 +43,10 @@ pub type RedisTenancy = Lease<RedisTenant>;
 impl RedisTenancy {
     /// A node that has not asked yet. The error never holds the URL: it may have a password.
     pub fn of(settings: RedisSettings) -> Result<Self, ClaimError> {
-        let client =
-            redis_link::client(&settings.server, ProtocolVersion::RESP2).map_err(|error| {
-                ClaimError(format!("REDIS_URL cannot be used: {error}; use redis://host:port"))
-            })?;
+        let home = key(&settings.prefix);
+        let client = redis_link::client(&settings.server, ProtocolVersion::RESP2, &home).map_err(
+            |error| ClaimError(format!("REDIS_URL cannot be used: {error}; use redis://host:port")),
+        )?;
         Ok(Self::new(RedisTenant { client, settings }))
     }
 }
@@ -229,6 +229,11 @@ impl RedisTenant {
     }
 
     fn key(&self) -> String {
-        format!("{}{{tenants}}", self.settings.prefix)
+        key(&self.settings.prefix)
     }
+}
+
+/// The hash of all tenants.
+fn key(prefix: &str) -> String {
+    format!("{prefix}{{tenants}}")
 }

@@ -1,5 +1,6 @@
 //! Groups where it matters how they are stored: at the borders of buckets, in doubt, after a loss; and what they cost.
 
+use crate::persistence::conformance::subject::epoch_of;
 use futures_util::future::join;
 
 use super::super::rosters::{self, RosterId};
@@ -235,7 +236,7 @@ async fn what_is_left_of_a_group_goes_on_in_another_life() {
     // This one begins the second bucket, which a backup from before does not have.
     let (now, _) = regrouped(&one, &room, &ann(), GroupAct::Invite(bob())).await;
     assert_eq!(now.membership(&bob()).map(|bob| bob.since), Some(Seq(ROWS)));
-    let epoch = one.epoch();
+    let epoch = epoch_of(&*one);
     let session = lives::session(&settings).await;
     let conv = lives::hex(&room);
     lives::run(&session, &format!("DELETE FROM messages WHERE conv = {conv} AND bucket = 1")).await;
@@ -250,7 +251,7 @@ async fn what_is_left_of_a_group_goes_on_in_another_life() {
     let sent = stored_by(&one, room.message(&bob(), PAST)).await;
     assert_eq!((sent.message.seq, sent.roster), (Seq(ROWS + 1), 2));
     // A roster alone that is older than it was.
-    let epoch = one.epoch();
+    let epoch = epoch_of(&*one);
     let text = r#"{"version":1,"owner":"ann","members":{"ann":{"joined":1,"since":0}}}"#;
     let id = format!("0x{:016x}{:016x}", 1, 7);
     let row = format!("INSERT INTO rosters (conv, id, roster) VALUES ({conv}, {id}, '{text}')");
@@ -265,7 +266,7 @@ async fn what_is_left_of_a_group_goes_on_in_another_life() {
             Err(error) => assert!(error.is_definite(), "{error:?}"),
         }
     }
-    assert_ne!(one.epoch(), epoch);
+    assert_ne!(epoch_of(&*one), epoch);
 }
 
 /// Requests to the nodes for one call, and how many of them are conditional batches.

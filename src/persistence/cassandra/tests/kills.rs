@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::persistence::conformance::load::asked;
+use crate::persistence::conformance::subject::epoch_of;
 
 #[expect(clippy::print_stdout, reason = "its report")]
 async fn kill(nodes: u8, kills: u32) {
@@ -10,7 +11,7 @@ async fn kill(nodes: u8, kills: u32) {
     let first = engine(&settings).await;
     let class = if nodes == 1 { "disk" } else { "replicated+disk" };
     assert_eq!(first.durability(), class.parse::<Durability>().unwrap());
-    let epoch = first.epoch();
+    let epoch = epoch_of(&*first);
     let senders = Senders::start(&[Arc::clone(&first)], 8, "kills", 2);
     for round in 0..kills {
         senders.more(100, Duration::from_secs(60)).await;
@@ -23,7 +24,7 @@ async fn kill(nodes: u8, kills: u32) {
         ring.serve().await;
     }
     senders.more(100, Duration::from_secs(60)).await;
-    assert_eq!(first.epoch(), epoch, "nothing is lost at class {class}");
+    assert_eq!(epoch_of(&*first), epoch, "nothing is lost at class {class}");
     let shared: Arc<dyn Persistence> = first;
     let count = senders.judge(&shared, "kills", 2).await;
     println!("{nodes} nodes, {kills} kills: {count} messages, none lost, none doubled");

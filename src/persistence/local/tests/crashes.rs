@@ -1,5 +1,6 @@
 //! Crashes at every point of the journal: what was answered is there, of the rest nothing by half.
 
+use crate::persistence::conformance::subject::epoch_of;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,10 @@ impl History {
     async fn judge(&self, folder: &Path, number: u64, steps: Range<usize>) {
         let opened = open(looking(folder));
         let (engine, _fatal) = opened.unwrap_or_else(|error| panic!("{error}"));
-        assert!(!engine.renewed, "nothing that was answered is missing under `always`");
+        assert!(
+            engine.lost_data().is_none(),
+            "nothing that was answered is missing under `always`"
+        );
         let mut heads = Vec::new();
         for room in &self.rooms {
             let page =
@@ -101,7 +105,7 @@ impl History {
 
     /// The store is what the specification says, read in every way that there is. Opens all rooms for all.
     async fn compare(&self, engine: &LocalPersistence, model: &mut Model) {
-        assert_eq!(engine.epoch(), self.epoch);
+        assert_eq!(epoch_of(engine), self.epoch);
         let (stored, expected) = (rows::stored(&*engine.tables), rows::expected(self, model));
         assert!(
             stored == expected,
@@ -311,7 +315,7 @@ async fn a_hole_among_batches_that_were_never_synced_ends_the_store_there() {
         let before = fs::read(journal_path(&folder)).unwrap();
         let (engine, _fatal) =
             open(looking(&folder)).unwrap_or_else(|error| panic!("{begin}: {error}"));
-        assert!(engine.renewed && engine.epoch() != past.history.epoch);
+        assert!(engine.lost_data().is_some() && epoch_of(&*engine) != past.history.epoch);
         let mut heads = Vec::new();
         for room in &past.history.rooms {
             let following =
@@ -330,7 +334,7 @@ async fn a_hole_among_batches_that_were_never_synced_ends_the_store_there() {
         refused_before += kept.len();
         drop(engine);
         let engine = reopened(&folder).await;
-        assert!(!engine.renewed);
+        assert!(engine.lost_data().is_none());
         drop(engine);
         fs::remove_dir_all(folder).unwrap();
     }

@@ -1,5 +1,6 @@
 //! A store with a past: everything that was answered, in order, and how long the journal was then.
 
+use crate::persistence::conformance::subject::epoch_of;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -83,7 +84,7 @@ impl History {
         ];
         let path = journal_path(folder);
         let preallocated = fs::metadata(&path).unwrap().len();
-        let epoch = engine.epoch();
+        let epoch = epoch_of(&*engine);
         let (steps, marks, journal) = (Vec::new(), Vec::new(), Vec::new());
         let history = Self { users, rooms, epoch, steps, marks, journal, preallocated };
         let random = SmallRng::seed_from_u64(seed);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::model::{Cid, MessageType};
 use crate::persistence::OpenView;
+use crate::persistence::conformance::subject::epoch_of;
 
 fn settings(path: &Path, sync: SyncPolicy) -> LocalSettings {
     LocalSettings { data_dir: path.to_owned(), sync, reserve_bytes: 0, cache_bytes: 8 << 20 }
@@ -125,7 +126,7 @@ async fn a_store_that_may_have_lost_something_gets_a_new_epoch_and_cut_acknowled
     let (conv, user) = (place().conv_id(), UserName::new("bob").unwrap());
     let ranges = vec![(Seq(3), Seq(6)), (Seq(15), Seq(21))];
     engine.ack(AckRequest { conv, user: user.clone(), up_to: Seq(1), ranges }).await.unwrap();
-    let epoch = engine.epoch();
+    let epoch = epoch_of(&*engine);
     crashed_copy(&source, &copy, 1.0);
     let marker = copy.join("chatctl.json");
     let text = fs::read_to_string(&marker).unwrap();
@@ -140,8 +141,8 @@ async fn a_store_that_may_have_lost_something_gets_a_new_epoch_and_cut_acknowled
         tables.remove_for_test(Table::Messages, (11..=20).map(|seq| keys::by_seq(conv, Seq(seq))));
     }
     let (engine, _fatal) = open(settings(&copy, SyncPolicy::Never)).unwrap();
-    assert!(engine.renewed);
-    assert_ne!(engine.epoch(), epoch);
+    assert!(engine.lost_data().is_some());
+    assert_ne!(epoch_of(&*engine), epoch);
     let opened = engine.open(open_query(10)).await.unwrap();
     assert_eq!(opened.head, Seq(10));
     assert_eq!((opened.acked.up_to, opened.acked.ranges), (Seq(1), vec![(Seq(3), Seq(6))]));

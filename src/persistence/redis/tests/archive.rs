@@ -1,5 +1,6 @@
 //! What an import gives the store.
 
+use crate::persistence::conformance::subject::epoch_of;
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
@@ -49,7 +50,7 @@ pub(super) async fn what_is_restored_is_there(scripts: &'static Scripts) {
     let entries: Vec<Entry> = engine.entries().try_collect().await.expect("it works");
     assert_eq!(entries, [entry]);
 
-    let life = life_number(&engine.epoch());
+    let life = life_number(&epoch_of(&*engine));
     let membership = |joined| Membership { joined, since: Seq(1), life };
     let members = BTreeMap::from([(ann.clone(), membership(1)), (bob, membership(4))]);
     let roster = Roster { version: 5, owner: Some(ann), members };

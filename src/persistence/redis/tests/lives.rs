@@ -1,6 +1,7 @@
 //! A store that comes back with less than it had acknowledged.
 
 use super::*;
+use crate::persistence::conformance::subject::epoch_of;
 use crate::persistence::{OpenQuery, OpenView};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -11,8 +12,8 @@ async fn an_emptied_store_is_another_life() {
     let room = room("emptied");
     assert_eq!(append(&engine, &room).await.unwrap(), 1);
     assert_eq!(append(&other, &room).await.unwrap(), 2);
-    let epoch = engine.epoch();
-    assert_eq!(other.epoch(), epoch);
+    let epoch = epoch_of(&*engine);
+    assert_eq!(epoch_of(&*other), epoch);
     let mut renewals = engine.renewals().unwrap();
     command(&server, &["FLUSHALL"]).unwrap();
     server.kill();
@@ -20,12 +21,12 @@ async fn an_emptied_store_is_another_life() {
     server.wait();
     healed(&engine, &room).await;
     healed(&other, &room).await;
-    assert_ne!(engine.epoch(), epoch, "numbers begin anew, so the epoch is new");
-    assert_eq!(engine.epoch(), other.epoch(), "decided once");
+    assert_ne!(epoch_of(&*engine), epoch, "numbers begin anew, so the epoch is new");
+    assert_eq!(epoch_of(&*engine), epoch_of(&*other), "decided once");
     assert!(renewals.has_changed().unwrap() && *renewals.borrow_and_update() == 1);
     assert!(engine.lost_data().is_some() && other.lost_data().is_some());
     // Without a restart no connection is cut: what is stored before it is noticed is not called stored.
-    let epoch = engine.epoch();
+    let epoch = epoch_of(&*engine);
     command(&server, &["FLUSHALL"]).unwrap();
     let outcome = engine.append(room.message(&ann(), PAST)).await;
     match outcome {
@@ -34,7 +35,7 @@ async fn an_emptied_store_is_another_life() {
         Err(error) => assert!(!error.is_definite(), "{error:?}"),
     }
     healed(&engine, &room).await;
-    assert_ne!(engine.epoch(), epoch);
+    assert_ne!(epoch_of(&*engine), epoch);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,12 +50,12 @@ async fn a_restart_below_class_disk_is_another_life_that_keeps_what_survived() {
         append(&engine, &room).await.unwrap();
     }
     engine.ack(room.acking(&ann(), 5, &[])).await.unwrap();
-    let epoch = engine.epoch();
+    let epoch = epoch_of(&*engine);
     server.kill();
     server.restart();
     server.wait();
     let seq = healed(&engine, &room).await;
-    assert_ne!(engine.epoch(), epoch);
+    assert_ne!(epoch_of(&*engine), epoch);
     let opened = engine.open(room.opening(&ann(), 10)).await.unwrap();
     assert!(opened.acked.up_to.0 < seq && opened.head == Seq(seq) && !opened.became, "{opened:?}");
 }
@@ -79,11 +80,11 @@ pub async fn acknowledgements_end_where_an_earlier_life_did(scripts: &'static Sc
         command(&server, &["ZREM", &key("t"), &format!("{seq:0>16}")]).unwrap();
     }
     let lineage = format!("{}{{lineage}}", settings.prefix);
-    let old_epoch = first.epoch();
+    let old_epoch = epoch_of(&*first);
     command(&server, &["HSET", &lineage, "run_id", "another"]).unwrap();
     command(&server, &["CONFIG", "SET", "appendfsync", "everysec"]).unwrap();
     let second = engine_with(&settings, scripts).await;
-    assert_ne!(second.epoch(), old_epoch);
+    assert_ne!(epoch_of(&*second), old_epoch);
     assert!(second.lost_data().is_some());
     for _ in 0..2 {
         append(&second, &room).await.unwrap();
@@ -106,7 +107,11 @@ pub async fn a_start_that_lost_nothing_is_remembered(scripts: &'static Scripts) 
     // From here on a start would count as a loss, but there is none.
     command(&server, &["CONFIG", "SET", "appendfsync", "no"]).unwrap();
     let second = engine_with(&settings, scripts).await;
-    assert_eq!(second.epoch(), first.epoch(), "the start is not held against the store later");
+    assert_eq!(
+        epoch_of(&*second),
+        epoch_of(&*first),
+        "the start is not held against the store later"
+    );
     assert!(second.lost_data().is_none());
 }
 
@@ -125,7 +130,7 @@ async fn a_node_that_has_not_heard_of_a_new_life_does_not_continue_the_old_one()
     let Some(server) = server(&FAST) else { return };
     let settings = fresh_settings(&server);
     let (unaware, repairing) = (engine(&settings).await, engine(&settings).await);
-    let (room, epoch) = (room("unaware"), unaware.epoch());
+    let (room, epoch) = (room("unaware"), epoch_of(&*unaware));
     for _ in 0..3 {
         append(&unaware, &room).await.unwrap();
     }
@@ -134,16 +139,16 @@ async fn a_node_that_has_not_heard_of_a_new_life_does_not_continue_the_old_one()
     let lineage = format!("{}{{lineage}}", settings.prefix);
     command(&server, &["HSET", &lineage, "run_id", "another"]).unwrap();
     let aware = engine(&settings).await;
-    assert_ne!(aware.epoch(), epoch);
+    assert_ne!(epoch_of(&*aware), epoch);
     assert_eq!(append(&aware, &room).await.unwrap(), 4);
     let following = repairing.after(room.conv, Seq(2), 10).await.unwrap();
-    assert_eq!(following.epoch, aware.epoch(), "a page says which life it is of");
+    assert_eq!(following.epoch, epoch_of(&*aware), "a page says which life it is of");
     assert_eq!(following.page.items.len(), 2);
     let resume = Some((epoch.clone(), Seq(2)));
     let opened = unaware.open(OpenQuery { resume, ..room.opening(&ann(), 10) }).await.unwrap();
-    assert_eq!(opened.epoch, aware.epoch(), "answered in the new life");
+    assert_eq!(opened.epoch, epoch_of(&*aware), "answered in the new life");
     assert!(matches!(opened.view, OpenView::Page { .. }), "and not continued from the old");
-    assert!(unaware.lost_data().is_some() && unaware.epoch() == aware.epoch());
+    assert!(unaware.lost_data().is_some() && epoch_of(&*unaware) == epoch_of(&*aware));
 }
 
 /// The case for the format that a store has.
