@@ -155,9 +155,15 @@ pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Ar
         }
         PersistenceEngine::Redis(settings) => {
             let (server, prefix) = (redis_server(settings)?, settings.prefix.clone());
-            let engine = redis::open(RedisSettings { server, prefix })
-                .await
-                .context("the REDIS engine cannot start")?;
+            let in_cluster = server.is_in_cluster();
+            let settings = RedisSettings { server, prefix };
+            let cannot = "the REDIS engine cannot start";
+            if in_cluster {
+                let engine = redis::open_cluster(settings).await.context(cannot)?;
+                let advice = engine.advice();
+                return Ok(Store { persistence: engine, broken: None, advice });
+            }
+            let engine = redis::open(settings).await.context(cannot)?;
             let advice = engine.advice();
             Ok(Store { persistence: engine, broken: None, advice })
         }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::brokers::KafkaFactory;
-use self::subject::{Factory, Heard, LocalFactory, RedisFactory, message, place};
+use self::subject::{ClusterFactory, Factory, Heard, LocalFactory, RedisFactory, message, place};
 use super::{Distribution, Hint};
 use crate::model::{AckSet, Epoch, Revocation, Revoked, Seq, SessionId, UserName};
 
@@ -137,5 +137,6 @@ macro_rules! conformance_suite {
 conformance_suite!(local, Some(LocalFactory));
 conformance_suite!(redis_server, RedisFactory::redis());
 conformance_suite!(valkey_server, RedisFactory::valkey());
+conformance_suite!(redis_three_primaries, ClusterFactory::find());
 conformance_suite!(kafka_one_broker, KafkaFactory::shared(1));
 conformance_suite!(kafka_three_brokers, KafkaFactory::shared(3));

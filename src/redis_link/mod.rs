@@ -70,6 +70,11 @@ impl RedisServer {
         Self { finder: Finder::Cluster(Arc::new(nodes)), ..self }
     }
 
+    /// Whether it is a cluster.
+    pub fn is_in_cluster(&self) -> bool {
+        matches!(self.finder, Finder::Cluster(_))
+    }
+
     /// The same, issued by one of these alone (PEM).
     pub fn issued_by(self, authority: &[u8]) -> Self {
         Self { authority: Some(authority.into()), ..self }
@@ -244,6 +249,9 @@ pub fn explain(error: &RedisError) -> String {
         Some("NOAUTH") => "write user and password into REDIS_URL",
         Some("WRONGPASS") => "correct user and password in REDIS_URL",
         Some("NOPERM") => "allow the user of REDIS_URL what the README lists (ACL SETUSER)",
+        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
+            "correct user and password in REDIS_URL"
+        }
         _ if text.contains("UnknownIssuer") => {
             "name the certificate of who issued the server's by CHATCTL_REDIS_TLS_CA"
         }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use self::subject::{Factory, Heard, LEASE, LocalFactory, NOTICED_MAX, Node, RedisFactory, user};
+use self::subject::{
+    ClusterFactory, Factory, Heard, LEASE, LocalFactory, NOTICED_MAX, Node, RedisFactory, user,
+};
 use crate::model::SessionId;
 
 /// Tells of a node with another's sessions: more than one sweep takes out.
@@ -248,3 +250,4 @@ macro_rules! conformance_suite {
 conformance_suite!(local, Some(LocalFactory));
 conformance_suite!(redis_server, RedisFactory::redis());
 conformance_suite!(valkey_server, RedisFactory::valkey());
+conformance_suite!(redis_three_primaries, ClusterFactory::find());

@@ -48,6 +48,7 @@ mod push;
 mod rates;
 mod realtime;
 mod redis_access;
+mod redis_cluster;
 mod redis_engine;
 mod redis_sentinel;
 mod report_page;

@@ -1,46 +1,17 @@
 //! Redis behind sentinels: nodes find the primary, follow a failover, and say what it cost. Servers of a cluster are refused.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chatctl::services::free_ports;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use crate::support::redis::{Process, connection, opened, reopened, sent};
 use crate::support::services::redis_program;
-use crate::support::{PATIENCE, Peer, Server, chatctl, message, unique};
+use crate::support::{PATIENCE, Server, chatctl, unique};
 
 const PASSWORD: &str = "a-password";
 const SENTINEL_PASSWORD: &str = "another-password";
-
-/// One server, killed when dropped.
-struct Process(Command, Child);
-
-impl Process {
-    fn start(program: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.args(arguments).stdout(Stdio::null());
-        let child = command.spawn().unwrap();
-        Self(command, child)
-    }
-
-    /// Again, after it was killed.
-    fn restart(&mut self) {
-        self.1 = self.0.spawn().unwrap();
-    }
-
-    fn kill(&mut self) {
-        let _ = self.1.kill();
-        let _ = self.1.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 /// A primary, its replica, and three sentinels, each of which asks for a password.
 struct Watched {
@@ -139,24 +110,6 @@ impl Watched {
     }
 }
 
-fn connection(url: &str) -> redis::RedisResult<redis::Connection> {
-    redis::Client::open(url)?.get_connection_with_timeout(Duration::from_secs(1))
-}
-
-/// Opens until it is answered.
-async fn opened(server: &Server, user: &str, peer: &str) -> (Peer, Value) {
-    let begun = Instant::now();
-    loop {
-        let mut session = server.connect(user).await;
-        let mut answer = session.call("open", json!({"to": {"user": peer}})).await;
-        if answer["open"].is_object() {
-            return (session, answer["open"].take());
-        }
-        assert!(begun.elapsed() < PATIENCE, "{answer}");
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
 #[tokio::test]
 async fn what_a_failover_loses_is_declared_and_no_number_used_twice() {
     let Some(mut redis) = Watched::start().await else { return };
@@ -191,31 +144,6 @@ async fn what_a_failover_loses_is_declared_and_no_number_used_twice() {
     let (_bob, of_bob) = reopened(&nodes[1], &bob_name, &ann_name, &epoch).await;
     assert_eq!((&of_bob["epoch"], &of_bob["head"]), (&after["epoch"], &json!(10)));
     assert_eq!(sent(&mut ann, &conv, "c21").await["seq"], 11);
-}
-
-/// Sends until it is answered: what was under way on a connection that broke off may have happened.
-async fn sent(session: &mut Peer, conv: &Value, cid: &str) -> Value {
-    let begun = Instant::now();
-    loop {
-        let mut answer = session.call("send", message(conv, cid, None)).await;
-        if answer["send"].is_object() {
-            return answer["send"].take();
-        }
-        assert!(begun.elapsed() < PATIENCE, "{answer}");
-    }
-}
-
-/// Opens until the epoch is another one.
-async fn reopened(server: &Server, user: &str, peer: &str, epoch: &Value) -> (Peer, Value) {
-    let begun = Instant::now();
-    loop {
-        let (session, answer) = opened(server, user, peer).await;
-        if answer["epoch"] != *epoch {
-            return (session, answer);
-        }
-        assert!(begun.elapsed() < PATIENCE, "{answer}");
-        sleep(Duration::from_millis(100)).await;
-    }
 }
 
 #[tokio::test]
@@ -279,9 +207,9 @@ async fn a_server_of_a_cluster_is_refused_and_so_are_sentinels_that_do_not_know(
     );
     let of_cluster = ("REDIS_URL", url.as_str());
     let cases: [(&[_], &[&str]); 5] = [
-        (&[messages, of_cluster], &["Redis Cluster", "REDIS_URL"]),
-        (&[bus, of_cluster], &["Redis Cluster", "REDIS_URL"]),
-        (&[registry, of_cluster], &["Redis Cluster", "REDIS_URL"]),
+        (&[messages, of_cluster], &["Redis Cluster", "CHATCTL_REDIS_CLUSTER"]),
+        (&[bus, of_cluster], &["Redis Cluster", "CHATCTL_REDIS_CLUSTER"]),
+        (&[registry, of_cluster], &["Redis Cluster", "CHATCTL_REDIS_CLUSTER"]),
         (&[messages, sentinels[0], sentinels[1]], &["no primary named mymaster", "REDIS_URL", &by]),
         (&[messages, away[0], away[1]], &["CHATCTL_REDIS_SENTINELS", "127.0.0.1:1"]),
     ];

@@ -10,6 +10,8 @@ use crate::model::{
     ChannelName, Cid, ConvId, Epoch, Message, MessageType, NodeId, Place, Seq, UserName,
 };
 use crate::persistence::conformance::redis::{Server, program};
+use crate::persistence::conformance::redis_cluster;
+use crate::redis_link::RedisServer;
 use crate::services::ServiceKind;
 
 /// Nothing that is waited for takes this long unless it is broken.
@@ -60,6 +62,32 @@ impl RedisFactory {
 impl Factory for RedisFactory {
     fn node(&self) -> Arc<dyn Distribution> {
         let (server, prefix) = (self.server.url().into(), "test:".to_owned());
+        let settings = RedisSettings { server, prefix, node: NodeId::generate() };
+        Arc::new(RedisDistribution::new(settings).unwrap())
+    }
+
+    fn has_many_nodes(&self) -> bool {
+        true
+    }
+}
+
+/// A bus in a cluster, under a prefix of its own.
+pub struct ClusterFactory {
+    server: RedisServer,
+    prefix: String,
+}
+
+impl ClusterFactory {
+    /// `None` where Redis is not installed.
+    pub fn find() -> Option<Self> {
+        let prefix = format!("{}:", NodeId::generate());
+        Some(Self { server: redis_cluster::shared()?, prefix })
+    }
+}
+
+impl Factory for ClusterFactory {
+    fn node(&self) -> Arc<dyn Distribution> {
+        let (server, prefix) = (self.server.clone(), self.prefix.clone());
         let settings = RedisSettings { server, prefix, node: NodeId::generate() };
         Arc::new(RedisDistribution::new(settings).unwrap())
     }

@@ -24,6 +24,7 @@ pub(super) mod paging;
 pub(super) mod player;
 mod proof;
 pub(crate) mod redis;
+pub(crate) mod redis_cluster;
 mod reference;
 pub(super) mod reopen;
 mod resume;
@@ -197,6 +198,7 @@ conformance_suite!(local_always, LocalFactory::new(SyncPolicy::Always));
 conformance_suite!(local_memory, LocalFactory::new(SyncPolicy::Memory));
 conformance_suite!(redis_server, RedisFactory::redis());
 conformance_suite!(valkey_server, RedisFactory::valkey());
+conformance_suite!(redis_three_primaries, RedisFactory::cluster());
 conformance_suite!(cassandra_node, CassandraFactory::usual());
 conformance_suite!(cassandra_small_buckets, CassandraFactory::small_buckets());
 

@@ -12,7 +12,7 @@ use super::service::{Guard, ServiceFactory, Store};
 use crate::config;
 use crate::model::Epoch;
 use crate::persistence::Persistence;
-use crate::persistence::redis::{RedisSettings, open};
+use crate::persistence::redis::{RedisSettings, open, open_cluster};
 use crate::services::{Artifacts, Progress, ServiceKind};
 
 /// A server of our own: on loopback, in a folder of its own, ended when it is dropped.
@@ -194,6 +194,9 @@ pub fn fresh_settings(server: &Server) -> RedisSettings {
 #[async_trait]
 impl Store for RedisSettings {
     async fn engine(&self) -> Arc<dyn Persistence> {
+        if self.server.is_in_cluster() {
+            return open_cluster(self.clone()).await.expect("the servers run");
+        }
         open(self.clone()).await.expect("the server runs")
     }
 }

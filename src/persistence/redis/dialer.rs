@@ -117,6 +117,11 @@ impl Dialer {
         ask(connection, &self.client).await
     }
 
+    /// Where the server was found last, for messages.
+    pub fn reached(&self) -> String {
+        self.client.reached()
+    }
+
     /// Whether another server may take the place of this one.
     pub fn is_replaceable(&self) -> bool {
         self.client.stand_in().is_some()

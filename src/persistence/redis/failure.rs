@@ -44,6 +44,12 @@ fn is_transport(error: &RedisError) -> bool {
         || matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse | ErrorKind::Client)
 }
 
+/// Whether the server takes no such call any more because another one does: a connection that is made now may lead there. `TRYAGAIN` is none
+/// of these: a slot is on its way, and this server has it still.
+pub fn leads_elsewhere(error: &RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MOVED" | "ASK" | "CLUSTERDOWN"))
+}
+
 /// The link is known to be down: nothing was sent.
 pub fn down(reason: &str) -> EngineError {
     EngineError::Unavailable(format!("redis: not connected: {reason}"))

@@ -10,9 +10,12 @@
 //! message), `t` (a sorted set: `ts` → `seq` with leading zeros, so that equal times stand in the order of numbers),
 //! `l` (a sorted set: the late ones by `seq`), `c` (a hash: sender and `cid` → `seq`), `a` (a hash: user →
 //! acknowledgement), `g` (a hash: the roster of a group). No message is ever deleted, so the dedupe window is unlimited.
+//!
+//! In a cluster there are several such stores side by side, each in one slot ([`RedisCluster`]).
 
 mod answers;
 mod archive;
+mod cluster;
 mod codec;
 mod dialer;
 mod examine;
@@ -29,6 +32,7 @@ mod scripts;
 #[cfg(test)]
 mod tests;
 
+pub use self::cluster::{RedisCluster, open_cluster};
 pub use self::examine::examine;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -50,7 +54,7 @@ use self::lane::{Lane, lane_of};
 use self::reader::Reader;
 use self::scripts::{SCRIPTS, Script, Scripts};
 use super::index::Index;
-use super::lineage::{Life, Lineage};
+use super::lineage::{Life, Lineage, Renewals};
 use super::status::Status;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,
@@ -94,10 +98,11 @@ const MINE_CHUNK: usize = 250;
 /// Entries of a user's index that `mine` looks at.
 const MINE_SCAN_MAX: usize = 4_000;
 
-/// The engine.
+/// The engine, or one partition of it.
 pub struct RedisPersistence {
     scripts: &'static Scripts,
     keys: Keys,
+    dialer: Arc<Dialer>,
     index: Arc<Index>,
     lineage: Arc<Lineage>,
     status: Arc<Status>,
@@ -120,17 +125,33 @@ async fn open_with(
     scripts: &'static Scripts,
     lanes_wanted: usize,
 ) -> Result<Arc<RedisPersistence>, OpenError> {
-    let (lineage, status) = (Arc::new(Lineage::new("redis")), Arc::new(Status::new("redis")));
     let keys = Keys::new(&settings.prefix);
-    let dialer = Dialer::new(
-        &settings.server,
-        scripts,
-        keys.clone(),
-        Arc::clone(&lineage),
-        Arc::clone(&status),
-    )
-    // Its text is about the form, and never holds the URL.
-    .map_err(|error| OpenError::Url(error.to_string()))?;
+    let shared = Shared { index: Arc::default(), renewals: Renewals::new(0) };
+    open_part(&settings.server, keys, scripts, lanes_wanted, shared).await
+}
+
+/// What the partitions of a store have in common.
+#[derive(Clone)]
+struct Shared {
+    /// So that what becomes a user's in one after the other has rising times.
+    index: Arc<Index>,
+    renewals: Renewals,
+}
+
+/// A store of its own, under these keys.
+async fn open_part(
+    server: &RedisServer,
+    keys: Keys,
+    scripts: &'static Scripts,
+    lanes_wanted: usize,
+    Shared { index, renewals }: Shared,
+) -> Result<Arc<RedisPersistence>, OpenError> {
+    let lineage = Arc::new(Lineage::of_part("redis", renewals));
+    let status = Arc::new(Status::new("redis"));
+    let dialer =
+        Dialer::new(server, scripts, keys.clone(), Arc::clone(&lineage), Arc::clone(&status))
+            // Its text is about the form, and never holds the URL.
+            .map_err(|error| OpenError::Url(error.to_string()))?;
     let dialer = Arc::new(dialer);
     let deadline = Instant::now() + START_TIME;
     let first = loop {
@@ -147,7 +168,6 @@ async fn open_with(
     if matches!(status.health(), Err(EngineError::ReadOnly(_))) {
         return Err(OpenError::Replica);
     }
-    let index = Arc::new(Index::default());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut lanes = Vec::with_capacity(lanes_wanted);
     for _ in 0..lanes_wanted {
@@ -155,11 +175,12 @@ async fn open_with(
         tasks.spawn(work);
         lanes.push(lane);
     }
-    let (reader, work) = Reader::new(dialer, first, stop.clone());
+    let (reader, work) = Reader::new(Arc::clone(&dialer), first, stop.clone());
     tasks.spawn(work);
     Ok(Arc::new(RedisPersistence {
         scripts,
         keys,
+        dialer,
         index,
         lineage,
         status,
@@ -192,6 +213,63 @@ impl RedisPersistence {
             .await
     }
 
+    /// Entries of a user's index from one place to another, those that became theirs last first.
+    async fn listed(
+        &self,
+        user: &UserName,
+        first: usize,
+        last: usize,
+    ) -> Result<Listed, EngineError> {
+        let build = |_: &Life| {
+            let mut pipe = redis::pipe();
+            pipe.ignore_errors().cmd("ZREVRANGE").arg(self.keys.index(user));
+            pipe.arg(first).arg(last).arg("WITHSCORES");
+            pipe
+        };
+        let (mut values, _) = self.reader.call_all(build).await?;
+        let members = values.pop().ok_or_else(failure::unanswered)?;
+        let members: Vec<(String, f64)> = redis::from_redis_value(members)
+            .map_err(|error| EngineError::Internal(format!("redis: an index: {error}")))?;
+        let was_last = members.len() <= last - first;
+        let entries = members.iter().filter_map(|(member, stamp)| {
+            let (conv, place) = index::entry(member)?;
+            Some((*stamp as u64, conv, place))
+        });
+        Ok(Listed { entries: entries.collect(), was_last })
+    }
+
+    /// Which of these are the user's, and not empty.
+    async fn theirs(
+        &self,
+        user: &UserName,
+        entries: Vec<(ConvId, Arc<Place>)>,
+    ) -> Result<Vec<Mine>, EngineError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let build = |life: &Life| {
+            let mut pipe = redis::pipe();
+            pipe.ignore_errors();
+            for (conv, place) in &entries {
+                let mut cmd = self.keys.call(&self.scripts.mine, *conv, life);
+                let by_others = !matches!(**place, Place::Channel(_));
+                cmd.arg(user.as_str()).arg(u8::from(by_others));
+                pipe.add_command(cmd);
+            }
+            pipe
+        };
+        let (values, _) = self.reader.call_all(build).await?;
+        let mut mine = Vec::new();
+        for ((conv, place), value) in entries.into_iter().zip(values) {
+            let mut reply = Reply::new(value)?;
+            reply.text()?;
+            if let Some(at) = reply.number()? {
+                mine.push(Mine { conv, place, at });
+            }
+        }
+        Ok(mine)
+    }
+
     fn current_epoch(&self) -> Epoch {
         // Known since `open`.
         self.life().map_or_else(Epoch::generate, |life| life.epoch.clone())
@@ -200,6 +278,14 @@ impl RedisPersistence {
     fn life(&self) -> Option<Arc<Life>> {
         self.lineage.known().map(|(life, _)| life)
     }
+}
+
+/// A part of a user's index.
+struct Listed {
+    /// When each became theirs, µs, which, and what it is.
+    entries: Vec<(u64, ConvId, Arc<Place>)>,
+    /// There is nothing behind it.
+    was_last: bool,
 }
 
 /// A number as scripts take it: all that they store is below 2⁵³, so more is as good as that.
@@ -358,41 +444,10 @@ impl Persistence for RedisPersistence {
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {
         let mut mine = Vec::new();
         for first in (0..MINE_SCAN_MAX).step_by(MINE_CHUNK) {
-            let build = |_: &Life| {
-                let mut pipe = redis::pipe();
-                let last = first + MINE_CHUNK - 1;
-                pipe.ignore_errors().cmd("ZREVRANGE").arg(self.keys.index(user));
-                pipe.arg(first).arg(last);
-                pipe
-            };
-            let (mut values, _) = self.reader.call_all(build).await?;
-            let members = values.pop().ok_or_else(failure::unanswered)?;
-            let members: Vec<String> = redis::from_redis_value(members)
-                .map_err(|error| EngineError::Internal(format!("redis: an index: {error}")))?;
-            let was_last = members.len() < MINE_CHUNK;
-            let entries: Vec<_> =
-                members.iter().filter_map(|member| index::entry(member)).collect();
-            let build = |life: &Life| {
-                let mut pipe = redis::pipe();
-                pipe.ignore_errors();
-                for (conv, place) in &entries {
-                    let mut cmd = self.keys.call(&self.scripts.mine, *conv, life);
-                    let by_others = !matches!(**place, Place::Channel(_));
-                    cmd.arg(user.as_str()).arg(u8::from(by_others));
-                    pipe.add_command(cmd);
-                }
-                pipe
-            };
-            if !entries.is_empty() {
-                let (values, _) = self.reader.call_all(build).await?;
-                for ((conv, place), value) in entries.into_iter().zip(values) {
-                    let mut reply = Reply::new(value)?;
-                    reply.text()?;
-                    if let Some(at) = reply.number()? {
-                        mine.push(Mine { conv, place, at });
-                    }
-                }
-            }
+            let Listed { entries, was_last } =
+                self.listed(user, first, first + MINE_CHUNK - 1).await?;
+            let entries = entries.into_iter().map(|(_, conv, place)| (conv, place)).collect();
+            mine.extend(self.theirs(user, entries).await?);
             if was_last || mine.len() >= LIMITS.list_max {
                 break;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::codec::Reply;
@@ -34,6 +34,7 @@ const SENDS_MAX: u8 = 3;
 /// The way to the shared connection.
 pub struct Reader {
     scripts: &'static Scripts,
+    is_replaceable: bool,
     links: watch::Receiver<Option<Link>>,
     broken: mpsc::Sender<Identity>,
 }
@@ -48,13 +49,13 @@ impl Reader {
         let (publish, links) = watch::channel(Some(first));
         // One report is enough; more of the same connection are dropped.
         let (broken, reports) = mpsc::channel(1);
-        let scripts = dialer.scripts;
+        let (scripts, is_replaceable) = (dialer.scripts, dialer.is_replaceable());
         let keeper = Keeper { dialer, publish, reports };
         let work = async move {
             // Boxed: it holds whole connections.
             stop.run_until_cancelled(Box::pin(keeper.run())).await;
         };
-        (Self { scripts, links, broken }, work)
+        (Self { scripts, is_replaceable, links, broken }, work)
     }
 
     /// Calls one script.
@@ -114,7 +115,12 @@ impl Reader {
                     }
                     Err(error) => match failure::of(&error) {
                         Failure::NoScript => no_script = true,
-                        Failure::Answer(error) => return Err(error),
+                        Failure::Answer(answer) => {
+                            if self.is_replaceable && failure::leads_elsewhere(&error) {
+                                self.report(&link);
+                            }
+                            return Err(answer);
+                        }
                     },
                 }
             }
@@ -177,6 +183,7 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self) {
+        let mut dialed = Instant::now();
         loop {
             let link = self.publish.borrow().clone();
             let reason = match link {
@@ -184,9 +191,12 @@ impl Keeper {
                 None => "it was never made".to_owned(),
             };
             self.publish.send_replace(None);
+            // A server that refuses what is asked of it is not asked without a pause.
+            sleep_until(dialed + REDIAL_PAUSE).await;
             // One broken connection says little: whoever needs another is answered by the next attempt.
             let mut reason = reason;
             loop {
+                dialed = Instant::now();
                 match self.dialer.dial(None).await {
                     Ok(link) => {
                         self.dialer.status.up();

@@ -8,6 +8,8 @@ use async_trait::async_trait;
 
 use crate::model::{NodeId, UserName};
 use crate::persistence::conformance::redis::{Server, program};
+use crate::persistence::conformance::redis_cluster;
+use crate::redis_link::RedisServer;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{RedisRegistry, RedisSettings};
 use crate::registry::{Change, PresenceSink, Registry};
@@ -104,6 +106,36 @@ impl RedisFactory {
 impl Factory for RedisFactory {
     async fn node(&self, name: &str) -> Arc<Node> {
         let registry = RedisRegistry::new(self.settings(name)).unwrap();
+        let stop = registry.stopper();
+        Node::start(Box::new(registry), Some(Box::new(move || stop.cancel()))).await
+    }
+
+    fn has_many_nodes(&self) -> bool {
+        true
+    }
+}
+
+/// A registry in a cluster, under a prefix of its own.
+pub struct ClusterFactory {
+    server: RedisServer,
+    prefix: String,
+}
+
+impl ClusterFactory {
+    /// `None` where Redis is not installed.
+    pub fn find() -> Option<Self> {
+        let prefix = format!("{}:", NodeId::generate());
+        Some(Self { server: redis_cluster::shared()?, prefix })
+    }
+}
+
+#[async_trait]
+impl Factory for ClusterFactory {
+    async fn node(&self, name: &str) -> Arc<Node> {
+        let (server, prefix) = (self.server.clone(), self.prefix.clone());
+        let (name, node) = (name.to_owned(), NodeId::generate());
+        let settings = RedisSettings { server, prefix, name, node, lease: LEASE };
+        let registry = RedisRegistry::new(settings).unwrap();
         let stop = registry.stopper();
         Node::start(Box::new(registry), Some(Box::new(move || stop.cancel()))).await
     }

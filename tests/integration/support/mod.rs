@@ -6,6 +6,7 @@ pub mod jwks_server;
 pub mod log;
 mod peer;
 pub mod raw;
+pub mod redis;
 mod server;
 pub mod services;
 pub mod tokens;

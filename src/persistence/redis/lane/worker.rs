@@ -40,6 +40,7 @@ pub(super) struct Worker {
     waiting: VecDeque<Queued>,
     link: Option<Link>,
     previous: Option<Identity>,
+    dialed: Option<Instant>,
 }
 
 impl Worker {
@@ -48,8 +49,8 @@ impl Worker {
         index: Arc<Index>,
         receiver: mpsc::Receiver<Queued>,
     ) -> Self {
-        let (waiting, link, previous) = (VecDeque::new(), None, None);
-        Self { dialer, index, receiver, waiting, link, previous }
+        let (waiting, link, previous, dialed) = (VecDeque::new(), None, None, None);
+        Self { dialer, index, receiver, waiting, link, previous, dialed }
     }
 
     /// Until there will be nothing more, and everything is answered.
@@ -110,6 +111,10 @@ impl Worker {
     }
 
     async fn connect(&mut self) {
+        if let Some(dialed) = self.dialed.replace(Instant::now()) {
+            // A server that refuses what is asked of it is not asked without a pause.
+            sleep(REDIAL_PAUSE.saturating_sub(dialed.elapsed())).await;
+        }
         match self.dialer.dial(self.previous.as_ref()).await {
             Ok(link) => {
                 self.previous = None;
@@ -207,8 +212,8 @@ impl Worker {
         if let Some(Ok(Value::Int(beat))) = &beat {
             self.dialer.lineage.acknowledge(&link.life, beat.unsigned_abs());
         }
-        // A primary that became a replica; another one may be found.
-        let is_demoted = matches!(&beat, Some(Err(error)) if error.code() == Some("READONLY"));
+        // A primary that became a replica, or gave the slot away; another one may be found.
+        let is_demoted = matches!(&beat, Some(Err(error)) if failure::leads_elsewhere(error));
         let mut redial = !same_life || is_demoted;
         let mut reload = false;
         // From the last to the first: a call is only sent again when nothing of its conversation came after it.

@@ -1,6 +1,7 @@
 //! The engine against servers that fail, on real servers of our own.
 
 mod archive;
+mod cluster;
 mod effects;
 mod figures;
 mod kills;

@@ -1,0 +1,456 @@
+//! A Redis Cluster: messages in partitions, everything else at the owner of its slot; failovers, and slots that move.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chatctl::services::free_ports;
+use redis::RedisResult;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::support::redis::{Process, connection, opened, reopened, sent};
+use crate::support::services::redis_program;
+use crate::support::{PATIENCE, Server, chatctl, unique};
+
+const PASSWORD: &str = "a-password";
+const PRIMARIES: usize = 3;
+const SERVERS: usize = 2 * PRIMARIES;
+
+/// Three primaries with equal shares of the slots, and a replica of each: the first of number 0 is number 3.
+struct Cluster {
+    servers: Vec<(Process, u16)>,
+    ids: Vec<String>,
+    nodes: String,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// `None`: there is no Redis on this machine, which CI does not accept.
+    async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let program = redis_program(folder.path(), "a Redis Cluster").await?;
+        let ports = free_ports(&[std::net::Ipv4Addr::LOCALHOST.into()], 2 * SERVERS).unwrap();
+        let (ports, bus_ports) = ports.split_at(SERVERS);
+        let mut servers = Vec::new();
+        for (port, bus_port) in ports.iter().zip(bus_ports) {
+            servers.push((start(&program, folder.path(), *port, *bus_port), *port));
+        }
+        let named: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let mut cluster = Self {
+            servers,
+            ids: Vec::new(),
+            // The others are learnt.
+            nodes: named[1..3].join(","),
+            url: format!("redis://:{PASSWORD}@{}", named[0]),
+            _folder: folder,
+        };
+        cluster.form(bus_ports).await;
+        Some(cluster)
+    }
+
+    async fn form(&mut self, bus_ports: &[u16]) {
+        let all = 0..SERVERS;
+        until("all answer", || all.clone().all(|index| self.ask(index, &["PING"]).is_ok())).await;
+        for index in all.clone() {
+            let id = redis::from_redis_value(self.ok(index, &["CLUSTER", "MYID"])).unwrap();
+            self.ids.push(id);
+            let epoch = (index + 1).to_string();
+            self.ok(index, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
+            let (port, bus_port) =
+                (self.servers[index].1.to_string(), bus_ports[index].to_string());
+            self.ok(0, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]);
+        }
+        for index in 0..PRIMARIES {
+            let first = 16_384 * index / PRIMARIES;
+            let last = 16_384 * (index + 1) / PRIMARIES - 1;
+            let words = ["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()];
+            self.ok(index, &words);
+        }
+        until("all know each other", || {
+            all.clone().all(|index| self.info(index, "cluster").contains("cluster_known_nodes:6"))
+        })
+        .await;
+        for index in 0..PRIMARIES {
+            let words = ["CLUSTER", "REPLICATE", self.ids[index].as_str()];
+            until("it is a replica", || self.ask(PRIMARIES + index, &words).is_ok()).await;
+        }
+        until("the cluster is whole", || {
+            all.clone().all(|index| {
+                let replication = self.info(index, "replication");
+                self.ask(index, &["CLUSTER", "INFO"])
+                    .is_ok_and(|info| format!("{info:?}").contains("cluster_state:ok"))
+                    && (replication.contains("connected_slaves:1")
+                        || replication.contains("master_link_status:up"))
+            })
+        })
+        .await;
+    }
+
+    /// Variables of a node that uses it for everything.
+    fn everything(&self) -> [(&'static str, &str); 6] {
+        [
+            ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS"),
+            ("WS_MESSAGE_DISTRIBUTION_ENGINE", "REDIS"),
+            ("WS_CONN_PERSISTENCE_ENGINE", "REDIS"),
+            ("REDIS_URL", &self.url),
+            ("CHATCTL_REDIS_CLUSTER", &self.nodes),
+            ("CHATCTL_LEASE_MS", "1000"),
+        ]
+    }
+
+    fn ask(&self, index: usize, words: &[&str]) -> RedisResult<redis::Value> {
+        let port = self.servers[index].1;
+        let mut connection = connection(&format!("redis://:{PASSWORD}@127.0.0.1:{port}"))?;
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
+    }
+
+    fn ok(&self, index: usize, words: &[&str]) -> redis::Value {
+        self.ask(index, words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    fn keys(&self, index: usize, pattern: &str) -> Vec<String> {
+        redis::from_redis_value(self.ok(index, &["KEYS", pattern])).unwrap()
+    }
+
+    fn info(&self, index: usize, section: &str) -> String {
+        let command = if section == "cluster" { ["CLUSTER", "INFO"] } else { ["INFO", section] };
+        self.ask(index, &command)
+            .and_then(|answer| redis::from_redis_value(answer).map_err(Into::into))
+            .unwrap_or_default()
+    }
+
+    /// The first key of a conversation.
+    fn key(&self, conv: &Value) -> String {
+        let pattern = format!("*:{}:h", conv.as_str().unwrap());
+        (0..PRIMARIES).find_map(|index| self.keys(index, &pattern).pop()).unwrap()
+    }
+
+    /// Which of the first three has a key.
+    fn owner(&self, key: &str) -> usize {
+        (0..PRIMARIES).find(|&index| !self.keys(index, key).is_empty()).unwrap()
+    }
+
+    /// The first key of the conversation with the most messages.
+    fn busiest(&self) -> String {
+        let of_server = |index| {
+            let head = move |key: String| {
+                let head = self.ok(index, &["HGET", &key, "head"]);
+                (redis::from_redis_value::<u64>(head).unwrap_or_default(), key)
+            };
+            self.keys(index, "*:h").into_iter().map(head)
+        };
+        (0..PRIMARIES).flat_map(of_server).max().unwrap().1
+    }
+
+    fn slot(&self, key: &str) -> String {
+        let slot = self.ok(0, &["CLUSTER", "KEYSLOT", key]);
+        redis::from_redis_value::<u16>(slot).unwrap().to_string()
+    }
+
+    /// The slot of a key goes to the next primary.
+    async fn move_on(&self, key: &str) {
+        let from = self.owner(key);
+        self.move_slot(&self.slot(key), from, (from + 1) % PRIMARIES).await;
+    }
+
+    /// Everything in a slot goes from one to another, and then the slot itself. As `redis-cli --cluster reshard` does it.
+    async fn move_slot(&self, slot: &str, from: usize, to: usize) {
+        self.ok(to, &["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.ids[from]]);
+        self.ok(from, &["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.ids[to]]);
+        let port = self.servers[to].1.to_string();
+        loop {
+            let keys = self.ok(from, &["CLUSTER", "GETKEYSINSLOT", slot, "10"]);
+            let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+            if keys.is_empty() {
+                break;
+            }
+            let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "AUTH", PASSWORD, "KEYS"];
+            let keys = keys.iter().map(String::as_str);
+            self.ok(from, &words.into_iter().chain(keys).collect::<Vec<_>>());
+            sleep(Duration::from_millis(5)).await;
+        }
+        for index in [to, from].into_iter().chain((0..PRIMARIES).filter(|&i| i != to && i != from))
+        {
+            self.ok(index, &["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]);
+        }
+    }
+}
+
+fn start(program: &Path, folder: &Path, port: u16, bus_port: u16) -> Process {
+    let dir = folder.join(port.to_string());
+    std::fs::create_dir(&dir).unwrap();
+    let (port, bus_port) = (port.to_string(), bus_port.to_string());
+    let mut arguments = vec!["--port", &port, "--dir", dir.to_str().unwrap()];
+    arguments.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
+    arguments.extend(["--appendfsync", "always", "--repl-diskless-sync-delay", "0"]);
+    arguments.extend(["--requirepass", PASSWORD, "--masterauth", PASSWORD]);
+    arguments.extend(["--cluster-enabled", "yes", "--cluster-port", &bus_port]);
+    arguments.extend(["--cluster-node-timeout", "1000"]);
+    Process::start(program, &arguments)
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The counts of a check that was judged valid, with something in the middle.
+async fn checked(nodes: &[Server], middle: impl Future<Output = ()>) -> Value {
+    let out = tempfile::tempdir().unwrap();
+    let run = ["check", "validity", "--clients", "6", "--messages", "900", "--json"];
+    let urls: Vec<_> = nodes.iter().flat_map(|node| ["--url", &node.url]).collect();
+    let check = chatctl(&[&run[..], &urls].concat()).arg("--out").arg(out.path()).output();
+    let (output, ()) = tokio::join!(timeout(4 * PATIENCE, check), middle);
+    let output = output.expect("ends in time").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str::<Value>(&said).unwrap()["counts"].take()
+}
+
+async fn nodes(variables: &[(&str, &str)], count: usize) -> Vec<Server> {
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        nodes.push(Server::start_with(variables).await);
+    }
+    nodes
+}
+
+#[tokio::test]
+async fn a_failover_under_load_is_judged_valid() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let nodes = nodes(&cluster.everything(), 3).await;
+    let partitions: Vec<_> = (0..PRIMARIES).map(|i| cluster.keys(i, "*lineage").len()).collect();
+    assert_eq!(partitions.iter().sum::<usize>(), 16);
+    assert!(partitions.iter().all(|&count| count >= 5), "equal parts: {partitions:?}");
+    let failover = async {
+        sleep(Duration::from_millis(1_000)).await;
+        cluster.servers[1].0.kill();
+    };
+    let counts = checked(&nodes[..2], failover).await;
+    println!("{counts}");
+    let count = |name: &str| counts[name].as_u64().unwrap();
+    assert!(count("sends_failed") + count("sends_unknown") > 0, "it was in the middle: {counts}");
+    until("the replica took over", || cluster.info(4, "replication").contains("role:master")).await;
+    let (ann, bob) = (unique("ann"), unique("bob"));
+    let (mut ann_there, open) = opened(&nodes[2], &ann, &bob).await;
+    sent(&mut ann_there, &open["conv"], "c1").await;
+    let (_, of_bob) = opened(&nodes[0], &bob, &ann).await;
+    assert_eq!((&of_bob["epoch"], &of_bob["head"]), (&open["epoch"], &json!(1)));
+}
+
+#[tokio::test]
+async fn what_a_failover_loses_is_declared_in_its_partitions_alone() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let nodes = nodes(&cluster.everything(), 2).await;
+    let ann_name = unique("ann");
+    let mut ann = nodes[0].connect(&ann_name).await;
+    // One conversation at the server that will fail, and one at another.
+    let (mut at_first, mut elsewhere) = (None, None);
+    while at_first.is_none() || elsewhere.is_none() {
+        let peer = unique("bob");
+        let open = ann.open_user(&peer).await;
+        for seq in 1..=10 {
+            assert_eq!(ann.send(&open["conv"], &format!("c{seq}"), None).await["seq"], seq);
+        }
+        let place = if cluster.owner(&cluster.key(&open["conv"])) == 0 {
+            &mut at_first
+        } else {
+            &mut elsewhere
+        };
+        *place = Some((peer, open));
+    }
+    let ((bob_name, lost), (eve_name, kept)) = (at_first.unwrap(), elsewhere.unwrap());
+    let (lost_conv, kept_conv) = (lost["conv"].clone(), kept["conv"].clone());
+    assert_ne!(lost["epoch"], kept["epoch"], "each partition has a life of its own");
+    assert_eq!(cluster.ok(0, &["WAIT", "1", "5000"]), redis::Value::Int(1));
+    // From here on its replica hears nothing.
+    cluster.ok(0, &["ACL", "SETUSER", "default", "-psync", "-sync"]);
+    cluster.ok(0, &["CLIENT", "KILL", "TYPE", "replica"]);
+    for seq in 11..=20 {
+        assert_eq!(ann.send(&lost_conv, &format!("c{seq}"), None).await["seq"], seq);
+        assert_eq!(ann.send(&kept_conv, &format!("c{seq}"), None).await["seq"], seq);
+    }
+    cluster.servers[0].0.kill();
+
+    // Both nodes are led to the replica, where ten are missing: in another epoch.
+    let (mut again, after) = reopened(&nodes[0], &ann_name, &bob_name, &lost["epoch"]).await;
+    assert_eq!(after["head"], 10, "{after}");
+    let (_bob, of_bob) = reopened(&nodes[1], &bob_name, &ann_name, &lost["epoch"]).await;
+    assert_eq!((&of_bob["epoch"], &of_bob["head"]), (&after["epoch"], &json!(10)));
+    assert_eq!(sent(&mut again, &lost_conv, "c21").await["seq"], 11);
+    // The other conversation goes on in its life, also for a session that was open all the time.
+    let (_eve, of_eve) = opened(&nodes[1], &eve_name, &ann_name).await;
+    assert_eq!((&of_eve["epoch"], &of_eve["head"]), (&kept["epoch"], &json!(20)));
+    assert_eq!(sent(&mut ann, &kept_conv, "c21").await["seq"], 21);
+    let begun = Instant::now();
+    loop {
+        // Each partition is found again by itself.
+        let (status, report) = nodes[0].admin_get("/readyz").await;
+        if status == 200 {
+            assert!(report.contains("engine_lost_data"), "{report}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{report}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_partition_moves_to_another_primary_under_load() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let nodes = nodes(&cluster.everything(), 2).await;
+    let (ann_name, bob_name) = (unique("ann"), unique("bob"));
+    let mut ann = nodes[0].connect(&ann_name).await;
+    let open = ann.open_user(&bob_name).await;
+    let conv = open["conv"].clone();
+    for seq in 1..=10 {
+        assert_eq!(ann.send(&conv, &format!("c{seq}"), None).await["seq"], seq);
+    }
+    let key = cluster.key(&conv);
+    let from = cluster.owner(&key);
+    let moving = async {
+        sleep(Duration::from_millis(1_000)).await;
+        // What most is written to, and the one from above.
+        let busiest = cluster.busiest();
+        cluster.move_on(&busiest).await;
+        if cluster.slot(&busiest) != cluster.slot(&key) {
+            cluster.move_on(&key).await;
+        }
+    };
+    let counts = checked(&nodes, moving).await;
+    println!("{counts}");
+    assert!(counts["sends_failed"].as_u64().unwrap() > 0, "it was in the middle: {counts}");
+    assert_ne!(cluster.owner(&key), from);
+    let (mut ann, after) = reopened(&nodes[0], &ann_name, &bob_name, &open["epoch"]).await;
+    assert_eq!(after["head"], 10, "{after}");
+    let seqs: Vec<_> = after["items"].as_array().unwrap().iter().map(|item| &item["seq"]).collect();
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+    let again = sent(&mut ann, &conv, "c10").await;
+    assert_eq!((&again["seq"], &again["dup"]), (&json!(10), &json!(true)));
+    assert_eq!(sent(&mut ann, &conv, "c11").await["seq"], 11);
+    let (_bob, of_bob) = opened(&nodes[1], &bob_name, &ann_name).await;
+    assert_eq!((&of_bob["epoch"], &of_bob["head"]), (&after["epoch"], &json!(11)));
+}
+
+#[tokio::test]
+async fn the_documented_user_suffices_and_what_cannot_be_used_is_said() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let line = readme.lines().find(|line| line.starts_with("ACL SETUSER chatctl ")).unwrap();
+    let more = ["+cluster|nodes", "+cluster|keyslot"];
+    assert!(readme.contains(&format!("`{}`", more.join(" "))), "the README says so");
+    let line: Vec<_> = line.split_whitespace().chain(more).collect();
+    for index in 0..SERVERS {
+        cluster.ok(index, &line);
+    }
+    let url = cluster.url.replace(&format!(":{PASSWORD}@"), "chatctl:PASSWORD@");
+    let mut variables = cluster.everything();
+    variables[3].1 = &url;
+    let by_user = nodes(&variables, 2).await;
+    checked(&by_user, async {}).await;
+    for index in 0..SERVERS {
+        let log = cluster.ok(index, &["ACL", "LOG"]);
+        assert_eq!(log, redis::Value::Array(Vec::new()), "server {index}");
+    }
+    drop(by_user);
+
+    let class = [&cluster.everything()[..], &[("CHATCTL_REQUIRE_DURABILITY", "service")]].concat();
+    let error = Server::refused(&class).await;
+    assert!(error.contains("class process") && error.contains("CHATCTL_REDIS_CLUSTER"), "{error}");
+    let doctor = |variables: &[(&str, &str)]| {
+        let variables: Vec<_> =
+            variables.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        async move {
+            let output = chatctl(&["doctor"]).envs(variables).output().await.unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+    };
+    let said = doctor(&cluster.everything()).await;
+    assert!(said.contains("REDIS is of durability class process"), "{said}");
+    let alone = tempfile::tempdir().unwrap();
+    let program = redis_program(alone.path(), "a Redis").await.unwrap();
+    let port = free_ports(&[std::net::Ipv4Addr::LOCALHOST.into()], 1).unwrap()[0];
+    let text = port.to_string();
+    let dir = alone.path().to_str().unwrap();
+    let _alone = Process::start(&program, &["--port", &text, "--dir", dir, "--save", ""]);
+    let (of_alone, named) = (format!("redis://127.0.0.1:{port}"), format!("127.0.0.1:{port}"));
+    let messages = ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS");
+    let bus = ("WS_MESSAGE_DISTRIBUTION_ENGINE", "REDIS");
+    let by = ("CHATCTL_REDIS_CLUSTER", cluster.nodes.as_str());
+    let wrong = cluster.url.replace(PASSWORD, "wrong");
+    for index in 0..SERVERS {
+        cluster.ok(index, &["ACL", "SETUSER", "chatctl", "-cluster|keyslot"]);
+    }
+    let cases: [(&[_], &[&str]); 5] = [
+        (&[messages, ("REDIS_URL", &cluster.url)], &["Redis Cluster", "CHATCTL_REDIS_CLUSTER"]),
+        (
+            &[bus, ("REDIS_URL", &of_alone), ("CHATCTL_REDIS_CLUSTER", &named)],
+            &["CHATCTL_REDIS_CLUSTER", "no node of a cluster", &named],
+        ),
+        (
+            &[
+                messages,
+                ("REDIS_URL", "redis://127.0.0.1:1"),
+                ("CHATCTL_REDIS_CLUSTER", "127.0.0.1:1"),
+            ],
+            &["CHATCTL_REDIS_CLUSTER", "127.0.0.1:1"],
+        ),
+        (
+            &[messages, ("REDIS_URL", &wrong), by],
+            &["CHATCTL_REDIS_CLUSTER", "correct user and password"],
+        ),
+        (&[messages, ("REDIS_URL", &url), by], &["CHATCTL_REDIS_CLUSTER", "ACL SETUSER"]),
+    ];
+    let refused = cases.map(async |(variables, said)| {
+        let error = Server::refused(variables).await;
+        assert!(said.iter().all(|part| error.contains(part)), "{said:?}: {error}");
+    });
+    futures_util::future::join_all(refused).await;
+}
+
+#[tokio::test]
+async fn conversations_are_carried_away_and_back() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let node = nodes(&cluster.everything(), 1).await;
+    checked(&node, async {}).await;
+    drop(node);
+    let data_dir = folder.path().join("data");
+    let local = [
+        ("WS_MESSAGE_PERSISTENCE_ENGINE", "LOCAL"),
+        ("CHATCTL_DATA_DIR", data_dir.to_str().unwrap()),
+        ("CHATCTL_LOCAL_SYNC", "never"),
+    ];
+    let everything = cluster.everything();
+    let other = [&everything[..], &[("CHATCTL_REDIS_PREFIX", "other:")]].concat();
+    let file = |number: usize| folder.path().join(format!("{number}.jsonl"));
+    let run = async |what: &str, number: usize, variables: &[(&str, &str)]| {
+        let variables = variables.iter().copied();
+        let run = chatctl(&[what, "--json"]).arg(file(number)).envs(variables).output();
+        timeout(3 * PATIENCE, run).await.expect("ends in time").unwrap()
+    };
+    let done = async |what: &str, number: usize, variables: &[(&str, &str)]| {
+        let output = run(what, number, variables).await;
+        assert_eq!(output.status.code(), Some(0), "{what} {variables:?} {output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let first = done("export", 0, &everything).await;
+    assert_eq!(first["epoch"].as_array().unwrap().len(), 16, "{first}");
+    for (number, to) in [&local[..], &other[..]].into_iter().enumerate() {
+        let imported = done("import", number, to).await;
+        assert_eq!(imported["written"], first["messages"]);
+        let again = done("export", number + 1, to).await;
+        for part in ["digest", "conversations", "messages"] {
+            assert_eq!(again[part], first[part], "{part} by {to:?}");
+        }
+        assert_eq!(again["epoch"], imported["epoch"]);
+    }
+    let output = run("import", 0, &everything).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("comes from this very store"), "{said}");
+}
