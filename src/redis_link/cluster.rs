@@ -55,15 +55,16 @@ impl ClusterNodes {
         info: &ConnectionInfo,
         authority: Option<&[u8]>,
     ) -> RedisResult<Address> {
-        let came = Instant::now();
-        let mut state = self.state.lock().await;
         let slot = match home.slot.get() {
             Some(slot) => *slot,
             None => {
-                let slot = self.slot_of(&home.key, &state, info, authority).await?;
+                let everybody = self.everybody(&*self.state.lock().await, info);
+                let slot = slot_of(&home.key, everybody, info, authority).await?;
                 *home.slot.get_or_init(|| slot)
             }
         };
+        let came = Instant::now();
+        let mut state = self.state.lock().await;
         // Asked before, and answered since: it is as fresh as one's own question.
         let known = state.last.as_ref().filter(|last| last.at >= came);
         let claims = match known {
@@ -99,28 +100,6 @@ impl ClusterNodes {
             }
         }
         all
-    }
-
-    /// Asks the servers: how they compute it is theirs.
-    async fn slot_of(
-        &self,
-        key: &str,
-        state: &State,
-        info: &ConnectionInfo,
-        authority: Option<&[u8]>,
-    ) -> RedisResult<u16> {
-        let asked = self.everybody(state, info).into_iter().map(|address| {
-            async move {
-                let ask = async |mut connection: MultiplexedConnection| {
-                    let mut ask = redis::cmd("CLUSTER");
-                    ask.arg("KEYSLOT").arg(key).query_async::<u16>(&mut connection).await
-                };
-                in_time(&address, info, authority, ask).await
-            }
-            .boxed()
-        });
-        let (slot, _) = select_ok(asked).await.map_err(failed)?;
-        Ok(slot)
     }
 
     /// Who has which slots, as all that answer say.
@@ -159,6 +138,27 @@ impl ClusterNodes {
         let primaries = found.into_iter().filter(|node| node.is_primary);
         Ok(Arc::new(primaries.map(|node| node.claim).collect()))
     }
+}
+
+/// The slot of a key, as whichever node says that answers first: how they compute it is theirs.
+async fn slot_of(
+    key: &str,
+    nodes: Vec<Address>,
+    info: &ConnectionInfo,
+    authority: Option<&[u8]>,
+) -> RedisResult<u16> {
+    let asked = nodes.into_iter().map(|address| {
+        async move {
+            let ask = async |mut connection: MultiplexedConnection| {
+                let mut ask = redis::cmd("CLUSTER");
+                ask.arg("KEYSLOT").arg(key).query_async::<u16>(&mut connection).await
+            };
+            in_time(&address, info, authority, ask).await
+        }
+        .boxed()
+    });
+    let (slot, _) = select_ok(asked).await.map_err(failed)?;
+    Ok(slot)
 }
 
 impl PartialEq for ClusterNodes {
