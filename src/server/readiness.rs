@@ -102,7 +102,7 @@ impl Readiness {
             engine.lost_data().filter(|lost| lost.at.elapsed() < LOST_DATA_SHOWN)
         {
             let message = format!(
-                "the engine came back with less than it had acknowledged; the epoch of what it was is now {epoch}"
+                "the engine, or a part of it, came back with less than it had acknowledged; the epoch there is now {epoch}"
             );
             reasons.push(Reason { code: "engine_lost_data", message });
         }
