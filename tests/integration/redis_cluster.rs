@@ -131,16 +131,27 @@ impl Cluster {
         (0..PRIMARIES).find(|&index| !self.keys(index, key).is_empty()).unwrap()
     }
 
-    /// The first key of the conversation with the most messages.
-    fn busiest(&self) -> String {
-        let of_server = |index| {
-            let head = move |key: String| {
-                let head = self.ok(index, &["HGET", &key, "head"]);
-                (redis::from_redis_value::<u64>(head).unwrap_or_default(), key)
+    /// How many messages there are by the first key of a conversation; 0 where it is not to be had.
+    fn head(&self, index: usize, key: &str) -> u64 {
+        let head = self.ask(index, &["HGET", key, "head"]).ok();
+        head.and_then(|head| redis::from_redis_value(head).ok()).unwrap_or_default()
+    }
+
+    /// The conversation with the most messages, once it has some: how many, its first key, and who has it.
+    async fn busiest(&self) -> (u64, String, usize) {
+        let begun = Instant::now();
+        loop {
+            let of_server = |index| {
+                let keys = self.keys(index, "*:h").into_iter();
+                keys.map(move |key| (self.head(index, &key), key, index))
             };
-            self.keys(index, "*:h").into_iter().map(head)
-        };
-        (0..PRIMARIES).flat_map(of_server).max().unwrap().1
+            let found = (0..PRIMARIES).flat_map(of_server).max();
+            if let Some(busiest) = found.filter(|(head, ..)| *head >= 100) {
+                return busiest;
+            }
+            assert!(begun.elapsed() < PATIENCE, "somebody writes");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn slot(&self, key: &str) -> String {
@@ -198,17 +209,17 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The counts of a check that was judged valid, with something in the middle.
-async fn checked(nodes: &[Server], middle: impl Future<Output = ()>) -> Value {
+/// The counts of a check that was judged valid, and what came of something in the middle.
+async fn checked<T>(nodes: &[Server], middle: impl Future<Output = T>) -> (Value, T) {
     let out = tempfile::tempdir().unwrap();
     let run = ["check", "validity", "--clients", "6", "--messages", "900", "--json"];
     let urls: Vec<_> = nodes.iter().flat_map(|node| ["--url", &node.url]).collect();
     let check = chatctl(&[&run[..], &urls].concat()).arg("--out").arg(out.path()).output();
-    let (output, ()) = tokio::join!(timeout(4 * PATIENCE, check), middle);
+    let (output, found) = tokio::join!(timeout(4 * PATIENCE, check), middle);
     let output = output.expect("ends in time").unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str::<Value>(&said).unwrap()["counts"].take()
+    (serde_json::from_str::<Value>(&said).unwrap()["counts"].take(), found)
 }
 
 async fn nodes(variables: &[(&str, &str)], count: usize) -> Vec<Server> {
@@ -227,14 +238,16 @@ async fn a_failover_under_load_is_judged_valid() {
     assert_eq!(partitions.iter().sum::<usize>(), 16);
     assert!(partitions.iter().all(|&count| count >= 5), "equal parts: {partitions:?}");
     let failover = async {
-        sleep(Duration::from_millis(1_000)).await;
-        cluster.servers[1].0.kill();
+        let (_, key, primary) = cluster.busiest().await;
+        let before = cluster.head(primary, &key);
+        cluster.servers[primary].0.kill();
+        (before, key, PRIMARIES + primary)
     };
-    let counts = checked(&nodes[..2], failover).await;
-    println!("{counts}");
-    let count = |name: &str| counts[name].as_u64().unwrap();
-    assert!(count("sends_failed") + count("sends_unknown") > 0, "it was in the middle: {counts}");
-    until("the replica took over", || cluster.info(4, "replication").contains("role:master")).await;
+    let (counts, (before, key, replica)) = checked(&nodes[..2], failover).await;
+    let after = cluster.head(replica, &key);
+    println!("{before} messages before, {after} in the end; {counts}");
+    assert!(cluster.info(replica, "replication").contains("role:master"), "it took over");
+    assert!(after > before + 100, "it was in the middle: {before}, {after}");
     let (ann, bob) = (unique("ann"), unique("bob"));
     let (mut ann_there, open) = opened(&nodes[2], &ann, &bob).await;
     sent(&mut ann_there, &open["conv"], "c1").await;
@@ -313,17 +326,18 @@ async fn a_partition_moves_to_another_primary_under_load() {
     let key = cluster.key(&conv);
     let from = cluster.owner(&key);
     let moving = async {
-        sleep(Duration::from_millis(1_000)).await;
         // What most is written to, and the one from above.
-        let busiest = cluster.busiest();
+        let (_, busiest, _) = cluster.busiest().await;
         cluster.move_on(&busiest).await;
         if cluster.slot(&busiest) != cluster.slot(&key) {
             cluster.move_on(&key).await;
         }
+        (cluster.head(cluster.owner(&busiest), &busiest), busiest)
     };
-    let counts = checked(&nodes, moving).await;
-    println!("{counts}");
-    assert!(counts["sends_failed"].as_u64().unwrap() > 0, "it was in the middle: {counts}");
+    let (counts, (before, busiest)) = checked(&nodes, moving).await;
+    let after = cluster.head(cluster.owner(&busiest), &busiest);
+    println!("{before} messages before, {after} in the end; {counts}");
+    assert!(before >= 100 && after > before + 100, "it was in the middle: {before}, {after}");
     assert_ne!(cluster.owner(&key), from);
     let (mut ann, after) = reopened(&nodes[0], &ann_name, &bob_name, &open["epoch"]).await;
     assert_eq!(after["head"], 10, "{after}");
@@ -352,7 +366,8 @@ async fn the_documented_user_suffices_and_what_cannot_be_used_is_said() {
     let mut variables = cluster.everything();
     variables[3].1 = &url;
     let by_user = nodes(&variables, 2).await;
-    checked(&by_user, async {}).await;
+    let (counts, ()) = checked(&by_user, async {}).await;
+    println!("undisturbed: {counts}");
     for index in 0..SERVERS {
         let log = cluster.ok(index, &["ACL", "LOG"]);
         assert_eq!(log, redis::Value::Array(Vec::new()), "server {index}");
