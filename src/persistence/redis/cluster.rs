@@ -13,11 +13,9 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::watch;
 
 use super::keys::Keys;
+use super::mine::{MINE_CHUNK, MINE_SCAN_MAX};
 use super::scripts::SCRIPTS;
-use super::{
-    Index, MINE_CHUNK, MINE_SCAN_MAX, OpenError, RedisPersistence, RedisSettings, Renewals, Shared,
-    open_part,
-};
+use super::{Index, OpenError, RedisPersistence, RedisSettings, Renewals, Shared, open_part};
 use crate::model::{ConvId, Durability, Epoch, LIMITS, Lives, Roster, Seq, UserName};
 use crate::persistence::{
     AckOutcome, AckRequest, Append, AppendOutcome, Archive, EngineError, Entry, Following,

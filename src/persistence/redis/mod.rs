@@ -27,6 +27,7 @@ mod groups;
 mod index;
 mod keys;
 mod lane;
+mod mine;
 mod reader;
 mod scripts;
 #[cfg(test)]
@@ -61,7 +62,7 @@ use super::{
     GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
     Summary,
 };
-use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, LIMITS, Order, Place, Seq, UserName};
+use crate::model::{ConvId, Durability, Epoch, INTEGER_MAX, Order, Place, Seq, UserName};
 use crate::redis_link::RedisServer;
 
 /// What the engine can be told.
@@ -93,10 +94,6 @@ const LANES: usize = 2;
 const START_TIME: Duration = Duration::from_secs(10);
 /// Pause between two attempts of a start.
 const START_PAUSE: Duration = Duration::from_millis(250);
-/// Conversations that one pipeline of `mine` asks: bounds how long it keeps others waiting.
-const MINE_CHUNK: usize = 250;
-/// Entries of a user's index that `mine` looks at.
-const MINE_SCAN_MAX: usize = 4_000;
 
 /// The engine, or one partition of it.
 pub struct RedisPersistence {
@@ -213,63 +210,6 @@ impl RedisPersistence {
             .await
     }
 
-    /// Entries of a user's index from one place to another, those that became theirs last first.
-    async fn listed(
-        &self,
-        user: &UserName,
-        first: usize,
-        last: usize,
-    ) -> Result<Listed, EngineError> {
-        let build = |_: &Life| {
-            let mut pipe = redis::pipe();
-            pipe.ignore_errors().cmd("ZREVRANGE").arg(self.keys.index(user));
-            pipe.arg(first).arg(last).arg("WITHSCORES");
-            pipe
-        };
-        let (mut values, _) = self.reader.call_all(build).await?;
-        let members = values.pop().ok_or_else(failure::unanswered)?;
-        let members: Vec<(String, f64)> = redis::from_redis_value(members)
-            .map_err(|error| EngineError::Internal(format!("redis: an index: {error}")))?;
-        let was_last = members.len() <= last - first;
-        let entries = members.iter().filter_map(|(member, stamp)| {
-            let (conv, place) = index::entry(member)?;
-            Some((*stamp as u64, conv, place))
-        });
-        Ok(Listed { entries: entries.collect(), was_last })
-    }
-
-    /// Which of these are the user's, and not empty.
-    async fn theirs(
-        &self,
-        user: &UserName,
-        entries: Vec<(ConvId, Arc<Place>)>,
-    ) -> Result<Vec<Mine>, EngineError> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
-        }
-        let build = |life: &Life| {
-            let mut pipe = redis::pipe();
-            pipe.ignore_errors();
-            for (conv, place) in &entries {
-                let mut cmd = self.keys.call(&self.scripts.mine, *conv, life);
-                let by_others = !matches!(**place, Place::Channel(_));
-                cmd.arg(user.as_str()).arg(u8::from(by_others));
-                pipe.add_command(cmd);
-            }
-            pipe
-        };
-        let (values, _) = self.reader.call_all(build).await?;
-        let mut mine = Vec::new();
-        for ((conv, place), value) in entries.into_iter().zip(values) {
-            let mut reply = Reply::new(value)?;
-            reply.text()?;
-            if let Some(at) = reply.number()? {
-                mine.push(Mine { conv, place, at });
-            }
-        }
-        Ok(mine)
-    }
-
     fn current_epoch(&self) -> Epoch {
         // Known since `open`.
         self.life().map_or_else(Epoch::generate, |life| life.epoch.clone())
@@ -278,14 +218,6 @@ impl RedisPersistence {
     fn life(&self) -> Option<Arc<Life>> {
         self.lineage.known().map(|(life, _)| life)
     }
-}
-
-/// A part of a user's index.
-struct Listed {
-    /// When each became theirs, µs, which, and what it is.
-    entries: Vec<(u64, ConvId, Arc<Place>)>,
-    /// There is nothing behind it.
-    was_last: bool,
 }
 
 /// A number as scripts take it: all that they store is below 2⁵³, so more is as good as that.
@@ -442,18 +374,7 @@ impl Persistence for RedisPersistence {
     }
 
     async fn mine(&self, user: &UserName) -> Result<Vec<Mine>, EngineError> {
-        let mut mine = Vec::new();
-        for first in (0..MINE_SCAN_MAX).step_by(MINE_CHUNK) {
-            let Listed { entries, was_last } =
-                self.listed(user, first, first + MINE_CHUNK - 1).await?;
-            let entries = entries.into_iter().map(|(_, conv, place)| (conv, place)).collect();
-            mine.extend(self.theirs(user, entries).await?);
-            if was_last || mine.len() >= LIMITS.list_max {
-                break;
-            }
-        }
-        mine.truncate(LIMITS.list_max);
-        Ok(mine)
+        self.last_mine(user).await
     }
 
     async fn summary(&self, conv: ConvId, user: &UserName) -> Result<Summary, EngineError> {

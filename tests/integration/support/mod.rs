@@ -7,6 +7,7 @@ pub mod log;
 mod peer;
 pub mod raw;
 pub mod redis;
+pub mod redis_cluster;
 mod server;
 pub mod services;
 pub mod tokens;
