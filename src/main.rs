@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chatctl::cli::Cli;
+use chatctl::cli::{Cli, Command};
 use chatctl::command::{self, Exit};
 use clap::Parser as _;
 
@@ -10,6 +10,11 @@ use clap::Parser as _;
 #[cfg(feature = "faults")]
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
+/// Tasks that a thread of a server runs before it looks what sockets have to say, unless it has nothing else to do. Looking more often (the
+/// runtime's own measure is 61) puts what has just come before what was begun: under overload half of all messages were answered in
+/// 10 ms then, and the other half in a second.
+const EVENT_INTERVAL: u32 = 1_024;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -20,7 +25,11 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Pass }.into();
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(cli.command, Command::Serve(_)) {
+        runtime.event_interval(EVENT_INTERVAL);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("chatctl: the runtime cannot start: {error}; raise the limit on threads");
