@@ -48,29 +48,32 @@ impl Facts {
 #[derive(Debug, Default)]
 pub struct Counter {
     counts: Counts,
-    sending: HashSet<u64>,
+    /// By process and conversation: the same whether all of a history is counted at once or one conversation after the other.
+    sending: HashSet<(u64, Option<String>)>,
 }
 
 impl Counter {
     /// Takes a line in.
     pub fn take(&mut self, event: &Event) {
         let counts = &mut self.counts;
+        let who = || (event.process, event.conv.clone());
         counts.events += 1;
         match &event.act {
             Act::Invoke { asked } => {
                 counts.operations += 1;
-                if matches!(asked, Asked::Send { .. }) {
-                    self.sending.insert(event.process);
+                // A process that begins another without an end of the first has left the first unknown.
+                if matches!(asked, Asked::Send { .. }) && !self.sending.insert(who()) {
+                    counts.sends_unknown += 1;
                 }
             }
             Act::Ok { seen: Seen::Send { .. } } => {
-                self.sending.remove(&event.process);
+                self.sending.remove(&who());
                 counts.sends_ok += 1;
             }
             Act::Ok { seen: Seen::Read { .. } | Seen::Open(_) } => counts.reads_ok += 1,
             Act::Ok { seen: Seen::Recv { .. } } => counts.pushes += 1,
-            Act::Fail { .. } if self.sending.remove(&event.process) => counts.sends_failed += 1,
-            Act::Info { .. } if self.sending.remove(&event.process) => counts.sends_unknown += 1,
+            Act::Fail { .. } if self.sending.remove(&who()) => counts.sends_failed += 1,
+            Act::Info { .. } if self.sending.remove(&who()) => counts.sends_unknown += 1,
             _ => {}
         }
     }

@@ -77,10 +77,6 @@
 //! - *Conservation* is reported as **lost** or **phantom** of no conversation: the servers counted more stored messages than the final reads
 //!   hold, or fewer than they hold without the sends of which nobody knows.
 //!
-//! Defined, and not judged yet, because it needs groups:
-//!
-//! - **revoked-leak**: a user sees a message that was committed after their removal was answered.
-//!
 //! # The verdict
 //!
 //! `invalid` when anything was found; else `unknown` when nothing was sent, or a conversation with an

@@ -353,6 +353,16 @@ mod tests {
         assert!(invalid > 10, "{invalid} broken ones");
     }
 
+    /// No recorder writes it: processes of one conversation that have the names of another's, so that sends begin before others have ended.
+    #[test]
+    fn what_is_counted_is_the_same_where_operations_of_a_process_overlap() {
+        for mut events in histories(20) {
+            events.iter_mut().for_each(|event| event.process %= 1_000_000);
+            let (whole, streamed) = (judge(&events), judge_file(file(&events).path()).unwrap());
+            assert_eq!(streamed.counts, whole.counts);
+        }
+    }
+
     #[test]
     fn a_damaged_line_is_named_wherever_it_is_noticed() {
         let events = histories(1).remove(0);
