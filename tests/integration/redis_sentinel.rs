@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chatctl::services::free_ports;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::support::redis::{Process, connection, opened, reopened, sent};
