@@ -230,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_takes_little_for_a_client_that_reads_nothing() {
         let (alone, prepared) = (taken(false).await, taken(true).await);
-        println!("{alone} bytes, {prepared} when prepared");
+        eprintln!("{alone} bytes, {prepared} when prepared");
         assert!(prepared < 1 << 20 && prepared < alone / 2, "{alone} bytes, and {prepared}");
     }
 }
