@@ -283,7 +283,7 @@ impl Greeted {
             let outcome =
                 tokio::time::timeout(ENGINE_TIME, work).await.unwrap_or_else(|_| Err(timed_out()));
             match open {
-                Some(open) => service.answer_in_life(&open, id, outcome),
+                Some(open) => service.answer_in_life(open.conv, &open.subscription, id, outcome),
                 None => handle.reply(encode::reply(id, outcome)),
             }
             drop(turn);
@@ -413,7 +413,7 @@ impl Greeted {
     fn send(&self, id: u64, send: Send, open: OpenConv, turn: Turn) {
         let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
         let Send { conv, cid, kind, content, ts } = send;
-        let OpenConv { place, subscription, .. } = open.clone();
+        let OpenConv { place, subscription, .. } = open;
         let own_send = subscription.send_begins(&cid, &kind, &content);
         let taken = Instant::now();
         let mut appending = service.persistence.append(Append {
@@ -483,7 +483,7 @@ impl Greeted {
                 if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
             });
             if let Some(in_session) = unanswered {
-                service.answer_in_life(&open, id, outcome);
+                service.answer_in_life(conv, &subscription, id, outcome);
                 drop(in_session);
             }
         });
@@ -493,13 +493,12 @@ impl Greeted {
 impl ChatService {
     /// Answers a command in a conversation, if the store still has the life in which it was opened. The numbers of an answer are of
     /// that life, and the client, who learns of another by a `reset` or by opening again, would take them for its own.
-    fn answer_in_life(&self, open: &OpenConv, id: u64, outcome: Outcome) {
-        let OpenConv { conv, subscription, .. } = open;
+    fn answer_in_life(&self, conv: ConvId, subscription: &Subscription, id: u64, outcome: Outcome) {
         let session = &subscription.session;
         let is_of_life = outcome.is_ok();
         let frame = encode::reply(id, outcome);
         // The engine is in another life before anybody is told so: what is queued while it is not stands before the news.
-        let same_life = || !is_of_life || subscription.lives_in(&self.persistence.epoch(*conv));
+        let same_life = || !is_of_life || subscription.lives_in(&self.persistence.epoch(conv));
         session.replied.replied(frame.len());
         if !session.outbox.push_if(frame, same_life) {
             session.outbox.push(encode::reply(id, Err(other_life())));

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, select_ok};
@@ -11,10 +11,8 @@ use redis::{ConnectionAddr, ConnectionInfo, RedisError, RedisResult};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{explain, open, unusable, with_address};
+use super::{ASK_TIME, explain, open, unusable, with_address};
 
-/// A node that has not answered in this time is left out. With what comes after, it stays below [`super::DIAL_TIME`].
-const ASK_TIME: Duration = Duration::from_millis(400);
 /// Nodes that are remembered beside those that were named.
 const LEARNED_MAX: usize = 64;
 

@@ -22,6 +22,8 @@ use cluster::Home;
 
 /// A connection that is not ready in this time will not be.
 pub const DIAL_TIME: Duration = Duration::from_secs(1);
+/// Who has not answered in this time where a server is, is left out. With what comes after, it stays below [`DIAL_TIME`].
+const ASK_TIME: Duration = Duration::from_millis(400);
 /// Pause between two attempts to connect.
 pub const REDIAL_PAUSE: Duration = Duration::from_millis(100);
 /// Idle time after which the kernel asks whether the peer is there, and time between two such questions.

@@ -1,15 +1,10 @@
 //! Sentinels: where the primary of a Redis is now.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use redis::{ConnectionInfo, RedisConnectionInfo, RedisError, RedisResult};
 use tokio::time::timeout;
 
-use super::{open, with_address};
-
-/// A sentinel that has not answered in this time is left out. With what comes after, it stays below [`super::DIAL_TIME`].
-const ASK_TIME: Duration = Duration::from_millis(400);
+use super::{ASK_TIME, open, with_address};
 
 /// Who tells where the server is.
 #[derive(Clone, PartialEq, Eq)]

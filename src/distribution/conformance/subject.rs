@@ -10,8 +10,7 @@ use crate::model::{
     ChannelName, Cid, ConvId, Epoch, Message, MessageType, NodeId, Place, Seq, UserName,
 };
 use crate::persistence::conformance::redis::{Server, program};
-use crate::persistence::conformance::redis_cluster;
-use crate::redis_link::RedisServer;
+use crate::persistence::conformance::redis_cluster::Corner;
 use crate::services::ServiceKind;
 
 /// Nothing that is waited for takes this long unless it is broken.
@@ -72,22 +71,18 @@ impl Factory for RedisFactory {
 }
 
 /// A bus in a cluster, under a prefix of its own.
-pub struct ClusterFactory {
-    server: RedisServer,
-    prefix: String,
-}
+pub struct ClusterFactory(Corner);
 
 impl ClusterFactory {
     /// `None` where Redis is not installed.
     pub fn find() -> Option<Self> {
-        let prefix = format!("{}:", NodeId::generate());
-        Some(Self { server: redis_cluster::shared()?, prefix })
+        Corner::find().map(Self)
     }
 }
 
 impl Factory for ClusterFactory {
     fn node(&self) -> Arc<dyn Distribution> {
-        let (server, prefix) = (self.server.clone(), self.prefix.clone());
+        let (server, prefix) = (self.0.server.clone(), self.0.prefix.clone());
         let settings = RedisSettings { server, prefix, node: NodeId::generate() };
         Arc::new(RedisDistribution::new(settings).unwrap())
     }

@@ -29,6 +29,21 @@ pub fn shared() -> Option<RedisServer> {
     Some(first.in_cluster(ClusterNodes::new(nodes.skip(1).collect())))
 }
 
+/// The cluster, under a prefix that nobody else has.
+pub struct Corner {
+    /// How engines are told of it.
+    pub server: RedisServer,
+    /// What its keys begin with.
+    pub prefix: String,
+}
+
+impl Corner {
+    /// `None` where Redis is not installed.
+    pub fn find() -> Option<Self> {
+        Some(Self { server: shared()?, prefix: format!("{}:", Epoch::generate()) })
+    }
+}
+
 /// What a server of the cluster answers to words that are about none of its keys.
 pub fn ask<T: FromRedisValue>(words: &[&str]) -> Option<T> {
     Some(command(&cluster()?.servers[0].url(), words).expect("it answers"))
@@ -89,7 +104,6 @@ fn done(url: &str, words: &[&str]) {
 impl RedisFactory {
     /// On a Redis Cluster.
     pub fn cluster() -> Self {
-        let prefix = format!("{}:", Epoch::generate());
-        Self::new(shared().map(|server| RedisSettings { server, prefix }))
+        Self::new(Corner::find().map(|Corner { server, prefix }| RedisSettings { server, prefix }))
     }
 }

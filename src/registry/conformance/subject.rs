@@ -8,8 +8,7 @@ use async_trait::async_trait;
 
 use crate::model::{NodeId, UserName};
 use crate::persistence::conformance::redis::{Server, program};
-use crate::persistence::conformance::redis_cluster;
-use crate::redis_link::RedisServer;
+use crate::persistence::conformance::redis_cluster::Corner;
 use crate::registry::local::LocalRegistry;
 use crate::registry::redis::{RedisRegistry, RedisSettings};
 use crate::registry::{Change, PresenceSink, Registry};
@@ -116,23 +115,19 @@ impl Factory for RedisFactory {
 }
 
 /// A registry in a cluster, under a prefix of its own.
-pub struct ClusterFactory {
-    server: RedisServer,
-    prefix: String,
-}
+pub struct ClusterFactory(Corner);
 
 impl ClusterFactory {
     /// `None` where Redis is not installed.
     pub fn find() -> Option<Self> {
-        let prefix = format!("{}:", NodeId::generate());
-        Some(Self { server: redis_cluster::shared()?, prefix })
+        Corner::find().map(Self)
     }
 }
 
 #[async_trait]
 impl Factory for ClusterFactory {
     async fn node(&self, name: &str) -> Arc<Node> {
-        let (server, prefix) = (self.server.clone(), self.prefix.clone());
+        let (server, prefix) = (self.0.server.clone(), self.0.prefix.clone());
         let (name, node) = (name.to_owned(), NodeId::generate());
         let settings = RedisSettings { server, prefix, name, node, lease: LEASE };
         let registry = RedisRegistry::new(settings).unwrap();
