@@ -204,7 +204,12 @@ impl Client {
         let asking = async { self.submit(command).await?.await };
         tokio::time::timeout(self.answer_timeout, asking)
             .await
-            .unwrap_or_else(|_| Err(self.link.timed_out(self.answer_timeout)))
+            .unwrap_or_else(|_| Err(self.timed_out()))
+    }
+
+    /// The error of a call that had no answer in time.
+    pub fn timed_out(&self) -> ClientError {
+        self.link.timed_out(self.answer_timeout)
     }
 
     /// The error of an answer that is of another method.

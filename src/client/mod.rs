@@ -10,7 +10,7 @@ mod credentials;
 mod error;
 mod options;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trusted;
 
 pub use address::Address;

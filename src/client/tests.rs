@@ -13,7 +13,7 @@ use super::*;
 use crate::model::UserName;
 use crate::protocol::Command;
 
-const HELLO: &str = r#"{"id":1,"hello":{"session":"s","user":"ann","node":"n","protocol":1,
+pub(crate) const HELLO: &str = r#"{"id":1,"hello":{"session":"s","user":"ann","node":"n","protocol":1,
     "engine":{"name":"FAKE","durability":"none"},"ping_ms":25000,"limits":{"frame_bytes_max":1,
     "content_bytes_max":1,"page_bytes_max":1,"open_max":1,"read_limit_max":1,"late_max":1,
     "resume_max":1,"unread_max":1,"ack_ranges_max":1,"acked_ranges_max":1,"list_max":1,

@@ -1,9 +1,11 @@
 //! A client whose acts and sights are written down, where somebody keeps a record.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout_at;
 
 use super::event::{Asked, Failure, ReadAsked, ReadKind, Seen};
 use super::recorder::Recorder;
@@ -27,6 +29,9 @@ pub const TOO_FAST_MAX: u32 = 20;
 pub struct RecordedClient {
     client: Client,
     log: Option<SessionLog>,
+    /// Held from the line in the history until the connection has the command: a server is judged by the order in which a session
+    /// asked, so what several tasks ask at once must stand in the history as the server sees it.
+    in_order: Mutex<()>,
     answer_timeout: Duration,
 }
 
@@ -67,7 +72,7 @@ impl RecordedClient {
             let durability = hello.engine.durability.to_string();
             log.connected(hello.node.as_str(), hello.session.to_string(), durability);
         }
-        Ok(Self { client, log, answer_timeout })
+        Ok(Self { client, log, in_order: Mutex::new(()), answer_timeout })
     }
 
     /// Hands one command to the connection. `asked` is what the history says of it, `conv` the conversation as far
@@ -78,8 +83,11 @@ impl RecordedClient {
         asked: impl FnOnce() -> Asked,
         command: &Command,
     ) -> Result<RecordedAnswer, ClientError> {
+        let turn = self.turn().await;
         let ending = self.begin(conv, asked);
-        match self.client.submit(command).await {
+        let submitted = self.client.submit(command).await;
+        drop(turn);
+        match submitted {
             Ok(answer) => Ok(self.answer(answer, ending)),
             Err(error) => {
                 ending.failed(&error);
@@ -93,8 +101,11 @@ impl RecordedClient {
         &self,
         sends: &[Command],
     ) -> Result<Vec<RecordedAnswer>, ClientError> {
+        let turn = self.turn().await;
         let endings: Vec<Ending> = sends.iter().map(|send| self.begin_send(send)).collect();
-        match self.client.submit_many(sends).await {
+        let submitted = self.client.submit_many(sends).await;
+        drop(turn);
+        match submitted {
             Ok(answers) => {
                 let recorded = answers.into_iter().zip(endings);
                 Ok(recorded.map(|(answer, ending)| self.answer(answer, ending)).collect())
@@ -108,8 +119,12 @@ impl RecordedClient {
 
     /// One send more and its answer, within the answer timeout.
     pub async fn send_again(&self, send: &Command) -> Result<Answered, ClientError> {
-        let ending = self.begin_send(send);
-        ending.over(self.client.call(send).await)
+        match send {
+            Command::Send(asked) => {
+                self.call(Some(asked.conv), || asked_of_send(asked), send).await
+            }
+            _ => self.client.call(send).await,
+        }
     }
 
     /// One command and its answer, within the answer timeout.
@@ -119,8 +134,10 @@ impl RecordedClient {
         asked: impl FnOnce() -> Asked,
         command: &Command,
     ) -> Result<Answered, ClientError> {
-        let ending = self.begin(conv, asked);
-        ending.over(self.client.call(command).await)
+        let deadline = Instant::now() + self.answer_timeout;
+        let submitted = timeout_at(deadline.into(), self.submit(conv, asked, command)).await;
+        let submitted = submitted.unwrap_or_else(|_| Err(self.client.timed_out()));
+        submitted?.end_within(deadline.saturating_duration_since(Instant::now())).await
     }
 
     /// The same, again while the server refuses it because too much was asked. Each time is an operation of the history.
@@ -246,6 +263,14 @@ impl RecordedClient {
         RecordedAnswer { answer, ending, answer_timeout: self.answer_timeout }
     }
 
+    /// Nothing where nothing is written down.
+    async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match &self.log {
+            Some(_) => Some(self.in_order.lock().await),
+            None => None,
+        }
+    }
+
     fn begin(&self, conv: Option<ConvId>, asked: impl FnOnce() -> Asked) -> Ending {
         Ending(self.log.as_ref().map(|log| log.invoke(conv, asked())))
     }
@@ -261,8 +286,12 @@ impl RecordedClient {
 impl RecordedAnswer {
     /// Waits for it, as long as an answer may take, and writes it down.
     pub async fn end(self) -> Result<Answered, ClientError> {
-        let Self { answer, ending, answer_timeout } = self;
-        ending.over(answer.within(answer_timeout).await)
+        let answer_timeout = self.answer_timeout;
+        self.end_within(answer_timeout).await
+    }
+
+    async fn end_within(self, time: Duration) -> Result<Answered, ClientError> {
+        self.ending.over(self.answer.within(time).await)
     }
 }
 

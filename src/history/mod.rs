@@ -6,6 +6,8 @@
 //! the acts of a nemesis are single `info`-less lines of type `ok`.
 
 mod client;
+#[cfg(test)]
+mod client_tests;
 mod dumped;
 mod event;
 mod file;

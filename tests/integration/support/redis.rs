@@ -79,3 +79,12 @@ pub async fn reopened(server: &Server, user: &str, peer: &str, epoch: &Value) ->
         sleep(Duration::from_millis(100)).await;
     }
 }
+
+/// Waits until it holds, for as long as a test has.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}

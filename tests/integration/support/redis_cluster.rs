@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::PATIENCE;
-use super::redis::{Process, connection};
+use super::redis::{Process, connection, until};
 use super::services::redis_program;
 
 pub const PASSWORD: &str = "a-password";
@@ -199,12 +199,4 @@ fn start(program: &Path, folder: &Path, port: u16, bus_port: u16) -> Process {
     arguments.extend(["--cluster-enabled", "yes", "--cluster-port", &bus_port]);
     arguments.extend(["--cluster-node-timeout", "1000"]);
     Process::start(program, &arguments)
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        sleep(Duration::from_millis(50)).await;
-    }
 }
