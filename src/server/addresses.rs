@@ -52,6 +52,16 @@ impl Addresses {
     }
 }
 
+impl AddressPlace {
+    /// One more for the same address, as [`Addresses::admit`] gives it.
+    pub(super) fn another(&self) -> Option<Self> {
+        match &self.counted {
+            None => Some(Self { counted: None, refused: false }),
+            Some((addresses, address)) => addresses.admit(*address),
+        }
+    }
+}
+
 impl Drop for AddressPlace {
     fn drop(&mut self) {
         let Some((addresses, address)) = &self.counted else { return };

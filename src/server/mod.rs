@@ -23,6 +23,7 @@ mod pulse;
 mod readiness;
 mod revoke;
 mod settings;
+mod socketio;
 mod unheard;
 mod upgrade;
 mod websocket;

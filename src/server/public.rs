@@ -9,12 +9,18 @@ use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
 use super::origin::{Guard, guard};
+use super::socketio::{self, SocketIo};
 use super::{Node, upgrade};
 use crate::protocol::WEBSOCKET_PATH;
 
 /// The routes; the guard stands before all of them, unknown paths included.
 pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
     let rule = Arc::new(Guard { loopback, origins: node.settings.origins.clone() });
+    let socket_io = Arc::new(SocketIo::new(Arc::clone(&node)));
+    let socket_io = Router::new()
+        .route("/socket.io", any(socketio::serve))
+        .route("/socket.io/", any(socketio::serve))
+        .with_state(socket_io);
     Router::new()
         .route("/", get(|| async { "chatctl: a chat server; its clients connect to /v1/ws\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -22,6 +28,7 @@ pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
         .route(WEBSOCKET_PATH, any(upgrade::upgrade))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .with_state(node)
+        .merge(socket_io)
         .layer(middleware::from_fn_with_state(rule, guard))
 }
 

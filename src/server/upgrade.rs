@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -57,51 +58,82 @@ impl IntoResponse for Refusal {
 
 /// Answers 101 and starts the connection's own task, which the node owns.
 pub(super) async fn upgrade(State(node): State<Arc<Node>>, mut request: Request) -> Response {
-    let accept = match check(request.method(), request.version(), request.headers()) {
+    let accept = match check(&request) {
         Ok(accept) => accept,
-        Err(refusal) => return refusal.into_response(),
+        Err(refusal) => return refusal,
     };
     let place = request.extensions_mut().remove::<Arc<AddressPlace>>();
-    if place.as_ref().is_some_and(|place| place.refused) {
-        metrics::counter!("chatctl_refused_total", "reason" => "address").increment(1);
-        let text = "too many connections from this address\n";
-        // It holds a place as long as it is there.
-        return (StatusCode::TOO_MANY_REQUESTS, [(CONNECTION, "close")], text).into_response();
-    }
-    let unavailable = |text: &'static str| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    if node.draining.is_cancelled() {
-        return unavailable("the server is shutting down\n");
-    }
-    let Some(slot) = node.connections.admit() else {
-        metrics::counter!("chatctl_refused_total", "reason" => "connections").increment(1);
-        return unavailable("too many connections\n");
+    let slot = match admit(&node, place.as_deref()) {
+        Ok(slot) => slot,
+        Err(refusal) => return refusal,
     };
     let upgrade = hyper::upgrade::on(&mut request);
     node.websockets.spawn(begin(upgrade, Arc::clone(&node), slot, place));
-    let headers =
-        [(CONNECTION, "Upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_ACCEPT, accept.as_str())];
+    switching(&accept)
+}
+
+/// A place for one more client of this address, or the answer that there is none.
+#[expect(clippy::result_large_err, reason = "once for each client")]
+pub(super) fn admit(node: &Node, place: Option<&AddressPlace>) -> Result<Slot, Response> {
+    if place.is_some_and(|place| place.refused) {
+        return Err(too_many_of_address());
+    }
+    let unavailable = |text: &'static str| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    if node.draining.is_cancelled() {
+        return Err(unavailable("the server is shutting down\n"));
+    }
+    node.connections.admit().ok_or_else(|| {
+        metrics::counter!("chatctl_refused_total", "reason" => "connections").increment(1);
+        unavailable("too many connections\n")
+    })
+}
+
+/// The answer to an address that has all the connections it may have.
+pub(super) fn too_many_of_address() -> Response {
+    metrics::counter!("chatctl_refused_total", "reason" => "address").increment(1);
+    let text = "too many connections from this address\n";
+    // It holds a place as long as it is there.
+    (StatusCode::TOO_MANY_REQUESTS, [(CONNECTION, "close")], text).into_response()
+}
+
+/// The answer after which the socket is a WebSocket.
+pub(super) fn switching(accept: &str) -> Response {
+    let headers = [(CONNECTION, "Upgrade"), (UPGRADE, "websocket"), (SEC_WEBSOCKET_ACCEPT, accept)];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn begin(upgrade: OnUpgrade, node: Arc<Node>, slot: Slot, _place: Option<Arc<AddressPlace>>) {
+/// The socket itself and what came with the handshake; `None`: the client went away before it had our 101.
+pub(super) async fn taken(upgrade: OnUpgrade) -> Option<(Stream, Bytes)> {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
-        // The client went away before it had our 101.
         Err(error) => {
             tracing::debug!(%error, "an upgrade was not finished");
-            return;
+            return None;
         }
     };
     match upgraded.downcast::<TokioIo<Stream>>() {
-        Ok(parts) => {
-            websocket::run(parts.io.into_inner(), parts.read_buf, node, slot).await;
+        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+        Err(_) => {
+            tracing::error!("an upgraded connection is not the socket that was accepted");
+            None
         }
-        Err(_) => tracing::error!("an upgraded connection is not the socket that was accepted"),
     }
 }
 
-/// The value of `Sec-WebSocket-Accept`.
-fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<String, Refusal> {
+async fn begin(upgrade: OnUpgrade, node: Arc<Node>, slot: Slot, _place: Option<Arc<AddressPlace>>) {
+    if let Some((stream, read_ahead)) = taken(upgrade).await {
+        websocket::run(stream, read_ahead, node, slot).await;
+    }
+}
+
+/// The value of `Sec-WebSocket-Accept`, or the answer to what is no handshake.
+#[expect(clippy::result_large_err, reason = "once for each client")]
+pub(super) fn check(request: &Request) -> Result<String, Response> {
+    judge(request.method(), request.version(), request.headers())
+        .map_err(IntoResponse::into_response)
+}
+
+fn judge(method: &Method, version: Version, headers: &HeaderMap) -> Result<String, Refusal> {
     if method != Method::GET {
         return Err(Refusal::Method);
     }
@@ -158,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_handshake_of_the_rfc_is_accepted_and_others_are_not() {
-        let get = |changes| check(&Method::GET, Version::HTTP_11, &headers(changes));
+        let get = |changes| judge(&Method::GET, Version::HTTP_11, &headers(changes));
         assert_eq!(get(&[]).as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!(get(&[("upgrade", None)]), Err(Refusal::NoUpgrade));
         assert_eq!(get(&[("upgrade", Some("h2c"))]), Err(Refusal::NoUpgrade));
@@ -167,9 +199,9 @@ mod tests {
         assert_eq!(get(&[("sec-websocket-version", None)]), Err(Refusal::Version));
         assert_eq!(get(&[("sec-websocket-key", Some("c2hvcnQ="))]), Err(Refusal::Key));
         assert_eq!(get(&[("sec-websocket-key", None)]), Err(Refusal::Key));
-        let post = check(&Method::POST, Version::HTTP_11, &headers(&[]));
+        let post = judge(&Method::POST, Version::HTTP_11, &headers(&[]));
         assert_eq!(post, Err(Refusal::Method));
-        let old = check(&Method::GET, Version::HTTP_10, &headers(&[]));
+        let old = judge(&Method::GET, Version::HTTP_10, &headers(&[]));
         assert_eq!(old, Err(Refusal::NoUpgrade));
     }
 }

@@ -1,0 +1,144 @@
+//! What the engine calls: it only puts things where the session's own task finds them, in order.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engineioxide::config::EngineIoConfig;
+use engineioxide::handler::EngineIoHandler;
+use engineioxide::socket::DisconnectReason;
+use engineioxide::{Socket, Str};
+
+use super::peer::{Peer, Peers};
+use super::sender::QUEUE_MAX;
+use super::{PATH, connection};
+use crate::model::LIMITS;
+use crate::protocol::CloseCode;
+use crate::server::addresses::AddressPlace;
+use crate::server::connections::Slot;
+use crate::server::ending::Ending;
+use crate::server::{Node, ServerSettings};
+
+/// The engine gives up a silent client this much later than we do: we can still tell it why.
+const LATER: Duration = Duration::from_secs(5);
+/// Time for the three packets of an upgrade.
+const UPGRADE_TIME: Duration = Duration::from_secs(10);
+/// Bytes of one request: the largest packet, and the kind that the engine puts before it.
+pub(super) const POST_BYTES_MAX: usize = LIMITS.frame_bytes_max + 1;
+/// Packets up to this above `frame_bytes_max` are read, so that they are answered by a reason.
+const ABOVE_MAX: usize = 64 << 10;
+
+/// What the engine keeps with its socket.
+#[derive(Debug, Default)]
+pub(super) struct Data(OnceLock<Arc<Peer>>);
+
+/// What a request that begins a connection gives to it: the engine has one way only, from a request to its socket.
+#[derive(Clone)]
+pub(super) struct Ticket(Arc<Mutex<Option<Admitted>>>);
+
+/// A client who may come in.
+pub(super) struct Admitted {
+    pub(super) peer: Arc<Peer>,
+    pub(super) slot: Slot,
+    /// Among those of its address; of a WebSocket the socket has it.
+    pub(super) place: Option<AddressPlace>,
+}
+
+impl Ticket {
+    pub(super) fn new(admitted: Admitted) -> Self {
+        Self(Arc::new(Mutex::new(Some(admitted))))
+    }
+
+    fn take(&self) -> Option<Admitted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Begins the task of each connection and hands packets over.
+pub(super) struct Engine {
+    node: Arc<Node>,
+    peers: Arc<Peers>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    pub(super) fn new(node: Arc<Node>, peers: Arc<Peers>) -> Self {
+        Self { node, peers }
+    }
+
+    fn peer(socket: &Socket<Data>) -> Option<&Arc<Peer>> {
+        socket.data.0.get()
+    }
+}
+
+/// The engine's own bounds.
+pub(super) fn config(settings: &ServerSettings) -> EngineIoConfig {
+    EngineIoConfig::builder()
+        .req_path(PATH)
+        .ping_interval(settings.ping)
+        .ping_timeout(settings.pong_grace + LATER)
+        .upgrade_timeout(UPGRADE_TIME)
+        .max_buffer_size(QUEUE_MAX)
+        // Clients learn of it, and divide what they send.
+        .max_payload(POST_BYTES_MAX as u64)
+        .ws_read_buffer_size(4 << 10)
+        .ws_max_message_size(LIMITS.frame_bytes_max + ABOVE_MAX)
+        .ws_max_frame_size(LIMITS.frame_bytes_max + ABOVE_MAX)
+        .build()
+}
+
+impl EngineIoHandler for Engine {
+    type Data = Data;
+
+    fn on_connect(self: Arc<Self>, socket: Arc<Socket<Data>>) {
+        let ticket = socket.req_parts.extensions.get::<Ticket>();
+        let Some(Admitted { peer, slot, place }) = ticket.and_then(Ticket::take) else {
+            tracing::error!("the engine has a connection that was not admitted");
+            socket.close(DisconnectReason::TransportError);
+            return;
+        };
+        // Nobody else sets it.
+        let _ = socket.data.0.set(Arc::clone(&peer));
+        self.peers.add(socket.id, &peer);
+        let (node, peers) = (Arc::clone(&self.node), Arc::clone(&self.peers));
+        self.node.websockets.spawn(async move {
+            let sid = socket.id;
+            connection::run(socket, peer, node, slot).await;
+            peers.remove(sid);
+            drop(place);
+        });
+    }
+
+    fn on_disconnect(&self, socket: Arc<Socket<Data>>, reason: DisconnectReason) {
+        let Some(peer) = Self::peer(&socket) else { return };
+        peer.inbox.end(match reason {
+            DisconnectReason::TransportClose => Ending::Peer(None),
+            DisconnectReason::HeartbeatTimeout => Ending::Code(CloseCode::NO_PONG),
+            DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError => {
+                Ending::Code(CloseCode::PROTOCOL)
+            }
+            DisconnectReason::TransportError | DisconnectReason::ClosingServer => Ending::Lost,
+        });
+    }
+
+    fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Data>>) {
+        let Some(peer) = Self::peer(&socket) else { return };
+        if text.len() > LIMITS.frame_bytes_max {
+            peer.inbox.end(Ending::Code(CloseCode::TOO_LARGE));
+        } else {
+            peer.inbox.push(text);
+        }
+    }
+
+    fn on_binary(self: &Arc<Self>, _: Bytes, socket: Arc<Socket<Data>>) {
+        if let Some(peer) = Self::peer(&socket) {
+            peer.inbox.end(Ending::Code(CloseCode::BINARY));
+        }
+    }
+}

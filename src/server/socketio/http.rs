@@ -1,0 +1,239 @@
+//! Requests of Socket.IO: handshakes, polls, what clients bring, and upgrades.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, ORIGIN, VARY};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use engineioxide::service::EngineIoService;
+use engineioxide::socket::Sid;
+use futures_util::TryStreamExt as _;
+use hyper::service::Service as _;
+use tokio::time::{Instant, timeout};
+
+use super::PATH;
+use super::engine::{Admitted, Engine, POST_BYTES_MAX, Ticket, config};
+use super::line::Line;
+use super::peer::{Peer, Peers};
+use crate::protocol::CloseCode;
+use crate::server::addresses::AddressPlace;
+use crate::server::ending::Ending;
+use crate::server::{Node, upgrade};
+
+/// Socket.IO of a node.
+pub(in crate::server) struct SocketIo {
+    node: Arc<Node>,
+    engine: EngineIoService<Engine>,
+    peers: Arc<Peers>,
+}
+
+/// What the query of a request says. It is judged once, here: the engine gets a request of our own making.
+struct Query {
+    is_websocket: bool,
+    sid: Option<Result<Sid, ()>>,
+    is_version_4: bool,
+}
+
+impl Query {
+    fn parse(uri: &Uri) -> Self {
+        let query = uri.query().unwrap_or_default();
+        let value =
+            |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        Self {
+            is_websocket: value("transport") == Some("websocket"),
+            sid: value("sid").map(|sid| sid.parse().map_err(|_| ())),
+            is_version_4: value("EIO") == Some("4"),
+        }
+    }
+}
+
+impl SocketIo {
+    pub(in crate::server) fn new(node: Arc<Node>) -> Self {
+        let peers = Arc::new(Peers::default());
+        let engine = Engine::new(Arc::clone(&node), Arc::clone(&peers));
+        let engine = EngineIoService::with_config(Arc::new(engine), config(&node.settings));
+        Self { node, engine, peers }
+    }
+
+    /// What the engine answers to a request by polling.
+    async fn polled(
+        &self,
+        method: Method,
+        sid: Option<Sid>,
+        ticket: Option<Ticket>,
+        body: Bytes,
+    ) -> Response {
+        let sid = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
+        let Ok(mut request) = axum::http::Request::builder()
+            .method(method)
+            .uri(format!("{PATH}/?EIO=4&transport=polling{sid}"))
+            .body(Body::from(body))
+        else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        if let Some(ticket) = ticket {
+            request.extensions_mut().insert(ticket);
+        }
+        match self.engine.call(request).await {
+            Ok(response) => response.map(Body::new),
+            Err(never) => match never {},
+        }
+    }
+
+    /// A new client by polling.
+    async fn open(&self, place: Option<Arc<AddressPlace>>) -> Response {
+        let slot = match upgrade::admit(&self.node, place.as_deref()) {
+            Ok(slot) => slot,
+            Err(refusal) => return refusal,
+        };
+        // Its requests come and go; as long as it is connected it has a place of its own.
+        let place = match place.map(|place| place.another()) {
+            None => None,
+            Some(Some(place)) if !place.refused => Some(place),
+            Some(_) => return upgrade::too_many_of_address(),
+        };
+        let peer = Peer::new(&self.node.settings);
+        let ticket = Ticket::new(Admitted { peer, slot, place });
+        self.polled(Method::GET, None, Some(ticket), Bytes::new()).await
+    }
+
+    /// Packets by polling. The next request is not taken before the session has room, and one at a time.
+    async fn post(&self, sid: Sid, peer: &Peer, body: Body) -> Response {
+        let Ok(_posting) = peer.posting.try_lock() else {
+            peer.inbox.end(Ending::Code(CloseCode::PROTOCOL));
+            return bad_request(3, "Bad request");
+        };
+        peer.pulse.heard(Instant::now());
+        if !peer.inbox.until_room().await {
+            return bad_request(1, "Session ID unknown");
+        }
+        let Ok(read) = timeout(self.node.settings.pong_grace, read(body)).await else {
+            return StatusCode::REQUEST_TIMEOUT.into_response();
+        };
+        match read {
+            Ok(Some(body)) => {
+                peer.pulse.heard(Instant::now());
+                self.polled(Method::POST, Some(sid), None, body).await
+            }
+            Ok(None) => {
+                peer.inbox.end(Ending::Code(CloseCode::TOO_LARGE));
+                StatusCode::PAYLOAD_TOO_LARGE.into_response()
+            }
+            Err(_) => bad_request(3, "Bad request"),
+        }
+    }
+
+    /// A WebSocket: of a new client, or of one who polls.
+    fn websocket(self: &Arc<Self>, sid: Option<Sid>, mut request: Request) -> Response {
+        let accept = match upgrade::check(&request) {
+            Ok(accept) => accept,
+            Err(refusal) => return refusal,
+        };
+        let place = request.extensions_mut().remove::<Arc<AddressPlace>>();
+        let (peer, ticket) = match sid {
+            None => match upgrade::admit(&self.node, place.as_deref()) {
+                Ok(slot) => {
+                    let peer = Peer::new(&self.node.settings);
+                    let ticket = Admitted { peer: Arc::clone(&peer), slot, place: None };
+                    (peer, Some(Ticket::new(ticket)))
+                }
+                Err(refusal) => return refusal,
+            },
+            Some(sid) => match self.peers.get(sid) {
+                Some(peer) => (peer, None),
+                None => return bad_request(1, "Session ID unknown"),
+            },
+        };
+        let Some(gate) = peer.new_line() else { return bad_request(3, "Bad request") };
+        let upgrade = hyper::upgrade::on(&mut request);
+        let this = Arc::clone(self);
+        self.node.websockets.spawn(async move {
+            let line = upgrade::taken(upgrade).await.map(|(stream, ahead)| {
+                Line::new(stream, ahead, Arc::clone(&gate), Arc::clone(&peer), place)
+            });
+            let Some(line) = line else {
+                peer.inbox.end(Ending::Lost);
+                return;
+            };
+            let sid = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
+            let uri = format!("{PATH}/?EIO=4&transport=websocket{sid}");
+            let Ok(mut request) = axum::http::Request::builder().uri(uri).body(()) else { return };
+            if let Some(ticket) = ticket {
+                request.extensions_mut().insert(ticket);
+            }
+            if let Err(error) = this.engine.call((line, request)).await {
+                tracing::error!(%error, "the engine takes no WebSocket");
+            }
+        });
+        upgrade::switching(&accept)
+    }
+}
+
+/// All of a body, unless it is larger than may come at once.
+async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
+    let mut stream = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(part) = stream.try_next().await? {
+        if whole.len() + part.len() > POST_BYTES_MAX {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+/// An error as Engine.IO has it.
+fn bad_request(code: u8, message: &str) -> Response {
+    let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Every request below [`PATH`].
+pub(in crate::server) async fn serve(
+    State(this): State<Arc<SocketIo>>,
+    request: Request,
+) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = answer(&this, request).await;
+    // Who is not allowed was refused before. There are no cookies, so that nothing more needs to be allowed.
+    if let Some(origin) = origin {
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.append(VARY, ORIGIN.into());
+    }
+    response
+}
+
+async fn answer(this: &Arc<SocketIo>, mut request: Request) -> Response {
+    let query = Query::parse(request.uri());
+    if !query.is_version_4 {
+        return bad_request(5, "Unsupported protocol version");
+    }
+    let sid = match query.sid {
+        None => None,
+        Some(Ok(sid)) => Some(sid),
+        Some(Err(())) => return bad_request(1, "Session ID unknown"),
+    };
+    if query.is_websocket {
+        return this.websocket(sid, request);
+    }
+    let Some(sid) = sid else {
+        if request.method() != Method::GET {
+            return bad_request(2, "Bad handshake method");
+        }
+        let place = request.extensions_mut().remove::<Arc<AddressPlace>>();
+        return this.open(place).await;
+    };
+    let Some(peer) = this.peers.get(sid) else { return bad_request(1, "Session ID unknown") };
+    match *request.method() {
+        Method::GET => {
+            peer.pulse.heard(Instant::now());
+            this.polled(Method::GET, Some(sid), None, Bytes::new()).await
+        }
+        Method::POST => this.post(sid, &peer, request.into_body()).await,
+        _ => bad_request(3, "Bad request"),
+    }
+}

@@ -1,0 +1,185 @@
+//! The socket below a WebSocket of Socket.IO: it can be paused, cut, and tells when it is gone.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::peer::Peer;
+use crate::server::addresses::AddressPlace;
+use crate::server::ending::Ending;
+use crate::tls::Stream;
+
+/// Our hand on a [`Line`] that the engine has.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    gone: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    paused: bool,
+    cut: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code under this lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is read.
+    pub(super) fn pause(&self) {
+        self.state().paused = true;
+    }
+
+    /// Reading goes on.
+    pub(super) fn resume(&self) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.paused, false) {
+            state.reader.take().inspect(Waker::wake_by_ref);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_paused(&self) -> bool {
+        self.state().paused
+    }
+
+    /// Both directions fail from now on, also for who waits in them.
+    pub(super) fn cut(&self) {
+        let mut state = self.state();
+        state.cut = true;
+        state.reader.take().inspect(Waker::wake_by_ref);
+        state.writer.take().inspect(Waker::wake_by_ref);
+    }
+
+    /// Waits until the engine has let the socket go.
+    pub(super) async fn until_gone(&self) {
+        self.gone.cancelled().await;
+    }
+}
+
+/// A socket for the engine.
+pub(super) struct Line {
+    stream: Stream,
+    /// What came with the handshake.
+    ahead: Bytes,
+    gate: Arc<Gate>,
+    peer: Arc<Peer>,
+    _place: Option<Arc<AddressPlace>>,
+}
+
+impl Line {
+    pub(super) fn new(
+        stream: Stream,
+        ahead: Bytes,
+        gate: Arc<Gate>,
+        peer: Arc<Peer>,
+        place: Option<Arc<AddressPlace>>,
+    ) -> Self {
+        Self { stream, ahead, gate, peer, _place: place }
+    }
+
+    /// The same call on the stream, unless the line is cut.
+    fn write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        call: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut state = self.gate.state();
+        if state.cut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let polled = call(Pin::new(&mut self.stream), context);
+        if polled.is_pending() {
+            state.writer = Some(context.waker().clone());
+        }
+        polled
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let line = &mut *self;
+        let mut state = line.gate.state();
+        if state.cut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if state.paused {
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if !line.ahead.is_empty() {
+            let count = line.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&line.ahead[..count]);
+            line.ahead.advance(count);
+            if line.ahead.is_empty() {
+                // It would keep the buffer of the HTTP connection.
+                line.ahead = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut line.stream).poll_read(context, buffer);
+        match &polled {
+            Poll::Pending => state.reader = Some(context.waker().clone()),
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                line.peer.pulse.heard(Instant::now());
+            }
+            // The engine would tell only when its writer has ended, and that may be stuck.
+            Poll::Ready(_) => line.peer.inbox.end(Ending::Lost),
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(context, |stream, context| stream.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(context, |stream, context| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(context, |stream, context| stream.poll_shutdown(context))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.gate.gone.cancel();
+        // Also when an upgrade was not finished: the session cannot go on by polling then.
+        self.peer.inbox.end(Ending::Lost);
+    }
+}
