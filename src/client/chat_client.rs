@@ -16,7 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Call, Connection, Ended, Submission};
 use super::trusted::secure;
-use super::{Address, ClientError, ClientOptions};
+use super::wire::Wire;
+use super::{Address, ClientError, ClientOptions, socketio};
 use crate::model::{ConvId, UserName};
 use crate::protocol::{
     Ack, AckReply, Command, Hello, HelloReply, Leave, List, ListReply, Open, OpenReply, Read,
@@ -133,13 +134,18 @@ impl Client {
         user: &UserName,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
-        let socket = upgrade(address).await?;
+        let wire = match socketio::open(address) {
+            Some(stock) => Wire::SocketIo(stock.map_err(|reason| ClientError::Handshake {
+                address: address.to_string(),
+                reason,
+            })?),
+            None => Wire::WebSocket(Box::new(upgrade(address).await?)),
+        };
         let ended = Arc::new(OnceLock::new());
         let (submissions, receiver) = mpsc::channel(SUBMISSIONS_MAX);
         let ClientOptions { answer_timeout, in_flight_max, client, pushes, credentials, .. } =
             options;
-        let connection =
-            Connection::new(socket, receiver, in_flight_max, pushes, Arc::clone(&ended));
+        let connection = Connection::new(wire, receiver, in_flight_max, pushes, Arc::clone(&ended));
         let connection = AbortOnDropHandle::new(tokio::spawn(connection.run()));
         let link = Arc::new(Link { address: address.clone(), ended });
         let hello = match credentials.token(user)? {

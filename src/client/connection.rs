@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
+use super::wire::Wire;
 use super::{Answered, PushHandler, ReceivedPush};
 use crate::protocol::{ErrorBody, ErrorCode, Reply, ServerFrame};
-use crate::tls::Stream;
 
 /// Submissions that are taken before what they hold is flushed.
 const TAKEN_AT_ONCE_MAX: usize = 64;
@@ -59,8 +58,8 @@ pub(super) enum Ended {
 
 /// Everything that the task owns.
 pub(super) struct Connection {
-    sink: SplitSink<WebSocketStream<Stream>, Message>,
-    stream: SplitStream<WebSocketStream<Stream>>,
+    sink: SplitSink<Wire, Message>,
+    stream: SplitStream<Wire>,
     submissions: mpsc::Receiver<Submission>,
     /// Taken and not yet given to the socket; refilled only when empty.
     writes: VecDeque<Utf8Bytes>,
@@ -75,13 +74,13 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        socket: WebSocketStream<Stream>,
+        wire: Wire,
         submissions: mpsc::Receiver<Submission>,
         in_flight_max: usize,
         pushes: PushHandler,
         ended: Arc<OnceLock<Ended>>,
     ) -> Self {
-        let (sink, stream) = socket.split();
+        let (sink, stream) = wire.split();
         Self {
             sink,
             stream,

@@ -41,14 +41,16 @@ enum What {
 
 /// Runs a check and prints its verdict. An error is a failure of the check itself.
 pub async fn run(args: CheckArgs) -> anyhow::Result<Exit> {
-    if matches!(args.what, What::Validity(_) | What::Equivalence(_)) {
-        sign_in_clients(&args.signing).await?;
+    let CheckArgs { what, signing } = args;
+    if matches!(what, What::Validity(_) | What::Equivalence(_)) {
+        sign_in_clients(&signing).await?;
     }
-    match args.what {
+    match what {
         What::Replay(args) => replay::run(&args),
         What::Export(args) => export::run(args),
         What::Validity(args) => {
-            until_ctrl_c(async |cancel| Box::pin(validity::run(*args, cancel)).await)
+            let certificates = signing.certificates();
+            until_ctrl_c(async |cancel| Box::pin(validity::run(*args, certificates, cancel)).await)
                 .await
                 .or_else(said)
         }

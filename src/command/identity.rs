@@ -104,6 +104,13 @@ pub(super) struct SigningArgs {
     tls_ca: Option<PathBuf>,
 }
 
+impl SigningArgs {
+    /// What clients believe beside what the system trusts.
+    pub(super) fn certificates(&self) -> Option<&Path> {
+        self.tls_ca.as_deref()
+    }
+}
+
 /// From now on the clients of this process believe the servers that they are told to, and show tokens, if there is a key to sign
 /// them with.
 pub(super) async fn sign_in_clients(args: &SigningArgs) -> anyhow::Result<()> {

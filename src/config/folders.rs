@@ -18,6 +18,11 @@ pub fn java_home() -> Option<PathBuf> {
     absolute(env::var_os("JAVA_HOME"))
 }
 
+/// Where the stock client of Socket.IO is: a `node_modules` folder (`CHATCTL_SOCKETIO_CLIENT`).
+pub fn socketio_client() -> Option<PathBuf> {
+    env::var_os("CHATCTL_SOCKETIO_CLIENT").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
 /// What can be fetched again: `$XDG_CACHE_HOME/chatctl`, else `~/.cache/chatctl`; `None` for a user without a home.
 pub fn cache_folder() -> Option<PathBuf> {
     of_user(env::var_os("XDG_CACHE_HOME"), env::home_dir().as_deref(), ".cache")

@@ -31,7 +31,7 @@ pub use args::VariableArgs;
 pub use dotenv_file::{DotenvMerge, DotenvMergeError, KeptPlace, KeptVariable};
 pub use env_example::env_example;
 pub use error::ConfigError;
-pub use folders::{cache_folder, java_home, search_path, state_folder};
+pub use folders::{cache_folder, java_home, search_path, socketio_client, state_folder};
 pub use identity::{
     AuthenticationConfig, KeySource, SECRET_BYTES_MIN, SigningConfig, TokenAlgorithm,
     TokenAlgorithmError, TokenConfig,

@@ -69,7 +69,7 @@ pub(super) const METRICS: &[(&str, &[Described])] = &[
     ("Who is connected", &[
         row(Histogram, "chatctl_registry_operation_seconds", "registry, operation", "Time of each operation of the registry: connect, disconnect, online"),
         row(Gauge, "chatctl_registry_healthy", "registry", "1: the registry answers"),
-        row(Gauge, "chatctl_connections", "", "WebSockets, those being refused included"),
+        row(Gauge, "chatctl_connections", "", "Clients connected, by WebSocket or Socket.IO, those being refused included"),
         row(Gauge, "chatctl_sessions", "", "Those that have said hello"),
         row(Counter, "chatctl_closes_total", "code", "Connections that ended, by the code that they were closed with or how else they ended"),
         row(Counter, "chatctl_refused_total", "reason", "Connections and requests that were not let in, by why"),

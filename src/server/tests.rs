@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::sync::CancellationToken;
 
+mod socketio;
+
 use super::*;
 use crate::chat::{Access, ChatSettings};
 use crate::distribution::local::LocalDistribution;

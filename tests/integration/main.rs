@@ -55,6 +55,7 @@ mod report_page;
 mod revocation;
 #[cfg(feature = "faults")]
 mod slow_servers;
+mod socketio;
 mod stock_tools;
 mod support;
 mod tls;

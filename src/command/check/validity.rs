@@ -1,10 +1,10 @@
 //! `chatctl check validity`: servers, what is broken while they are driven, and the verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::{exit_of, print};
@@ -12,13 +12,14 @@ use crate::check::drive::{Amount, DriveOptions, Driven, drive};
 use crate::check::report::CheckReport;
 use crate::check::take_dump;
 use crate::checker::judge;
-use crate::client::Address;
+use crate::client::{Address, speak_socketio};
 use crate::command::Exit;
 use crate::command::black_box::{key_value, nodes, shown_command};
 use crate::command::engine_choice::{Engine, EngineChoice};
 use crate::command::format::FormatArgs;
 use crate::command::init_env;
 use crate::command::place::{Place, PlaceOptions};
+use crate::config::socketio_client;
 use crate::harness::duration::parse as duration;
 use crate::harness::{HarnessError, ResultFolder, TargetOptions, folder_name, fresh_name};
 use crate::nemesis::{Kind, Nemesis, schedule};
@@ -89,6 +90,10 @@ pub(super) struct ValidityArgs {
     /// One thing is broken in each such time
     #[arg(long, value_parser = duration, default_value = "10s", requires = "nemesis")]
     every: Duration,
+    /// How the clients connect: websocket, or socketio, which has the stock client of npm do it, in node processes: by turns over
+    /// WebSocket, by polling, and from polling upgraded. It is looked for in the node_modules folder that CHATCTL_SOCKETIO_CLIENT names
+    #[arg(long, value_enum, default_value = "websocket")]
+    transport: Transport,
     /// Decides what is asked, and what is broken
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -102,7 +107,33 @@ pub(super) struct ValidityArgs {
     format: FormatArgs,
 }
 
+/// How clients connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    Websocket,
+    #[value(name = "socketio")]
+    SocketIo,
+}
+
 impl ValidityArgs {
+    /// Has the clients connect as asked.
+    fn prepare_clients(&self, certificates: Option<&Path>) -> Result<(), HarnessError> {
+        if self.transport == Transport::Websocket {
+            return Ok(());
+        }
+        let modules = socketio_client().ok_or_else(|| {
+            "--transport socketio needs the stock client: run `npm install socket.io-client@4.8` somewhere, and set \
+             CHATCTL_SOCKETIO_CLIENT to the node_modules folder there"
+                .to_owned()
+        });
+        modules
+            .and_then(|modules| {
+                speak_socketio(&modules, certificates)
+                    .map_err(|error| format!("CHATCTL_SOCKETIO_CLIENT: {error}"))
+            })
+            .map_err(HarnessError::Usage)
+    }
+
     fn amount(&self) -> Amount {
         let of_nemesis = (!self.nemesis.is_empty()).then_some(NEMESIS_DURATION);
         match (self.messages, self.duration.or(of_nemesis)) {
@@ -112,8 +143,13 @@ impl ValidityArgs {
     }
 }
 
-pub(super) async fn run(args: ValidityArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    args: ValidityArgs,
+    certificates: Option<&Path>,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Exit> {
     ResultFolder::check(&args.out)?;
+    args.prepare_clients(certificates)?;
     let Place { mut world, addresses } = place(&args).await?;
     let engine = world.targets().engine_label();
     let is_broken = !args.nemesis.is_empty();

@@ -43,17 +43,20 @@ pub(super) async fn run(
                 return refuse(peer, &sender, settings).await;
             }
             slot.attach(outbox);
-            let mut tell = pin!(tell(peer, &sender, settings));
+            // Who polls has one answer left in a drain, since the listener is closed: it must be why.
+            let has_one_answer = || {
+                node.draining.is_cancelled() && socket.transport_type() == TransportType::Polling
+            };
+            let mut tell = pin!(tell(peer, &sender, settings, has_one_answer));
             let last_request = async {
                 node.draining.cancelled().await;
-                if socket.transport_type() != TransportType::Polling {
+                if !has_one_answer() {
                     std::future::pending::<()>().await;
                 }
             };
             let ending = tokio::select! {
                 ending = &mut tell => return ending,
                 ending = hear(&mut session, peer, &sender, &mut slot) => ending,
-                // Its next request would find nobody: the listener is closed.
                 () = last_request => Ending::Code(CloseCode::SHUTDOWN),
             };
             // What was answered before the offence still goes out.
@@ -135,7 +138,12 @@ async fn hear(session: &mut Session, peer: &Peer, sender: &Sender, slot: &mut Sl
 }
 
 /// Tells what the session is told, until it is closed or the client is given up.
-async fn tell(peer: &Peer, sender: &Sender, settings: &ServerSettings) -> Ending {
+async fn tell(
+    peer: &Peer,
+    sender: &Sender,
+    settings: &ServerSettings,
+    has_one_answer: impl Fn() -> bool,
+) -> Ending {
     let outbox = &peer.outbox;
     let mut schedule = Schedule::new(&peer.pulse, settings);
     let mut timer = pin!(sleep_until(schedule.next()));
@@ -152,6 +160,7 @@ async fn tell(peer: &Peer, sender: &Sender, settings: &ServerSettings) -> Ending
         tokio::select! {
             taken = outbox.take(&mut frames) => match taken {
                 Taken::Closed(code) => return Ending::Code(code),
+                Taken::Frames if has_one_answer() => return Ending::Code(CloseCode::SHUTDOWN),
                 Taken::Frames => {
                     for frame in frames.drain(..) {
                         packet::encode(&frame, &mut packets);

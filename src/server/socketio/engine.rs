@@ -132,7 +132,7 @@ impl EngineIoHandler for Engine {
         if text.len() > LIMITS.frame_bytes_max {
             peer.inbox.end(Ending::Code(CloseCode::TOO_LARGE));
         } else {
-            peer.inbox.push(text);
+            peer.said(text);
         }
     }
 

@@ -12,7 +12,7 @@ use engineioxide::service::EngineIoService;
 use engineioxide::socket::Sid;
 use futures_util::TryStreamExt as _;
 use hyper::service::Service as _;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::PATH;
 use super::engine::{Admitted, Engine, POST_BYTES_MAX, Ticket, config};
@@ -106,7 +106,7 @@ impl SocketIo {
             peer.inbox.end(Ending::Code(CloseCode::PROTOCOL));
             return bad_request(3, "Bad request");
         };
-        peer.pulse.heard(Instant::now());
+        peer.heard(0);
         if !peer.inbox.until_room().await {
             return bad_request(1, "Session ID unknown");
         }
@@ -115,7 +115,7 @@ impl SocketIo {
         };
         match read {
             Ok(Some(body)) => {
-                peer.pulse.heard(Instant::now());
+                peer.heard(body.len());
                 self.polled(Method::POST, Some(sid), None, body).await
             }
             Ok(None) => {
@@ -230,7 +230,7 @@ async fn answer(this: &Arc<SocketIo>, mut request: Request) -> Response {
     let Some(peer) = this.peers.get(sid) else { return bad_request(1, "Session ID unknown") };
     match *request.method() {
         Method::GET => {
-            peer.pulse.heard(Instant::now());
+            peer.heard(0);
             this.polled(Method::GET, Some(sid), None, Bytes::new()).await
         }
         Method::POST => this.post(sid, &peer, request.into_body()).await,

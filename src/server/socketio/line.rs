@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::peer::Peer;
@@ -137,7 +136,7 @@ impl AsyncRead for Line {
         match &polled {
             Poll::Pending => state.reader = Some(context.waker().clone()),
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
-                line.peer.pulse.heard(Instant::now());
+                line.peer.heard(buffer.filled().len() - before);
             }
             // The engine would tell only when its writer has ended, and that may be stuck.
             Poll::Ready(_) => line.peer.inbox.end(Ending::Lost),

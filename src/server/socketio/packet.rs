@@ -189,7 +189,7 @@ mod tests {
         frame_of(r#"{"id":8,"send":{"a":[1,"]"]}}"#)
     )]
     #[case::first_callback(r#"20["ping"]"#, frame_of(r#"{"id":1,"ping":{}}"#))]
-    #[case::spaces(r#"21[ "open" , {} ] "#, frame_of(r#"{"id":2,"open":{}}"#))]
+    #[case::spaces(r#"21[ "open" , {} ] "#, frame_of(r#"{"id":2, "open": {}}"#))]
     #[case::no_object(r#"21["open",5]"#, frame_of(r#"{"id":2,"open":5}"#))]
     #[case::any_name(r#"21["a\"b",{}]"#, frame_of(r#"{"id":2,"a\"b":{}}"#))]
     #[case::two_bodies(r#"21["open",{},{}]"#, Incoming::Bad)]

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use engineioxide::Str;
 use engineioxide::socket::Sid;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::line::Gate;
 use crate::chat::Outbox;
+use crate::protocol::CloseCode;
 use crate::server::ServerSettings;
+use crate::server::ending::Ending;
 use crate::server::pulse::Pulse;
 
 /// A client: what it said, what it is to be told, when it was heard.
@@ -21,7 +24,22 @@ pub(super) struct Peer {
     /// Held by the one request at a time that brings packets.
     pub(super) posting: tokio::sync::Mutex<()>,
     line: Mutex<Option<Arc<Gate>>>,
+    overhead: Mutex<Overhead>,
 }
+
+/// Bytes that came and were no packet, less what may come so in the time since.
+#[derive(Debug)]
+struct Overhead {
+    bytes: u64,
+    since: Instant,
+}
+
+/// Bytes of control frames and pongs that may come in a second, over a long time: an honest client sends some in 25 s.
+const OVERHEAD_BYTES_PER_S: u64 = 64;
+/// What may come at once: the largest packet while it is not whole, and more than an honest client ever sends around it.
+const OVERHEAD_BYTES_MAX: u64 = 256 << 10;
+/// What stands around a packet: the head of a frame, what the engine puts before, what divides packets of a request.
+const AROUND_BYTES: u64 = 16;
 
 impl Peer {
     pub(super) fn new(settings: &ServerSettings) -> Arc<Self> {
@@ -31,7 +49,34 @@ impl Peer {
             pulse: Pulse::start(Instant::now()),
             posting: tokio::sync::Mutex::new(()),
             line: Mutex::default(),
+            overhead: Mutex::new(Overhead { bytes: 0, since: Instant::now() }),
         })
+    }
+
+    /// Bytes came. The engine tells us of packets only: a client who sends much beside them, pings above all, is ended here.
+    pub(super) fn heard(&self, bytes: usize) {
+        let now = Instant::now();
+        self.pulse.heard(now);
+        let mut overhead = self.overhead.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(overhead.since).as_secs();
+        if passed > 0 {
+            overhead.bytes = overhead.bytes.saturating_sub(passed * OVERHEAD_BYTES_PER_S);
+            overhead.since = now;
+        }
+        overhead.bytes += bytes as u64;
+        let is_flood = overhead.bytes > OVERHEAD_BYTES_MAX;
+        drop(overhead);
+        if is_flood {
+            self.inbox.end(Ending::Code(CloseCode::RATE));
+        }
+    }
+
+    /// Of these bytes that many were a packet.
+    pub(super) fn said(&self, packet: Str) {
+        let mut overhead = self.overhead.lock().unwrap_or_else(PoisonError::into_inner);
+        overhead.bytes = overhead.bytes.saturating_sub(packet.len() as u64 + AROUND_BYTES);
+        drop(overhead);
+        self.inbox.push(packet);
     }
 
     /// The gate of its one WebSocket; `None`: it has, or had, one already.
@@ -73,5 +118,32 @@ impl Peers {
 
     pub(super) fn remove(&self, sid: Sid) {
         self.table().remove(&sid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inbox::Said;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_much_that_is_no_packet_is_ended() {
+        let peer = Peer::new(&ServerSettings::default());
+        let packet = || Str::from("x".repeat(10_000));
+        for _ in 0..100 {
+            peer.heard(10_016);
+            peer.said(packet());
+            assert!(matches!(peer.inbox.next().await, Said::Packet(_)));
+        }
+        // A pong of eleven bytes every 25 s, for months.
+        for _ in 0..400_000 {
+            peer.heard(11);
+            tokio::time::advance(std::time::Duration::from_secs(25)).await;
+        }
+        assert!(peer.inbox.until_room().await);
+        for _ in 0..100_000 {
+            peer.heard(6);
+        }
+        assert!(matches!(peer.inbox.next().await, Said::End(Ending::Code(CloseCode::RATE))));
     }
 }

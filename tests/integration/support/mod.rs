@@ -10,6 +10,7 @@ pub mod redis;
 pub mod redis_cluster;
 mod server;
 pub mod services;
+pub mod stock_client;
 pub mod tokens;
 
 pub use peer::{Peer, message};
