@@ -1,8 +1,10 @@
 //! The stock client of Socket.IO against a real server: the same chat by another wire.
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use rstest::rstest;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::certificates::Authority;
 use crate::support::stock_client::{StockClient, modules};
@@ -292,4 +294,52 @@ async fn check_validity_is_driven_by_stock_clients() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("npm install socket.io-client"), "{said}");
+}
+
+/// Large answers that wait when the upgrade comes: all of them must arrive, once, some by polling and some by the WebSocket.
+#[tokio::test]
+async fn an_upgrade_loses_nothing_of_what_waits() {
+    const PAGES: usize = 12;
+    let server = Server::start().await;
+    let channel = unique("channel");
+    let mut bob = server.connect(&unique("bob")).await;
+    let conv = bob.open_channel(&channel).await["conv"].clone();
+    let mut body = message(&conv, "", None);
+    body["content"] = json!("x".repeat(16_000));
+    for number in 0..20 {
+        body["cid"] = json!(format!("c{number}"));
+        bob.ok("send", body.clone()).await;
+    }
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let (_, opened) = server.get(path, "").await;
+    let (_, rest) = opened.split_once("\"sid\":\"").unwrap();
+    let sid = rest.split('"').next().unwrap();
+    let path = format!("{path}&sid={sid}");
+    let mut packets = vec![format!("40{}", json!({"user": unique("ann")}))];
+    packets.push(format!("420{}", json!(["open", {"to": {"channel": channel}}])));
+    for number in 1..=PAGES {
+        packets.push(format!("42{number}{}", json!(["read", {"conv": conv, "limit": 20}])));
+    }
+    let separator = "\u{1e}";
+    assert_eq!(server.post(&path, &packets.join(separator)).await, 200);
+    // Nobody takes anything yet.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let (_, polled) = server.get(&path, "").await;
+    let mut came: Vec<String> = polled.split(separator).map(str::to_owned).collect();
+    assert!(came.iter().any(|packet| packet.starts_with("430[")), "some came by polling");
+    let url = format!("ws://{}{}", server.address(), path.replace("polling", "websocket"));
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    socket.send(Message::text("2probe")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("3probe"));
+    socket.send(Message::text("5")).await.unwrap();
+    let last = json!(["ping", {}]);
+    socket.send(Message::text(format!("4299{last}"))).await.unwrap();
+    while !came.iter().any(|packet| packet.starts_with("4399[")) {
+        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.expect("in time");
+        came.push(frame.unwrap().unwrap().to_string());
+    }
+    for number in 0..=PAGES {
+        let answers = came.iter().filter(|packet| packet.starts_with(&format!("43{number}[")));
+        assert_eq!(answers.count(), 1, "the answer to {number}");
+    }
 }

@@ -26,6 +26,9 @@ const LATER: Duration = Duration::from_secs(5);
 const UPGRADE_TIME: Duration = Duration::from_secs(10);
 /// Bytes of one request: the largest packet, and the kind that the engine puts before it.
 pub(super) const POST_BYTES_MAX: usize = LIMITS.frame_bytes_max + 1;
+/// What the engine takes for that bound. It is also its bound of an answer, and what did not fit one is lost in an upgrade: nothing may
+/// ever fit not. Answers are bounded by the outbox, requests by us, before the engine has them.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 40;
 /// Packets up to this above `frame_bytes_max` are read, so that they are answered by a reason.
 const ABOVE_MAX: usize = 64 << 10;
 
@@ -86,7 +89,7 @@ pub(super) fn config(settings: &ServerSettings) -> EngineIoConfig {
         .upgrade_timeout(UPGRADE_TIME)
         .max_buffer_size(QUEUE_MAX)
         // Clients learn of it, and divide what they send.
-        .max_payload(POST_BYTES_MAX as u64)
+        .max_payload(PAYLOAD_BYTES_MAX as u64)
         .ws_read_buffer_size(4 << 10)
         .ws_max_message_size(LIMITS.frame_bytes_max + ABOVE_MAX)
         .ws_max_frame_size(LIMITS.frame_bytes_max + ABOVE_MAX)

@@ -15,13 +15,18 @@ use hyper::service::Service as _;
 use tokio::time::timeout;
 
 use super::PATH;
-use super::engine::{Admitted, Engine, POST_BYTES_MAX, Ticket, config};
+use super::engine::{Admitted, Engine, PAYLOAD_BYTES_MAX, POST_BYTES_MAX, Ticket, config};
 use super::line::Line;
 use super::peer::{Peer, Peers};
 use crate::protocol::CloseCode;
 use crate::server::addresses::AddressPlace;
 use crate::server::ending::Ending;
 use crate::server::{Node, upgrade};
+
+/// Far more than a handshake has.
+const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
+/// What packets are, as requests and answers.
+const TEXT: &str = "text/plain; charset=UTF-8";
 
 /// Socket.IO of a node.
 pub(in crate::server) struct SocketIo {
@@ -97,7 +102,12 @@ impl SocketIo {
         };
         let peer = Peer::new(&self.node.settings);
         let ticket = Ticket::new(Admitted { peer, slot, place });
-        self.polled(Method::GET, None, Some(ticket), Bytes::new()).await
+        let (head, body) =
+            self.polled(Method::GET, None, Some(ticket), Bytes::new()).await.into_parts();
+        let Ok(body) = axum::body::to_bytes(body, HANDSHAKE_BYTES_MAX).await else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        (head.status, [(CONTENT_TYPE, TEXT)], bounded(&body)).into_response()
     }
 
     /// Packets by polling. The next request is not taken before the session has room, and one at a time.
@@ -170,6 +180,13 @@ impl SocketIo {
         });
         upgrade::switching(&accept)
     }
+}
+
+/// A handshake that tells the client our bound of a request, by which it divides what it sends, not the engine's.
+fn bounded(handshake: &[u8]) -> String {
+    let told = |bytes: usize| format!(r#""maxPayload":{bytes}"#);
+    let text = String::from_utf8_lossy(handshake);
+    text.replacen(&told(PAYLOAD_BYTES_MAX), &told(POST_BYTES_MAX), 1)
 }
 
 /// All of a body, unless it is larger than may come at once.

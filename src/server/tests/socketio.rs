@@ -69,6 +69,8 @@ async fn poll(server: &TestServer, sid: &str) -> String {
 async fn polling(server: &TestServer) -> String {
     let opened = get(server.public, &format!("{PATH}polling"), "").await;
     assert!(opened.starts_with("HTTP/1.1 200 "), "{opened}");
+    // Stock clients divide what they send by it.
+    assert!(opened.contains(r#""maxPayload":131073"#), "{opened}");
     let (_, rest) = opened.split_once(r#""sid":""#).unwrap();
     rest.split('"').next().unwrap().to_owned()
 }

@@ -239,6 +239,18 @@ impl Server {
         get(&self.address(), path, headers).await
     }
 
+    /// A POST on the public listener: its status.
+    pub async fn post(&self, path: &str, body: &str) -> u16 {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        let address = self.address();
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\n{length}\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut status)).await.expect("in time").unwrap();
+        String::from_utf8_lossy(&status[9..]).parse().unwrap()
+    }
+
     /// Any request on the public listener: the head of the answer, in lower case.
     pub async fn head(&self, method: &str, path: &str, headers: &str) -> String {
         let address = self.address();
