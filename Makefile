@@ -92,6 +92,10 @@ tools:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
 	  else echo "left out: report.html is not opened without chromium (Debian: apt-get install chromium)" >&2; fi; }
+	@command -v npm >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; \
+	  else echo "left out: nothing is tried with the stock client of Socket.IO without Node.js 20 and npm (Debian: apt-get install nodejs npm)" >&2; fi; }
 	@command -v systemd-analyze >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends systemd; \

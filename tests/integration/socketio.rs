@@ -326,7 +326,7 @@ async fn an_upgrade_loses_nothing_of_what_waits() {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let (_, polled) = server.get(&path, "").await;
     let mut came: Vec<String> = polled.split(separator).map(str::to_owned).collect();
-    assert!(came.iter().any(|packet| packet.starts_with("430[")), "some came by polling");
+    assert!(came.iter().any(|packet| packet.starts_with("42[\"hello\"")), "some came by polling");
     let url = format!("ws://{}{}", server.address(), path.replace("polling", "websocket"));
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
     socket.send(Message::text("2probe")).await.unwrap();
@@ -342,4 +342,26 @@ async fn an_upgrade_loses_nothing_of_what_waits() {
         let answers = came.iter().filter(|packet| packet.starts_with(&format!("43{number}[")));
         assert_eq!(answers.count(), 1, "the answer to {number}");
     }
+}
+
+/// The judge sees over this wire what it sees over the other: a server that leaves out a push, one that stores another text.
+#[cfg(feature = "faults")]
+#[rstest]
+#[case("miss-push", "rt-miss")]
+#[case("corrupt-content", "corrupt")]
+#[tokio::test]
+async fn mutants_are_caught_by_stock_clients(#[case] fault: &str, #[case] expected: &str) {
+    let Some(modules) = modules().await else { return };
+    let out = tempfile::tempdir().unwrap();
+    let output = chatctl(&["check", "validity", "--transport", "socketio", "--server-env"])
+        .arg(format!("CHATCTL_FAULT={fault}"))
+        .args(["--clients", "8", "--messages", "100", "--out"])
+        .arg(out.path())
+        .env("CHATCTL_SOCKETIO_CLIENT", modules)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains(expected), "{said}");
 }

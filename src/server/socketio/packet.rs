@@ -175,9 +175,11 @@ pub(super) fn closing(code: CloseCode) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
+    use crate::protocol::{Command, parse_command};
 
     fn frame_of(text: &str) -> Incoming {
         Incoming::Frame(text.to_owned())
@@ -220,6 +222,39 @@ mod tests {
         assert_eq!(decode("0".to_owned().into()), Incoming::Frame(hello));
         let ping = format!(r#"{{"id":{NO_ACK},"ping":{{}}}}"#);
         assert_eq!(decode(r#"2["ping",{}]"#.to_owned().into()), Incoming::Frame(ping));
+    }
+
+    proptest! {
+        /// Whatever comes is something, and as a frame it is what was said: no other id, no other method.
+        #[test]
+        fn any_text_is_something(
+            text in r#"[0-9]?(/[a-zé]{0,3},?)?([0-9]{1,20})?(.{0,30}|\[("[a-z"\\ ]{0,6}"?)?,?[{}\[\]",:a-z0-9 ]{0,20}\]?)"#,
+        ) {
+            if let Incoming::Frame(frame) = decode(text.clone().into())
+                && let Ok((id, command)) = parse_command(&frame)
+            {
+                let is_hello = matches!(command, Command::Hello(_));
+                prop_assert_eq!(id == CONNECT, text.starts_with('0'), "{}", frame);
+                prop_assert!(id != CONNECT || is_hello, "{}", frame);
+            }
+        }
+
+        /// Nothing that a body may hold gets out of it.
+        #[test]
+        fn an_event_is_the_command_that_it_says(content in "\\PC{0,20}", ack in 0..1_000i64) {
+            let arguments = json!(["send", { "conv": "c", "content": content }]);
+            let Incoming::Frame(frame) = decode(format!("2{ack}{arguments}").into()) else {
+                panic!("{arguments} is a command");
+            };
+            let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
+            prop_assert_eq!(&frame, &json!({ "id": ack + 1, "send": arguments[1] }));
+            let mut packets = Vec::new();
+            encode(&frame.to_string(), &mut packets);
+            let expected = json!([{ "ok": arguments[1] }]);
+            let said: serde_json::Value =
+                serde_json::from_str(packets[0].strip_prefix(&format!("3{ack}")).unwrap()).unwrap();
+            prop_assert_eq!(said, expected);
+        }
     }
 
     fn encoded(frame: &str) -> Vec<String> {
