@@ -296,6 +296,41 @@ async fn check_validity_is_driven_by_stock_clients() {
     assert!(said.contains("npm install socket.io-client"), "{said}");
 }
 
+#[rstest]
+#[case::websocket(WEBSOCKET)]
+#[case::polling(POLLING)]
+#[tokio::test]
+async fn rates_and_places_are_the_same(#[case] transports: &[&str]) {
+    let server = Server::start_with(&[
+        ("CHATCTL_COMMANDS_PER_S_MAX", "10"),
+        ("CHATCTL_RATE_BURST_MS", "1000"),
+        ("CHATCTL_CONNECTIONS_PER_USER_MAX", "1"),
+    ])
+    .await;
+    let name = unique("ann");
+    let ann = StockClient::connect(&server, transports, &name).await;
+    let Some(mut ann) = ann else { return };
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(ann.begin("ping", json!({})).await);
+    }
+    let (mut answered, mut refused) = (0, 0);
+    for id in ids {
+        let reply = ann.answer(id).await;
+        match reply.get("error") {
+            None => answered += 1,
+            Some(error) => {
+                assert_eq!(error["code"], "rate_limited");
+                assert!(error["retry_after_ms"].as_u64().unwrap() > 0);
+                refused += 1;
+            }
+        }
+    }
+    assert!(answered >= 5 && refused >= 20, "{answered} {refused}");
+    let mut second = StockClient::of(&server, transports).await.unwrap();
+    assert_eq!(second.error_code("hello", json!({"user": name})).await, "limit");
+}
+
 /// Large answers that wait when the upgrade comes: all of them must arrive, once, some by polling and some by the WebSocket.
 #[tokio::test]
 async fn an_upgrade_loses_nothing_of_what_waits() {

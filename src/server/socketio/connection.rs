@@ -27,15 +27,10 @@ const LOOK_MIN: Duration = Duration::from_millis(2);
 const LOOK_MAX: Duration = Duration::from_millis(200);
 
 /// Serves one client from the engine's handshake to its end.
-pub(super) async fn run(
-    socket: Arc<Socket<Data>>,
-    peer: Arc<Peer>,
-    node: Arc<Node>,
-    mut slot: Slot,
-) {
+pub(super) async fn run(socket: Arc<Socket<Data>>, peer: &Peer, node: Arc<Node>, mut slot: Slot) {
     let settings = &node.settings;
     let sender = Sender::new(Arc::clone(&socket));
-    let (peer, outbox) = (&*peer, &peer.outbox);
+    let outbox = &peer.outbox;
     let mut session = Session::new(Arc::clone(&node.chat), Arc::clone(outbox));
     let ending = {
         let talk = async {

@@ -112,7 +112,8 @@ impl EngineIoHandler for Engine {
         let (node, peers) = (Arc::clone(&self.node), Arc::clone(&self.peers));
         self.node.websockets.spawn(async move {
             let sid = socket.id;
-            connection::run(socket, peer, node, slot).await;
+            connection::run(socket, &peer, node, slot).await;
+            peer.over.cancel();
             peers.remove(sid);
             drop(place);
         });

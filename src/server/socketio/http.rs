@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::PATH;
 use super::engine::{Admitted, Engine, PAYLOAD_BYTES_MAX, POST_BYTES_MAX, Ticket, config};
-use super::line::Line;
+use super::line::{Closing, Line};
 use super::peer::{Peer, Peers};
 use crate::protocol::CloseCode;
 use crate::server::addresses::AddressPlace;
@@ -130,6 +130,8 @@ impl SocketIo {
             }
             Ok(None) => {
                 peer.inbox.end(Ending::Code(CloseCode::TOO_LARGE));
+                // A client gives up at this answer: its poll, which tells it why, comes first.
+                let _ = timeout(self.node.settings.pong_grace, peer.over.cancelled()).await;
                 StatusCode::PAYLOAD_TOO_LARGE.into_response()
             }
             Err(_) => bad_request(3, "Bad request"),
@@ -162,7 +164,11 @@ impl SocketIo {
         let this = Arc::clone(self);
         self.node.websockets.spawn(async move {
             let line = upgrade::taken(upgrade).await.map(|(stream, ahead)| {
-                Line::new(stream, ahead, Arc::clone(&gate), Arc::clone(&peer), place)
+                let closing = Closing {
+                    tasks: this.node.websockets.clone(),
+                    wait: this.node.settings.close_wait,
+                };
+                Line::new(stream, ahead, Arc::clone(&gate), Arc::clone(&peer), closing, place)
             });
             let Some(line) = line else {
                 peer.inbox.end(Ending::Lost);

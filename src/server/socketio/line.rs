@@ -4,10 +4,14 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::peer::Peer;
 use crate::server::addresses::AddressPlace;
@@ -18,6 +22,7 @@ use crate::tls::Stream;
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<State>,
+    cut: CancellationToken,
     gone: CancellationToken,
 }
 
@@ -59,9 +64,11 @@ impl Gate {
         state.cut = true;
         state.reader.take().inspect(Waker::wake_by_ref);
         state.writer.take().inspect(Waker::wake_by_ref);
+        drop(state);
+        self.cut.cancel();
     }
 
-    /// Waits until the engine has let the socket go.
+    /// Waits until the engine has let the socket go, and it is closed.
     pub(super) async fn until_gone(&self) {
         self.gone.cancelled().await;
     }
@@ -69,12 +76,22 @@ impl Gate {
 
 /// A socket for the engine.
 pub(super) struct Line {
-    stream: Stream,
+    /// Until the engine lets it go.
+    stream: Option<Stream>,
     /// What came with the handshake.
     ahead: Bytes,
     gate: Arc<Gate>,
     peer: Arc<Peer>,
-    _place: Option<Arc<AddressPlace>>,
+    closing: Closing,
+    place: Option<Arc<AddressPlace>>,
+}
+
+/// How a socket is closed that the engine has let go.
+pub(super) struct Closing {
+    /// Owns the task that does it.
+    pub(super) tasks: TaskTracker,
+    /// Time for the client's side.
+    pub(super) wait: Duration,
 }
 
 impl Line {
@@ -83,13 +100,14 @@ impl Line {
         ahead: Bytes,
         gate: Arc<Gate>,
         peer: Arc<Peer>,
+        closing: Closing,
         place: Option<Arc<AddressPlace>>,
     ) -> Self {
-        Self { stream, ahead, gate, peer, _place: place }
+        Self { stream: Some(stream), ahead, gate, peer, closing, place }
     }
 
     /// The same call on the stream, unless the line is cut.
-    fn write<T>(
+    fn unless_cut<T>(
         &mut self,
         context: &mut Context<'_>,
         call: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
@@ -98,7 +116,8 @@ impl Line {
         if state.cut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let polled = call(Pin::new(&mut self.stream), context);
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        let polled = call(Pin::new(stream), context);
         if polled.is_pending() {
             state.writer = Some(context.waker().clone());
         }
@@ -132,7 +151,8 @@ impl AsyncRead for Line {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut line.stream).poll_read(context, buffer);
+        let Some(stream) = &mut line.stream else { return Poll::Pending };
+        let polled = Pin::new(stream).poll_read(context, buffer);
         match &polled {
             Poll::Pending => state.reader = Some(context.waker().clone()),
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
@@ -151,7 +171,7 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(context, |stream, context| stream.poll_write(context, bytes))
+        self.unless_cut(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -159,26 +179,49 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(context, |stream, context| stream.poll_write_vectored(context, slices))
+        self.unless_cut(context, |stream, context| stream.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(context, |stream, context| stream.poll_flush(context))
+        self.unless_cut(context, |stream, context| stream.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(context, |stream, context| stream.poll_shutdown(context))
+        self.unless_cut(context, |stream, context| stream.poll_shutdown(context))
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.gate.gone.cancel();
         // Also when an upgrade was not finished: the session cannot go on by polling then.
         self.peer.inbox.end(Ending::Lost);
+        let (gate, place, wait) = (Arc::clone(&self.gate), self.place.take(), self.closing.wait);
+        match (self.stream.take(), Handle::try_current()) {
+            (Some(stream), Ok(runtime)) if !gate.cut.is_cancelled() => {
+                let closing = async move {
+                    tokio::select! {
+                        () = drain(stream) => {}
+                        () = gate.cut.cancelled() => {}
+                        () = sleep(wait) => {}
+                    }
+                    drop(place);
+                    gate.gone.cancel();
+                };
+                self.closing.tasks.spawn_on(closing, &runtime);
+            }
+            _ => gate.gone.cancel(),
+        }
     }
+}
+
+/// Says that nothing more comes, and throws away what does until the client has closed its side. Closing a socket that holds unread
+/// bytes would reset it, and the client might never see why.
+async fn drain(mut stream: Stream) {
+    let _ = stream.shutdown().await;
+    let mut scratch = [0; 1_024];
+    while matches!(stream.read(&mut scratch).await, Ok(1..)) {}
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engineioxide::Str;
 use engineioxide::socket::Sid;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
 use super::line::Gate;
@@ -23,6 +24,8 @@ pub(super) struct Peer {
     pub(super) pulse: Pulse,
     /// Held by the one request at a time that brings packets.
     pub(super) posting: tokio::sync::Mutex<()>,
+    /// The session is over, and the client was told why as far as it could be.
+    pub(super) over: CancellationToken,
     line: Mutex<Option<Arc<Gate>>>,
     overhead: Mutex<Overhead>,
 }
@@ -48,6 +51,7 @@ impl Peer {
             outbox: Arc::new(Outbox::new(settings.outbox_bytes_max)),
             pulse: Pulse::start(Instant::now()),
             posting: tokio::sync::Mutex::new(()),
+            over: CancellationToken::new(),
             line: Mutex::default(),
             overhead: Mutex::new(Overhead { bytes: 0, since: Instant::now() }),
         })
