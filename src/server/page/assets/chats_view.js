@@ -9,7 +9,7 @@ export class ChatsView {
   #rows = new Map();
   #list = h("ul", {});
   #more = h("button", { type: "button", hidden: true, onclick: () => this.#onMore() }, "More chats");
-  #name = h("input", { id: newId("to"), placeholder: "ann or #general", autocomplete: "off", spellcheck: false, maxLength: 65 });
+  #name = h("input", { id: newId("to"), placeholder: "ann, #team", autocomplete: "off", spellcheck: false, maxLength: 65 });
 
   constructor({ user, onChoose, onMore }) {
     this.#user = user;
@@ -43,7 +43,7 @@ export class ChatsView {
   }
 
   #row(to) {
-    const [badge, online, newest] = [h("span", { className: "badge" }), h("span", { className: "presence" }), h("span", { className: "newest" })];
+    const [badge, online, newest] = [h("span", { className: "badge" }), h("span", { className: "presence", role: "img", "aria-label": "online", title: "online" }), h("span", { className: "newest" })];
     const button = h("button", { type: "button", onclick: () => this.#onChoose(to) },
       h("span", { className: "name" }, h("bdi", {}, titleOf(to, this.#user)), online), badge, newest);
     const show = (chat, isCurrent) => {
@@ -52,7 +52,6 @@ export class ChatsView {
       badge.textContent = count;
       badge.setAttribute("aria-label", `${count} unread`);
       online.hidden = !chat.online;
-      online.textContent = " online";
       newest.textContent = chat.newest ? `${chat.newest.from === this.#user ? "you" : chat.newest.from}: ${chat.newest.content.slice(0, 80)}` : "";
       if (isCurrent) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");

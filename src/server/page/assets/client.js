@@ -43,6 +43,9 @@ export class Client {
     this.#stopped = true;
     removeEventListener("online", this.#online);
     removeEventListener("offline", this.#offline);
+    // Who waits hears it, and so does who asks from now on: the old one may have been resolved long ago.
+    this.#connection.reject(closed(reason));
+    this.#connection = deferred();
     this.#connection.reject(closed(reason));
     this.#wake();
     this.#tell("ended", reason);

@@ -32,7 +32,7 @@ export class Composer {
       h("label", { for: this.#text.id, className: "hidden" }, "Message; Enter sends, Shift and Enter begins a line"),
       h("div", { className: "row" }, this.#text, h("button", { type: "submit", className: "main" }, "Send")),
       h("div", { className: "row small" },
-        this.#late, h("label", { for: this.#late.id }, "Send late, as if written"), this.#minutes, "min ago"));
+        this.#late, h("label", { for: this.#late.id }, "Send late, as of"), h("span", {}, this.#minutes, " min ago")));
   }
   focus() {
     this.#text.focus();

@@ -66,6 +66,8 @@ export class Conversation {
         const [, connection] = await settle(() => this.#client.connection, "open", query, { patient: true, onReply: this.#opened });
         await Promise.race([connection.lost, again.promise]);
         this.#ready = deferred();
+        this.online = undefined;
+        this.#on.change();
       } catch (error) {
         if (this.#turn === turn) this.#turn = undefined;
         this.failure = error;

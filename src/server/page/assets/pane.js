@@ -75,6 +75,7 @@ export class Pane {
     this.#link.className = `link ${state}`;
     if (state === "ready") this.#welcome();
     if (state === "connecting") this.#link.textContent = "connecting";
+    if (state === "waiting") this.#news.textContent = "";
     if (state === "waiting") this.#link.textContent = `offline (${detail.reason}), trying again`;
     if (state === "ended") this.#leave(detail);
   }
