@@ -104,26 +104,30 @@ const steps = {
     await page.comesIn(name("ada"), 0);
     await page.comesIn(name("bo"), 1);
     await page.opens(name("bo"), 0);
-    await page.says("first", 0);
-    await page.says("second", 0);
-    await page.sees(".own .state", "stored", 0);
+    const onTime = ["first", "second", "third", "fourth", "fifth", "sixth"];
+    for (const text of onTime) await page.says(text, 0);
     await page.opens(name("ada"), 1);
-    await page.sees(messages, "second", 1);
+    await page.sees(messages, "sixth", 1);
     await page.click(".composer [type=checkbox]", 0);
     await page.says("five minutes ago", 0);
     await page.sees(".message.late.unread .tag", "late, unread", 1);
     await page.sees(".late-bar", "1 unread message arrived late", 1);
+    assert.deepEqual(await page.texts(messages, 0), ["five minutes ago", ...onTime]);
+    assert.deepEqual(await page.texts(messages, 1), ["five minutes ago", ...onTime]);
+    // It stands above what is in view: that is read, and it stays flagged.
+    await page.page.evaluate(() => (document.querySelectorAll(".log")[1].scrollTop = 1e6));
+    await page.until("what is in view is read", () => !document.querySelectorAll(".pane")[1].querySelector(".message:last-child").matches(".unread"));
+    await page.sees(".message.late.unread .tag", "late, unread", 1);
+    await page.click(".late-bar button", 1);
     await shot(page, "late");
-    assert.deepEqual(await page.texts(messages, 1), ["five minutes ago", "first", "second"]);
-    assert.deepEqual(await page.texts(messages, 0), ["five minutes ago", "first", "second"]);
     // In view for a while it counts as read: still marked as late, no longer flagged.
-    await page.until("it is read", () => !document.querySelectorAll(".pane")[1].querySelector(".unread"));
+    await page.until("it is read", () => !document.querySelectorAll(".pane")[1].querySelector(".late.unread"));
     await page.sees(".message.late .tag", "late: came", 1);
     assert.deepEqual(await page.texts(".late-bar", 1), []);
     await page.sees(".late .state", "read", 0);
     await page.page.reload();
-    await page.sees(messages, "second", 1);
-    assert.deepEqual(await page.texts(".unread", 1), [], "read on the server, too");
+    await page.sees(messages, "sixth", 1);
+    assert.deepEqual(await page.texts(".late.unread", 1), [], "read on the server, too");
     await page.isClean();
     await page.leaves();
   },
@@ -351,7 +355,7 @@ const steps = {
   },
 
   async "/status shows the node, its engines, and rates and latencies as they are"() {
-    const [ann, page] = [await Raw.at(browser, url, name("stat")), await Person.at(browser, statusUrl, { height: 760 })];
+    const [ann, page] = [await Raw.at(browser, url, name("stat")), await Person.at(browser, statusUrl, { height: 620 })];
     await page.sees("#state", "ready");
     const conv = await ann.open({ channel: `stat-${run}` });
     const end = Date.now() + 5000;

@@ -19,6 +19,8 @@ export class Conversation {
   peerUpTo = 0;
   /** Own messages without an answer yet: `{cid, content, ts, error?}`. */
   outbox = [];
+  /** Whether the server tells what comes. */
+  isOpen = false;
   /** Why it cannot be opened. */
   failure;
   #client;
@@ -66,6 +68,7 @@ export class Conversation {
         const [, connection] = await settle(() => this.#client.connection, "open", query, { patient: true, onReply: this.#opened });
         await Promise.race([connection.lost, again.promise]);
         this.#ready = deferred();
+        this.isOpen = false;
         this.online = undefined;
         this.#on.change();
       } catch (error) {
@@ -151,6 +154,7 @@ export class Conversation {
     const again = this.#epoch !== undefined;
     const known = page.recovered ? this.#last : 0;
     this.id = page.conv;
+    this.isOpen = true;
     this.#epoch = page.epoch;
     this.#last = page.head;
     this.acked = new AckSet(page.acked);

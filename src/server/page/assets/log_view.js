@@ -16,6 +16,7 @@ export class LogView {
   #markButton = h("button", { type: "button", onclick: () => this.#load(MISSED_PAGE) }, "Load what you missed");
   #mark = h("li", { className: "mark" }, this.#markText, this.#markButton);
   #loadingOlder = false;
+  #isPlaced = false;
   #seen;
 
   constructor(conversation, label) {
@@ -27,15 +28,23 @@ export class LogView {
     this.#seen.end();
   }
 
-  /** Brings it up to date. It stays at its end if it was there, and otherwise where the reader is. */
+  /** Brings it up to date. It begins at the first unread message, or its end; then it stays at its end if it was there, and otherwise where the reader is. */
   show() {
     const log = this.element;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_PX;
     const anchor = atEnd ? undefined : this.#anchor();
     arrange(this.#list, this.#nodes());
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    if (!this.#isPlaced) this.#place();
+    else if (atEnd) log.scrollTop = log.scrollHeight;
     else if (anchor?.element.isConnected) log.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
     if (!this.#hasGap() && log.clientHeight > 0 && log.scrollHeight <= log.clientHeight) this.#load(PAGE);
+  }
+  #place() {
+    this.toEnd();
+    const { timeline } = this.#conversation;
+    const first = timeline.items.find((item) => !timeline.isApart(item) && !item.late && this.#conversation.isUnread(item));
+    if (first) this.#messages.get(first.seq).element.scrollIntoView({ block: "start" });
+    this.#isPlaced = this.#conversation.isOpen;
   }
   toEnd() {
     this.element.scrollTop = this.element.scrollHeight;
