@@ -91,7 +91,7 @@ tools:
 	@command -v chromium >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
-	  else echo "left out: report.html is not opened without chromium (Debian: apt-get install chromium)" >&2; fi; }
+	  else echo "left out: report.html and the chat page are not opened without chromium (Debian: apt-get install chromium)" >&2; fi; }
 	@command -v npm >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; \

@@ -5,6 +5,9 @@ import { Timeline } from "./timeline.js";
 const ACK_DELAY_MS = 400;
 const LATE_SHOWN_MAX = 1000;
 
+// `crypto.randomUUID` is only there on pages over TLS or on loopback.
+const newCid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** A conversation of one session: its messages, what is unread, and what is being sent. It opens again by itself while it is entered. */
 export class Conversation {
   id;
@@ -92,7 +95,7 @@ export class Conversation {
 
   /** With `ts` the message says when it was written; without, the server stamps it. Sent until it is known what became of it. */
   send(content, ts) {
-    const entry = { cid: crypto.randomUUID(), content, ts };
+    const entry = { cid: newCid(), content, ts };
     this.outbox.push(entry);
     this.#dispatch(entry);
   }
