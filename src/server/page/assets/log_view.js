@@ -1,7 +1,9 @@
+import { sleep } from "./connection.js";
 import { arrange, h } from "./dom.js";
 import { MessageView, OutboxView } from "./message_view.js";
 import { Seen } from "./seen.js";
 
+const RETRY_MS = 1000;
 const NEAR_PX = 120;
 const PAGE = 50;
 const MISSED_PAGE = 200;
@@ -112,7 +114,7 @@ export class LogView {
     try {
       await this.#conversation.loadOlder(limit);
     } catch {
-      // The mark stays, and with it the way to try again.
+      await sleep(RETRY_MS); // the mark stays, and with it the way to try again
     } finally {
       this.#loadingOlder = false;
       if (hadFocus && !this.#mark.isConnected) this.element.focus({ preventScroll: true });
