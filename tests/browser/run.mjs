@@ -354,7 +354,7 @@ const steps = {
   },
 
   async "/status shows the node, its engines, and rates and latencies as they are"() {
-    const [ann, page] = [await Raw.at(browser, url, name("stat")), await Person.at(browser, statusUrl, { height: 560 })];
+    const [ann, page] = [await Raw.at(browser, url, name("stat")), await Person.at(browser, statusUrl, { width: 860, height: 590 })];
     await page.sees("#state", "ready");
     const conv = await ann.open({ channel: `stat-${run}` });
     const end = Date.now() + 5000;

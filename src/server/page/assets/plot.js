@@ -1,7 +1,7 @@
 const SVG = "http://www.w3.org/2000/svg";
-const SAMPLES = 120;
+const SAMPLES = 60;
 
-/** A small line of the last two minutes, a sample a second. */
+/** A small line of the last minute, a sample a second. */
 export class Plot {
   #samples = [];
   #line = document.createElementNS(SVG, "polyline");

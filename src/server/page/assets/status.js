@@ -63,7 +63,7 @@ function showNow(now, before) {
   plots.frames.add(written);
   fact("now", "sessions", value("chatctl_sessions"));
   fact("now", "connections", value("chatctl_connections"));
-  fact("now", "messages stored per second", rate(stored), { plot: plots.stored });
+  fact("now", "stored per second", rate(stored), { plot: plots.stored });
   fact("now", "deliveries per second", rate(written), { plot: plots.frames });
   fact("now", "commands that wait", value("chatctl_work_waiting writes") + value("chatctl_work_waiting reads"));
   fact("now", "syncs per second", rate(perSecond("chatctl_syncs_total")));
