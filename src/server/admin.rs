@@ -9,10 +9,10 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 
-use super::Node;
 use super::origin::{Guard, guard};
 use super::readiness::{Report, status};
 use super::revoke::{Permission, revoke};
+use super::{Node, page};
 
 /// The routes. The same guard as on the public listener: metrics are no business of web pages.
 pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
@@ -20,7 +20,8 @@ pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
     let revoke = post(revoke).with_state((Arc::clone(&node), permission));
     let rule = Arc::new(Guard { loopback, origins: node.settings.origins.clone() });
     Router::new()
-        .route("/", get(|| async { "chatctl: see /metrics and /readyz\n" }))
+        .route("/", get(|| async { "chatctl: see /status, /metrics and /readyz\n" }))
+        .merge(page::routes("/status", "status.html"))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))

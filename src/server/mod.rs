@@ -17,6 +17,7 @@ mod listen;
 mod metrics;
 mod metrics_table;
 mod origin;
+mod page;
 mod process;
 mod public;
 mod pulse;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::origin::{Guard, guard};
 use super::socketio::{self, SocketIo};
-use super::{Node, upgrade};
+use super::{Node, page, upgrade};
 use crate::protocol::WEBSOCKET_PATH;
 
 /// The routes; the guard stands before all of them, unknown paths included.
@@ -22,7 +22,7 @@ pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
         .route("/socket.io/", any(socketio::serve))
         .with_state(socket_io);
     Router::new()
-        .route("/", get(|| async { "chatctl: a chat server; its clients connect to /v1/ws\n" }))
+        .merge(page::routes("/", "index.html"))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route(WEBSOCKET_PATH, any(upgrade::upgrade))

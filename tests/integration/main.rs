@@ -44,6 +44,7 @@ mod open_loop;
 mod operations;
 mod overload;
 mod packaging;
+mod page;
 mod push;
 mod rates;
 mod realtime;

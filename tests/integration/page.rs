@@ -1,0 +1,84 @@
+//! The page in a real browser, driven from Node by `tests/browser/run.mjs`, and its headers on both listeners.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::Server;
+use crate::support::services::leave_out;
+
+/// All steps together take a minute on a quiet machine; starting browsers, more on a busy one.
+const STEPS: Duration = Duration::from_secs(300);
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The steps and what they need, in a folder beside the build; `None` when the caller is to be left out.
+async fn prepare() -> Option<PathBuf> {
+    if !Path::new(CHROMIUM).exists() {
+        return leave_out("chromium is not installed (apt-get install chromium)");
+    }
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["package.json", "package-lock.json", "run.mjs", "person.mjs", "raw.mjs"] {
+        std::fs::copy(from.join(name), folder.join(name)).unwrap();
+    }
+    let installed = std::fs::read(folder.join("installed-lock.json")).ok();
+    let lock = std::fs::read(folder.join("package-lock.json")).unwrap();
+    if installed.as_ref() != Some(&lock) {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+        match timeout(STEPS, npm.stdin(Stdio::null()).kill_on_drop(true).output()).await {
+            Ok(Ok(output)) if output.status.success() => {}
+            Ok(Ok(output)) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                return leave_out(&format!("npm ci of tests/browser failed: {text}"));
+            }
+            Ok(Err(_)) => return leave_out("Node is not installed (20 or newer, with npm)"),
+            Err(_) => return leave_out("npm ci of tests/browser did not end"),
+        }
+        std::fs::write(folder.join("installed-lock.json"), lock).unwrap();
+    }
+    Some(folder)
+}
+
+#[tokio::test]
+async fn people_chat_in_browsers() {
+    let Some(folder) = prepare().await else { return };
+    let server = Server::start().await;
+    let mut command = Command::new("node");
+    command
+        .arg("run.mjs")
+        .arg(format!("http://{}/", server.address()))
+        .arg(format!("http://{}/status", server.admin()))
+        .current_dir(&folder)
+        .env("CHROMIUM", CHROMIUM)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(STEPS, command.output()).await.expect("the steps end in time").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{complaint}");
+    let steps = std::fs::read_to_string(folder.join("run.mjs")).unwrap();
+    let expected = steps.lines().filter(|line| line.starts_with("  async \"")).count();
+    assert_eq!(text.lines().filter(|line| line.starts_with("ok: ")).count(), expected, "{text}");
+}
+
+#[tokio::test]
+async fn pages_are_where_they_belong_and_for_this_host_only() {
+    let server = Server::start().await;
+    let head = server.head("GET", "/", "Connection: close\r\n").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self';"));
+    assert!(head.contains("x-content-type-options: nosniff") && head.contains("etag: "), "{head}");
+    assert!(server.get("/page/app.js", "").await.1.contains("import "));
+    assert_eq!(server.get("/status", "").await.0, 404, "on the admin listener only");
+    let (status, text) = server.admin_get("/status").await;
+    assert!(status == 200 && text.contains("/page/status.js"), "{text}");
+    assert_eq!(server.admin_get("/page/status.js").await.0, 200);
+    let foreign = "Origin: http://evil.example\r\n";
+    assert_eq!(server.get("/page/app.js", foreign).await.0, 403);
+}
