@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import puppeteer from "puppeteer-core";
-import { PAYLOADS, Person } from "./person.mjs";
+import { contrasts, PAYLOADS, Person } from "./person.mjs";
 import { Raw } from "./raw.mjs";
 
 const [url, statusUrl, folder] = process.argv.slice(2);
@@ -370,28 +370,6 @@ const steps = {
     await Promise.all([ann.leaves(), page.leaves()]);
   },
 };
-
-// In the page: each shown text, and its contrast to what is behind it (WCAG 2, 1.4.3).
-function contrasts() {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  const rgba = (color) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data;
-  };
-  const luminance = (color) => {
-    const [r, g, b] = [...rgba(color)].slice(0, 3).map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => (rgba(getComputedStyle(element).backgroundColor)[3] === 255 || !element.parentElement ? getComputedStyle(element).backgroundColor : behind(element.parentElement));
-  return [...document.querySelectorAll("body *")]
-    .filter((element) => element.checkVisibility() && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .map((element) => {
-      const [one, other] = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort((a, b) => b - a);
-      return [element.innerText.slice(0, 40), (one + 0.05) / (other + 0.05)];
-    });
-}
 
 const only = process.env.ONLY;
 let failed = 0;
