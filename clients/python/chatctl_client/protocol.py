@@ -1,0 +1,97 @@
+"""The words of the protocol: what goes over the wire as it is."""
+
+from typing import Any, TypedDict
+
+To = dict[str, str]
+"""`{"user": …}`, `{"channel": …}` or `{"group": …}`."""
+Push = dict[str, Any]
+"""The body of a push, as its name says; `protocol.md` has them."""
+
+Item = TypedDict("Item", {"seq": int, "from": str, "cid": str, "type": str, "content": str, "ts": int, "at": int, "late": bool})
+Resume = TypedDict("Resume", {"epoch": str, "seq": int})
+Acked = TypedDict("Acked", {"up_to": int, "ranges": list[list[int]]})
+Sent = TypedDict("Sent", {"seq": int, "ts": int, "late": bool, "dup": bool, "at": int})
+
+
+class _Unread(TypedDict):
+    unread: int
+
+
+class Unread(_Unread, total=False):
+    unread_more: bool
+
+
+class AckReply(Unread):
+    acked: Acked
+
+
+class _Page(Unread):
+    conv: str
+    epoch: str
+    head: int
+    acked: Acked
+    items: list[Item]
+    unread_late: int
+
+
+class Page(_Page, total=False):
+    """What `open` answers. After `recovered` there is no `late`, `gap`, `unread_before` and `next`."""
+
+    late: list[Item]
+    late_next: str
+    unread_before: int
+    gap: bool
+    next: str
+    recovered: bool
+    online: bool
+
+
+class _ReadPage(TypedDict):
+    items: list[Item]
+
+
+class ReadPage(_ReadPage, total=False):
+    next: str
+
+
+class Listed(Unread):
+    conv: str
+    to: To
+    head: int
+    newest: Item
+
+
+class _ListPage(TypedDict):
+    items: list[Listed]
+
+
+class ListPage(_ListPage, total=False):
+    next: str
+
+
+class Hello(TypedDict):
+    session: str
+    user: str
+    node: str
+    protocol: int
+    ping_ms: int
+    engine: dict[str, str]
+    limits: dict[str, int]
+
+
+class ChatError(Exception):
+    """An error of the protocol, or `closed`: by the program, or for good by the server (`close_code`). Only a `definite` one says that nothing happened."""
+
+    def __init__(self, error: dict[str, Any], close_code: int | None = None) -> None:
+        super().__init__(f"{error['code']}: {error['message']}")
+        self.code: str = error["code"]
+        self.message: str = error["message"]
+        self.temporary: bool = error["temporary"]
+        self.definite: bool = error["definite"]
+        self.field: str | None = error.get("field")
+        self.retry_after_ms: int | None = error.get("retry_after_ms")
+        self.close_code = close_code
+
+
+def closed(message: str, close_code: int | None = None) -> ChatError:
+    return ChatError({"code": "closed", "message": message, "temporary": False, "definite": False}, close_code)
