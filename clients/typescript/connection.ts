@@ -25,6 +25,7 @@ export class Connection {
     this.#socket = new WebSocket(url);
     this.#socket.onopen = onOpen;
     this.#socket.onclose = ({ code, reason }) => this.end(code, reason);
+    this.#socket.onerror = () => this.end(1006, "connection failed"); // Node 22 tells no `close` where the handshake fails
     this.#socket.onmessage = ({ data }) => {
       this.#heard = Date.now();
       const { id, ...frame } = JSON.parse(data);
@@ -56,7 +57,7 @@ export class Connection {
 
   end(code: number, reason: string) {
     clearInterval(this.#watch);
-    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = this.#socket.onerror = null;
     this.#socket.close();
     this.#end.resolve({ code, reason });
     for (const { reject } of this.#pending.values()) reject(lost(`close code ${code}`));
