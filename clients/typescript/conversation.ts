@@ -61,7 +61,7 @@ export class Conversation {
     }
   }
   /** Everything up to a `seq`, or exactly these messages: the latter while `page.gap` or `page.late_next` says that more is unread than was shown. */
-  ack(shown: number | Item[]): Promise<{ acked: Acked } & Unread> {
+  async ack(shown: number | Item[]): Promise<{ acked: Acked } & Unread> {
     if (typeof shown === "number") return this.call("ack", { up_to: shown });
     const ranges: [number, number][] = [];
     for (const { seq } of [...shown].sort((one, other) => one.seq - other.seq)) {
@@ -69,7 +69,11 @@ export class Conversation {
       if (top && seq <= top[1]) top[1] = seq + 1;
       else ranges.push([seq, seq + 1]);
     }
-    return this.call("ack", { ranges });
+    for (;;) {
+      const some = ranges.splice(0, this.#client.hello?.limits.ack_ranges_max);
+      const reply = await this.call<{ acked: Acked } & Unread>("ack", { ranges: some });
+      if (ranges.length === 0) return reply;
+    }
   }
   async leave(): Promise<void> {
     this.#left = true;

@@ -146,7 +146,8 @@ class Client:
             return None
         except ChatError as error:
             if not error.temporary:
-                await asyncio.sleep(1)  # the server's own close code says more, where it closes
+                # The server's own close code says more, where it closes.
+                await asyncio.wait([asyncio.ensure_future(connection.lost.wait())], timeout=1)
             await connection.close()
             return error
 

@@ -96,8 +96,12 @@ class Conversation:
                 ranges[-1][1] = seq + 1
             else:
                 ranges.append([seq, seq + 1])
-        reply: AckReply = await self.call("ack", {"ranges": ranges})
-        return reply
+        size = self._client.hello["limits"]["ack_ranges_max"] if self._client.hello else 100
+        while True:
+            reply: AckReply = await self.call("ack", {"ranges": ranges[:size]})
+            ranges = ranges[size:]
+            if not ranges:
+                return reply
 
     async def leave(self) -> None:
         self._left = True
