@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from chatctl_client import ChatError, Client, Conversation, Item, Page, Push, To
@@ -260,7 +260,7 @@ async def errors() -> list[Member]:
     return [ann]
 
 
-STEPS: list[tuple[str, Callable[[], Awaitable[list[Member]]]]] = [
+STEPS: list[tuple[str, Callable[[], Coroutine[Any, Any, list[Member]]]]] = [
     ("direct: both ways over two nodes, one order", direct),
     ("channel: three users on three nodes, one order", channel),
     ("late: flagged, and shown until acknowledged", late),
@@ -276,7 +276,7 @@ STEPS: list[tuple[str, Callable[[], Awaitable[list[Member]]]]] = [
 async def main() -> int:
     for what, step in STEPS:
         try:
-            for member in await step():
+            for member in await asyncio.wait_for(step(), 60):
                 await member.client.close()
             print(f"ok: {what}", flush=True)
         except Exception:

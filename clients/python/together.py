@@ -40,4 +40,4 @@ async def main() -> None:
     await client.close()
 
 
-asyncio.run(main())
+asyncio.run(asyncio.wait_for(main(), 60))

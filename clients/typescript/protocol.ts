@@ -16,7 +16,7 @@ export interface Hello {
   session: string; user: string; node: string; protocol: number; ping_ms: number;
   engine: { name: string; durability: string }; limits: Record<string, number>;
 }
-/** The body of a push, as its name says; `protocol.md` has them. */
+/** The body of a push, as its name says. */
 export type Push = Record<string, any>;
 
 /** An error of the protocol, or `closed`: by the program, or for good by the server (`closeCode`). Only a `definite` one says that nothing happened. */

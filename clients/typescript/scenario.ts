@@ -236,7 +236,8 @@ const steps: [string, () => Promise<Member[]>][] = [
 ];
 for (const [what, step] of steps) {
   try {
-    for (const member of await step()) member.client.close();
+    const tooLong = sleep(60_000).then(() => Promise.reject(new Error("it took more than 60 s")));
+    for (const member of await Promise.race([step(), tooLong])) member.client.close();
     console.log(`ok: ${what}`);
   } catch (error) {
     console.log(`failed: ${what}: ${error instanceof Error ? error.stack : error}`);

@@ -4,6 +4,7 @@ import { Client, type Item } from "./client.ts";
 import { Link } from "./link.ts";
 
 const { CHATCTL_URL = "", CHATCTL_USER = "", CHATCTL_PEER = "" } = process.env;
+setTimeout(() => { throw new Error("it took more than 60 s"); }, 60_000);
 const link = await Link.to(CHATCTL_URL);
 const client = new Client({ urls: [link.url], user: CHATCTL_USER });
 const got: Item[] = [];

@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 To = dict[str, str]
 """`{"user": …}`, `{"channel": …}` or `{"group": …}`."""
 Push = dict[str, Any]
-"""The body of a push, as its name says; `protocol.md` has them."""
+"""The body of a push, as its name says."""
 
 Item = TypedDict("Item", {"seq": int, "from": str, "cid": str, "type": str, "content": str, "ts": int, "at": int, "late": bool})
 Resume = TypedDict("Resume", {"epoch": str, "seq": int})
