@@ -101,6 +101,8 @@ async def direct() -> list[Member]:
     await asyncio.gather(ann.has(20), bob.has(20))
     equal(ann.seqs, list(range(1, 21)))
     equal(ann.got, bob.got)
+    await ann.client.close()
+    await until("bob is told that ann went", lambda: any(name == "presence" and not body["online"] for name, body in bob.pushes))
     return [ann, bob]
 
 

@@ -63,6 +63,8 @@ async function direct() {
   await Promise.all([ann.has(20), bob.has(20)]);
   assert.deepEqual(ann.seqs, numbers(1, 20));
   assert.deepEqual(ann.got, bob.got);
+  ann.client.close();
+  await until("bob is told that ann went", () => bob.pushes.some(([name, body]) => name === "presence" && body.online === false));
   return [ann, bob];
 }
 
