@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Conversation:
     """An open conversation, made by `Client.open`.
 
-    What it tells comes in the order of events. `on_message(item)`: each message after the first page, once, by `seq`.
+    What it tells comes in the order of events, to plain functions: start a task for what takes time. `on_message(item)`: each message after the first page, once, by `seq`.
     `on_page(page, same_epoch)`: the server could not simply continue; with the same epoch, what was missed follows as messages, with another
     one this page stands for all before it. `on_push(name, body)`: `acked`, `presence`, `members`, best effort. `on_ended(error)`: it could not be
     opened again, `not_found` after a removal from a group.
