@@ -23,7 +23,7 @@ use crate::services::{Health, SchemaFile, ServiceError};
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A change of the schema takes up to 2 s on three nodes of a busy machine.
-const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 const SCHEMA_VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version \
      (version int PRIMARY KEY, applied_at timestamp)";

@@ -1,0 +1,125 @@
+//! `send`: stored, answered, and told to all nodes.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::chat::refusals::{engine_error, other_life, timed_out};
+use crate::chat::{ChatService, encode};
+use crate::distribution::{Hint, MessageHint, Stage, wall_clock_us};
+use crate::model::{ConvId, LIMITS, Place};
+use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
+use crate::protocol::{ErrorBody, ErrorCode, Reply, Send, SendReply};
+
+use super::{ENGINE_TIME, Greeted, OpenConv, Turn};
+
+impl Greeted {
+    /// Begins a send. The engine is called here, in the order of the frames; only the waiting is elsewhere.
+    pub(super) fn send(&self, id: u64, send: Send, open: OpenConv, turn: Turn) {
+        let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+        let Send { conv, cid, kind, content, ts } = send;
+        let OpenConv { place, subscription, .. } = open;
+        let own_send = subscription.send_begins(&cid, &kind, &content);
+        let taken = Instant::now();
+        let mut appending = service.persistence.append(Append {
+            conv,
+            place: Arc::clone(&place),
+            sender: handle.user.clone(),
+            cid: cid.clone(),
+            kind,
+            content,
+            ts,
+            future_skew_ms_max: LIMITS.future_skew_ms_max,
+            restored: None,
+        });
+        self.service.spawn(async move {
+            let Turn { in_session, work } = turn;
+            let mut unanswered = Some(in_session);
+            let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    // It may still be stored: then the others must see it although the sender was
+                    // told "unknown".
+                    handle.reply(encode::reply(id, Err(timed_out())));
+                    unanswered = None;
+                    appending.await
+                }
+            };
+            drop(work);
+            service.appends.record(taken.elapsed(), &outcome);
+            let stored = match &outcome {
+                Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
+                _ => None,
+            };
+            // One of unknown outcome stays on the list: it may show up.
+            if outcome.as_ref().map_or_else(EngineError::is_definite, |_| true) {
+                subscription.send_ends(own_send, stored);
+            }
+            if matches!(outcome, Ok(AppendOutcome::NotMember)) {
+                service.look_at_roster(conv);
+            }
+            let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
+                AppendOutcome::Stored(stored) => Ok(stored),
+                AppendOutcome::NotMember => Err(ErrorBody::not_found()),
+                AppendOutcome::NotNext => Err(ErrorBody::new(
+                    ErrorCode::Internal,
+                    "the message engine took this for a restored message",
+                )),
+                AppendOutcome::Conflict => Err(ErrorBody::new(
+                    ErrorCode::Conflict,
+                    "this cid is taken by a message with another type or content",
+                )),
+                AppendOutcome::TsInFuture => Err(ErrorBody {
+                    field: Some("ts".to_owned()),
+                    ..ErrorBody::new(
+                        ErrorCode::TsInFuture,
+                        format!(
+                            "ts is more than {} ms ahead of the server",
+                            LIMITS.future_skew_ms_max
+                        ),
+                    )
+                }),
+            });
+            let outcome = outcome.and_then(|stored| {
+                Stage::Stored.record(taken.elapsed());
+                let reply = send_reply(&stored);
+                let is_known = subscription.lives_in(&stored.epoch);
+                service.publish_stored(conv, place, stored);
+                if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
+            });
+            if let Some(in_session) = unanswered {
+                service.answer_in_life(conv, &subscription, id, outcome);
+                drop(in_session);
+            }
+        });
+    }
+}
+
+impl ChatService {
+    /// Persisted, so publish. A duplicate is published again: its first hint may never have gone out.
+    fn publish_stored(&self, conv: ConvId, place: Arc<Place>, stored: Stored) {
+        let Stored { message, epoch, became, roster, .. } = stored;
+        let node = self.settings.node.clone();
+        self.distribution.publish(Hint::Message(MessageHint {
+            conv,
+            place,
+            epoch,
+            node,
+            message,
+            became,
+            roster,
+            stored_us: wall_clock_us(),
+        }));
+    }
+}
+
+fn send_reply(stored: &Stored) -> SendReply {
+    let message = &stored.message;
+    SendReply {
+        seq: message.seq,
+        ts: message.ts,
+        late: message.late,
+        dup: stored.dup,
+        at: message.at,
+    }
+}
