@@ -95,7 +95,11 @@ tools:
 	@command -v npm >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; \
-	  else echo "left out: nothing is tried with the stock client of Socket.IO without Node.js 20 and npm (Debian: apt-get install nodejs npm)" >&2; fi; }
+	  else echo "left out: the stock client of Socket.IO, the chat page and the TypeScript client are not tried without Node.js 20 and npm (Debian: apt-get install nodejs npm)" >&2; fi; }
+	@python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends python3 python3-venv; \
+	  else echo "left out: the Python client is not tried without Python 3.10 or newer and its venv (Debian: apt-get install python3-venv)" >&2; fi; }
 	@command -v systemd-analyze >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends systemd; \

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from chatctl_client import ChatError, Client, Conversation, Item, Page, Push, To
+from chatctl_client import ChatError, Client, Conversation, Item, Page, Push, To, ack_items, history
 from link import Link
 
 URLS = os.environ.get("CHATCTL_URLS", "").split(",")
@@ -121,7 +121,7 @@ async def late() -> list[Member]:
     bob = await Member.join("bob-late", B, {"user": name("ann")})
     newest = await ann.chat.send("on time")
     await bob.has(1)
-    equal((await bob.chat.ack(newest["seq"]))["unread"], 0)
+    equal((await bob.chat.call("ack", up_to=newest["seq"]))["unread"], 0)
     sent = await ann.chat.send("written before", ts=newest["ts"] - 60_000)
     equal(sent["late"], True)
     await bob.has(2)
@@ -130,9 +130,9 @@ async def late() -> list[Member]:
     equal([item["seq"] for item in device.chat.page["items"]], [newest["seq"]])
     equal(device.chat.page.get("late"), [bob.got[1]])
     equal(device.chat.page["unread_late"], 1)
-    unread_late = [item async for item in device.chat.history(late=True)]
+    unread_late = [item async for item in history(device.chat, late=True)]
     equal(unread_late, [bob.got[1]])
-    await bob.chat.ack_items(unread_late)
+    await ack_items(bob.chat, unread_late)
     after = await Member.join("bob-late", A, {"user": name("ann")}, limit=1)
     equal((after.chat.page.get("late"), after.chat.page["unread_late"]), ([], 0))
     return [ann, bob, device, after]
@@ -179,7 +179,7 @@ async def lost_reply() -> list[Member]:
         link.cut()
         await sending
     await asyncio.gather(ann.has(4), bob.has(4))
-    stored = [item async for item in ann.chat.history(order="asc", limit=2)]
+    stored = [item async for item in history(ann.chat, order="asc", limit=2)]
     equal([item["cid"] for item in stored], ["once", "cut-1", "cut-2", "cut-3"])
     equal(ann.got, stored)
     equal(bob.got, stored)
@@ -212,14 +212,14 @@ async def unread() -> list[Member]:
     await ann.send_many(5)
     dave = Member("dave", B)
     await dave.client.connect()
-    items = (await dave.client.list())["items"]
+    items = (await dave.client.call("list", {}))["items"]
     equal([(item["to"], item["head"], item["unread"]) for item in items], [({"user": name("ann")}, 5, 5)])
     chat = await dave.open({"user": name("ann")})
     equal((chat.page["unread"], chat.page["acked"]), (5, {"up_to": 0, "ranges": []}))
-    equal(await chat.ack(3), {"acked": {"up_to": 3, "ranges": []}, "unread": 2})
-    equal(await chat.ack_items(chat.page["items"][4:]), {"acked": {"up_to": 3, "ranges": [[5, 6]]}, "unread": 1})
-    equal((await refusal(chat.ack(6))).code, "ack_above_head")
-    equal(await chat.ack(5), {"acked": {"up_to": 5, "ranges": []}, "unread": 0})
+    equal(await chat.call("ack", up_to=3), {"acked": {"up_to": 3, "ranges": []}, "unread": 2})
+    equal(await ack_items(chat, chat.page["items"][4:]), {"acked": {"up_to": 3, "ranges": [[5, 6]]}, "unread": 1})
+    equal((await refusal(chat.call("ack", up_to=6))).code, "ack_above_head")
+    equal(await chat.call("ack", up_to=5), {"acked": {"up_to": 5, "ranges": []}, "unread": 0})
     device = await Member.join("dave", C, {"user": name("ann")})
     equal((device.chat.page["unread"], device.chat.page["acked"]["up_to"]), (0, 5))
     await until("ann is told what dave has read", lambda: any(name == "acked" and body["up_to"] == 5 for name, body in ann.pushes))
@@ -237,11 +237,11 @@ async def forbidden() -> list[Member]:
     not_read = await refusal(bob.client.call("read", {"conv": chat.id}))
     equal(not_read.code, "not_found")
     equal(shown(not_read), shown(await refusal(bob.client.call("read", {"conv": "x" * len(chat.id)}))))
-    await chat.call("invite", {"user": name("bob")})
+    await chat.call("invite", user=name("bob"))
     await bob.open({"group": group})
     await chat.send("welcome")
     await bob.has(1)
-    await chat.call("remove", {"user": name("bob")})
+    await chat.call("remove", user=name("bob"))
     await until("bob is told that the group ended for him", lambda: len(bob.ended) > 0)
     equal(bob.ended[0].code, "not_found")
     return [ann, bob]
@@ -253,7 +253,7 @@ async def errors() -> list[Member]:
     conflict = await refusal(ann.chat.send("two", cid="same"))
     future = await refusal(ann.chat.send("early", ts=int(time.time() * 1000) + ann.limit("future_skew_ms_max") + 60_000))
     empty = await refusal(ann.chat.send(""))
-    cursor = await refusal(ann.chat.read(cursor=""))
+    cursor = await refusal(ann.chat.call("read", cursor=""))
     equal([conflict.code, future.code, empty.code, cursor.code], ["conflict", "ts_in_future", "invalid_field", "bad_cursor"])
     equal(empty.field, "content")
     for error in (conflict, future, empty, cursor):

@@ -1,120 +1,159 @@
 // A client for chatctl servers on the standard WebSocket (browsers, Node 22 and newer). It reconnects, resumes, fills gaps and sends again,
-// so that each message is stored once, and handed over once and in order.
-import { backoff, Connection, deferred, settle, sleep } from "./connection.ts";
-import { Conversation, type Handlers } from "./conversation.ts";
-import { ChatError, closed, type Hello, type Listed, type Push, type To } from "./protocol.ts";
-export { ChatError, Conversation, type Handlers };
+// so that each message is stored once, and handed over once and in order. `protocol.ts` is types.
+import { Conversation } from "./conversation.ts";
+import { type Ask, backoff, ChatError, closed, type Handlers, type Hello, isFinal, type Method, type Options, type Push, type Reply, type Resume, type To } from "./protocol.ts";
+export { Conversation };
 export * from "./protocol.ts";
 
-export interface Options {
-  /** Tried in turn, so that a node that went away costs one attempt. */
-  urls: string[];
-  user?: string;
-  token?: string;
-  client?: string;
-  /** `listed`, `notice`, and whatever belongs to no open conversation. */
-  push?(name: string, body: Push): void;
-  /** The server said not to come back (`closeCode`; 4501: only with a new token). `connect` begins again. */
-  closed?(error: ChatError): void;
+/** Asked until there is a definite answer, on this connection or a later one; `body` is made each time. */
+interface Command {
+  method: Method; body(): object; chat?: Conversation; tries?: number;
+  resolve(reply: any): void; reject(error: ChatError): void;
 }
 
-// 3500–3999 and 4500–4999 say so; after 1002, 1003, 1007 and 1009 we would only do the same wrong again.
-const isFinal = (code: number) => (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000) || [1002, 1003, 1007, 1009].includes(code);
-
 export class Client {
+  /** `token` may be replaced: the next connection shows it. */
+  readonly options: Options;
   /** The open ones, by `conv`. */
   readonly conversations = new Map<string, Conversation>();
   /** Of the newest connection: limits, node, and more. */
   hello?: Hello;
-  #options: Options;
-  #connection = deferred<Connection>();
-  #current?: Connection;
-  #stop?: AbortController;
+  #socket?: WebSocket;
+  #isIn = false; // `hello` was answered on this socket
+  #waiting: Command[] = []; // to be written in this order, each when its conversation is open
+  #asked = new Map<number, Command>(); // written, not answered
+  #id = 0;
+  #began = 0;
+  #heard = 0;
+  #tries = 0;
   #attempt = 0;
+  #timer?: ReturnType<typeof setTimeout>;
+  #watch?: ReturnType<typeof setInterval>;
+  #ended?: ChatError = closed("connect first");
 
   constructor(options: Options) {
-    this.#options = { ...options };
+    this.options = { ...options };
   }
-
   /** Resolves when the server has let us in; fails when it never will. From now on it tries by itself, until `close`. */
-  async connect(token?: string): Promise<Hello> {
-    if (token !== undefined) this.#options.token = token;
-    if (!this.#stop || this.#stop.signal.aborted) {
-      this.#stop = new AbortController();
-      this.#connection = deferred();
-      void this.#run(this.#stop.signal);
-      for (const conversation of this.conversations.values()) void conversation.run();
+  async connect(): Promise<Hello> {
+    if (this.#ended) {
+      this.#ended = undefined;
+      this.#dial();
+      for (const chat of this.conversations.values()) chat.open().catch(() => {});
     }
-    return (await this.connection).hello!;
+    await this.call("ping", {});
+    return this.hello!;
   }
   /** Open each conversation once; `resume` goes on where an earlier run of the program stopped. */
-  async open(to: To, handlers: Handlers, { limit, resume }: { limit?: number; resume?: { epoch: string; seq: number } } = {}): Promise<Conversation> {
-    const conversation = new Conversation(this, to, handlers, limit, resume);
-    void conversation.run();
-    await conversation.opened();
-    return conversation;
+  async open(to: To, handlers: Handlers, { limit, resume }: { limit?: number; resume?: Resume } = {}): Promise<Conversation> {
+    const chat = new Conversation(this, { to, limit }, handlers, resume);
+    await chat.open();
+    return chat;
   }
-  list(query: { limit?: number; cursor?: string } = {}): Promise<{ items: Listed[]; next?: string }> {
-    return this.call("list", query);
+  /** A method that needs no open conversation: `list`, `create`, `refresh`, `ping`. */
+  call<M extends Method>(method: M, body: Ask<M>): Promise<Reply<M>> {
+    return new Promise((resolve, reject) => this.ask({ method, body: () => body, resolve, reject }));
   }
-  /** Another token for this session and those to come. */
-  refresh(token: string): Promise<{ expires: number }> {
-    this.#options.token = token;
-    return this.call("refresh", { token });
+  close(error = closed("by the program")) {
+    this.#ended = error;
+    this.#hangUp();
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
-  /** Any other method without a conversation: `create`, `ping`. */
-  async call<T>(method: string, body: object): Promise<T> {
-    return (await settle<T>(() => this.connection, method, body))[0];
+  /** `Conversation` calls it. */
+  ask(command: Command) {
+    const ended = this.#ended ?? command.chat?.ended;
+    if (ended) return command.reject(ended);
+    this.#waiting.push(command);
+    this.flush();
   }
-  close() {
-    this.#stop?.abort();
-    this.#connection.reject(closed("by the program"));
-    this.#current?.end(1000, "");
+  /** `Conversation` calls it when it is open. */
+  flush() {
+    const canGo = ({ method, chat }: Command) => this.#isIn && (!chat || chat.isOpen || method === "open");
+    for (const command of this.#waiting.splice(0)) canGo(command) ? this.#write(command) : this.#waiting.push(command);
   }
-  get connection(): Promise<Connection> {
-    return this.#connection.promise;
+  /** `Conversation` calls it when it was closed: what was not answered is asked again, first. */
+  takeBack(chat?: Conversation) {
+    const unanswered = [...this.#asked].filter(([, command]) => !chat || command.chat === chat);
+    for (const [id] of unanswered) this.#asked.delete(id);
+    this.#waiting.unshift(...unanswered.map(([, command]) => command).filter(({ method }) => method !== "hello"));
+  }
+  /** `Conversation` calls it at its end. */
+  forget(chat: Conversation, error: ChatError) {
+    chat.ended = error;
+    this.conversations.delete(chat.id);
+    this.takeBack(chat);
+    const gone = this.#waiting.filter((command) => command.chat === chat);
+    this.#waiting = this.#waiting.filter((command) => command.chat !== chat);
+    for (const { reject } of gone) reject(error);
   }
 
-  async #run(stop: AbortSignal) {
-    for (let tries = 0; !stop.aborted; tries++) {
-      const began = Date.now();
-      const { code, reason, waitMs } = await this.#session(this.#options.urls[this.#attempt++ % this.#options.urls.length]!);
-      if (stop.aborted) return this.#connection.reject(closed("by the program"));
-      if (isFinal(code)) {
-        const error = closed(reason || `close code ${code}`, code);
-        this.#stop?.abort();
-        this.#connection.reject(error);
-        return this.#options.closed?.(error);
-      }
-      if (Date.now() - began > 10_000) tries = 0;
-      await sleep(Math.max(waitMs, backoff(tries)));
-    }
-  }
-
-  async #session(url: string) {
-    let waitMs = 0;
-    const connection = new Connection(url, () => connection.ask<Hello>("hello", this.#greeting()).then(welcome, refused), this.#push);
-    const welcome = (hello: Hello) => {
-      this.hello = connection.hello = hello;
-      this.#connection.resolve(connection);
-    };
+  #dial() {
+    const { urls, user, token, client } = this.options;
+    const socket = (this.#socket = new WebSocket(urls[this.#attempt++ % urls.length]!));
     const refused = (error: ChatError) => {
-      waitMs = error.retryAfterMs ?? 0;
-      if (error.temporary) connection.end(1013, error.message);
-      else setTimeout(() => connection.end(4500, error.message), 1000); // the server's own close code says more, where it closes
+      if (error.temporary) this.#lost(1013, error.message, error.retryAfterMs);
+      else this.#timer = setTimeout(() => this.#lost(4500, error.message), 1000); // the server's own close code says more, where it closes
     };
-    this.#current = connection;
-    const end = await connection.lost;
-    if (connection.hello) this.#connection = deferred();
-    return { ...end, waitMs };
+    const welcome = (hello: Hello) => {
+      [this.hello, this.#isIn] = [hello, true];
+      this.flush();
+    };
+    socket.onopen = () => this.#write({ method: "hello", body: () => ({ user, token, client }), resolve: welcome, reject: refused });
+    socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
+    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    socket.onerror = () => this.#lost(1006, "connection failed"); // Node 22 tells no `close` where the handshake fails
+    this.#began = this.#heard = Date.now();
+    this.#watch = setInterval(() => this.#look(), 1000);
   }
-  #greeting() {
-    return { user: this.#options.user, token: this.#options.token, client: this.#options.client };
+  // A dead link says nothing, and a browser does not show the server's pings: ask, and take silence for the end.
+  #look() {
+    const silent = Date.now() - this.#heard;
+    const isWaiting = !this.#isIn || this.#asked.size > 0;
+    if (isWaiting && silent > 5000 + (this.hello?.limits.answer_ms_max ?? 5000)) this.#lost(1006, "no answer");
+    else if (!isWaiting && silent > this.hello!.ping_ms) this.call("ping", {}).catch(() => {});
   }
-
-  #push = (name: string, body: Push) => {
-    const conversation = name === "listed" ? undefined : this.conversations.get(body.conv);
-    if (conversation) conversation.onPush(name, body);
-    else queueMicrotask(() => this.#options.push?.(name, body));
-  };
+  #write(command: Command) {
+    if (this.#asked.size === 0) this.#heard = Date.now();
+    this.#asked.set(++this.#id, command);
+    this.#socket!.send(JSON.stringify({ id: this.#id, [command.method]: command.body() }));
+  }
+  #hear({ id, ...frame }: Record<string, any>) {
+    this.#heard = Date.now();
+    const command = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (id === undefined) for (const [name, body] of Object.entries(frame)) this.#push(name, body);
+    else if (command && frame.error) this.#refused(command, new ChatError(frame.error));
+    else command?.resolve(frame[command.method]);
+  }
+  #refused(command: Command, error: ChatError) {
+    const isHarmless = command.method === "open" || command.method === "read";
+    const again = error.temporary && (!error.definite || error.retryAfterMs !== undefined || isHarmless);
+    if (command.method === "hello" || !again) return command.reject(error);
+    command.tries = (command.tries ?? 0) + 1;
+    setTimeout(() => this.ask(command), error.retryAfterMs ?? backoff(command.tries));
+  }
+  #push(name: string, body: Push) {
+    const chat = name === "listed" ? undefined : this.conversations.get(body.conv);
+    if (chat) chat.onPush(name, body);
+    else queueMicrotask(() => this.options.push?.(name, body));
+  }
+  #lost(code: number, reason: string, waitMs = 0) {
+    this.#hangUp();
+    if (isFinal(code)) {
+      this.close(closed(reason || `close code ${code}`, code));
+      return this.options.closed?.(this.#ended!);
+    }
+    for (const chat of this.conversations.values()) if (chat.isOpen) chat.open().catch(() => {});
+    if (Date.now() - this.#began > 10_000) this.#tries = 0;
+    this.#timer = setTimeout(() => this.#dial(), Math.max(waitMs, backoff(this.#tries++)));
+  }
+  #hangUp() {
+    clearTimeout(this.#timer);
+    clearInterval(this.#watch);
+    const socket = this.#socket;
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
+    socket?.close();
+    this.#isIn = false;
+    this.takeBack();
+  }
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { ChatError, Client, type Conversation, type Item, type Page, type Push, type To } from "./client.ts";
+import { ackItems, history } from "./history.ts";
 import { Link } from "./link.ts";
 
 const [A, B, C] = (process.env.CHATCTL_URLS ?? "").split(",") as [string, string, string];
@@ -82,7 +83,7 @@ async function late() {
   const bob = await Member.join("bob-late", B, { user: name("ann") });
   const newest = await ann.chat.send("on time");
   await bob.has(1);
-  assert.equal((await bob.chat.ack(newest.seq)).unread, 0);
+  assert.equal((await bob.chat.call("ack", { up_to: newest.seq })).unread, 0);
   const sent = await ann.chat.send("written before", { ts: newest.ts - 60_000 });
   assert.equal(sent.late, true);
   await bob.has(2);
@@ -92,9 +93,9 @@ async function late() {
   assert.deepEqual(device.chat.page.late, [bob.got[1]]);
   assert.equal(device.chat.page.unread_late, 1);
   const unread = [];
-  for await (const item of device.chat.history({ late: true })) unread.push(item);
+  for await (const item of history(device.chat, { late: true })) unread.push(item);
   assert.deepEqual(unread, [bob.got[1]]);
-  await bob.chat.ack(unread);
+  await ackItems(bob.chat, unread);
   const after = await Member.join("bob-late", A, { user: name("ann") }, 1);
   assert.deepEqual([after.chat.page.late, after.chat.page.unread_late], [[], 0]);
   return [ann, bob, device, after];
@@ -142,7 +143,7 @@ async function lostReply() {
   }
   await Promise.all([ann.has(4), bob.has(4)]);
   const stored = [];
-  for await (const item of ann.chat.history({ order: "asc", limit: 2 })) stored.push(item);
+  for await (const item of history(ann.chat, { order: "asc", limit: 2 })) stored.push(item);
   assert.deepEqual(stored.map((item) => item.cid), ["once", "cut-1", "cut-2", "cut-3"]);
   assert.deepEqual(ann.got, stored);
   assert.deepEqual(bob.got, stored);
@@ -175,14 +176,14 @@ async function unread() {
   await ann.sendMany(5);
   const dave = new Member("dave", B);
   await dave.client.connect();
-  const { items } = await dave.client.list();
+  const { items } = await dave.client.call("list", {});
   assert.deepEqual(items.map(({ to, head, unread }) => ({ to, head, unread })), [{ to: { user: name("ann") }, head: 5, unread: 5 }]);
   const chat = await dave.open({ user: name("ann") });
   assert.deepEqual([chat.page.unread, chat.page.acked], [5, { up_to: 0, ranges: [] }]);
-  assert.deepEqual(await chat.ack(3), { acked: { up_to: 3, ranges: [] }, unread: 2 });
-  assert.deepEqual(await chat.ack(chat.page.items.slice(4)), { acked: { up_to: 3, ranges: [[5, 6]] }, unread: 1 });
-  assert.equal((await refusal(chat.ack(6))).code, "ack_above_head");
-  assert.deepEqual(await chat.ack(5), { acked: { up_to: 5, ranges: [] }, unread: 0 });
+  assert.deepEqual(await chat.call("ack", { up_to: 3 }), { acked: { up_to: 3, ranges: [] }, unread: 2 });
+  assert.deepEqual(await ackItems(chat, chat.page.items.slice(4)), { acked: { up_to: 3, ranges: [[5, 6]] }, unread: 1 });
+  assert.equal((await refusal(chat.call("ack", { up_to: 6 }))).code, "ack_above_head");
+  assert.deepEqual(await chat.call("ack", { up_to: 5 }), { acked: { up_to: 5, ranges: [] }, unread: 0 });
   const device = await Member.join("dave", C, { user: name("ann") });
   assert.deepEqual([device.chat.page.unread, device.chat.page.acked.up_to], [0, 5]);
   await until("ann is told what dave has read", () => ann.pushes.some(([name, body]) => name === "acked" && body.up_to === 5));
@@ -193,7 +194,7 @@ async function forbidden() {
   const ann = new Member("ann", A);
   const bob = new Member("bob", B);
   await Promise.all([ann.client.connect(), bob.client.connect()]);
-  const { group } = await ann.client.call<{ group: string }>("create", {});
+  const { group } = await ann.client.call("create", {});
   const chat = await ann.open({ group });
   const refused = await refusal(bob.open({ group }));
   assert.equal(refused.code, "not_found");
@@ -217,7 +218,7 @@ async function errors() {
   const conflict = await refusal(ann.chat.send("two", { cid: "same" }));
   const future = await refusal(ann.chat.send("early", { ts: Date.now() + ann.client.hello!.limits.future_skew_ms_max! + 60_000 }));
   const empty = await refusal(ann.chat.send(""));
-  const cursor = await refusal(ann.chat.read({ cursor: "" }));
+  const cursor = await refusal(ann.chat.call("read", { cursor: "" }));
   assert.deepEqual([conflict.code, future.code, empty.code, cursor.code], ["conflict", "ts_in_future", "invalid_field", "bad_cursor"]);
   assert.equal(empty.field, "content");
   for (const error of [conflict, future, empty, cursor]) assert.deepEqual([error.definite, error.temporary], [true, false]);

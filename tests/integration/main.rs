@@ -13,6 +13,7 @@ mod bench_nemesis;
 mod canaries;
 mod cassandra_engine;
 mod check;
+mod clients;
 mod compare;
 mod compose;
 mod config_show;

@@ -5,8 +5,10 @@ It reconnects, resumes, fills gaps and sends again, so that each message is stor
 
 from .client import Client
 from .conversation import Conversation
+from .history import ack_items, history
 from .protocol import Acked, AckReply, ChatError, Hello, Item, Listed, ListPage, Page, Push, ReadPage, Resume, Sent, To
 
 __all__ = [
     "AckReply", "Acked", "ChatError", "Client", "Conversation", "Hello", "Item", "ListPage", "Listed", "Page", "Push", "ReadPage", "Resume", "Sent", "To",
+    "ack_items", "history",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The words of the protocol: what goes over the wire as it is."""
 
+import random
 from typing import Any, TypedDict
 
 To = dict[str, str]
@@ -95,3 +96,13 @@ class ChatError(Exception):
 
 def closed(message: str, close_code: int | None = None) -> ChatError:
     return ChatError({"code": "closed", "message": message, "temporary": False, "definite": False}, close_code)
+
+
+def backoff(tries: int) -> float:
+    """Seconds. Jitter over the whole span: after a restart of a server its clients must not come back all at once."""
+    return random.uniform(0, min(10, 0.25 * 2 ** min(tries, 10)))
+
+
+def is_final(code: int) -> bool:
+    """3500–3999 and 4500–4999 say that we must not come back; after 1002, 1003, 1007 and 1009 we would only do the same wrong again."""
+    return 3500 <= code < 4000 or 4500 <= code < 5000 or code in (1002, 1003, 1007, 1009)
