@@ -91,6 +91,14 @@ export class Person {
     await this.type(".composer textarea", text, pane);
     await this.page.keyboard.press("Enter");
   }
+  /** Presses Tab until this holds. */
+  async tabTo(what, matches) {
+    for (let count = 0; count < 40; count++) {
+      if (await this.page.evaluate(matches)) return;
+      await this.page.keyboard.press("Tab");
+    }
+    assert.fail(`Tab never came to ${what}`);
+  }
   offline(isOffline) {
     return this.page.setOfflineMode(isOffline);
   }

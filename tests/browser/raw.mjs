@@ -39,6 +39,13 @@ export class Raw {
   send(conv, content, ts, cid = crypto.randomUUID()) {
     return this.ask("send", { conv, cid, type: "text", content, ts });
   }
+  /** One after the other as they are stored, many under way at a time. */
+  sendAll(conv, contents) {
+    return this.page.evaluate(async (conv, contents, run) => {
+      const send = (content, index) => window.socket("send", { conv, cid: `${run}-${index}`, type: "text", content });
+      for (let index = 0; index < contents.length; index += 100) await Promise.all(contents.slice(index, index + 100).map((content, more) => send(content, index + more)));
+    }, conv, contents, crypto.randomUUID());
+  }
   /** Marks everything as read for somebody else, as another device of theirs would. */
   async ack(conv, user) {
     await this.#connect(user, "other");

@@ -1,13 +1,17 @@
-// The page in a real browser: node run.mjs PAGE_URL STATUS_URL [FOLDER_OF_SCREENSHOTS]. CHROMIUM names the browser where it is not /usr/bin/chromium.
+// The page in a real browser: node run.mjs PAGE_URL STATUS_URL TOKEN_PAGE_URL [FOLDER_OF_SCREENSHOTS]. The third is the page of a server that wants tokens,
+// by the secret in CHATCTL_AUTH_SECRET. CHROMIUM names the browser where it is not /usr/bin/chromium; ONLY a part of the names of the steps to run.
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import puppeteer from "puppeteer-core";
 import { contrasts, PAYLOADS, Person } from "./person.mjs";
 import { Raw } from "./raw.mjs";
+import { absences } from "./absences.mjs";
+import { groups } from "./groups.mjs";
 
-const [url, statusUrl, folder] = process.argv.slice(2);
-if (!url || !statusUrl) {
-  console.error("usage: node run.mjs PAGE_URL STATUS_URL [FOLDER_OF_SCREENSHOTS]");
+const [url, statusUrl, tokenUrl, folder] = process.argv.slice(2);
+const secret = process.env.CHATCTL_AUTH_SECRET;
+if (!url || !statusUrl || !tokenUrl || !secret) {
+  console.error("usage: CHATCTL_AUTH_SECRET=… node run.mjs PAGE_URL STATUS_URL TOKEN_PAGE_URL [FOLDER_OF_SCREENSHOTS]");
   process.exit(64);
 }
 const browser = await puppeteer.launch({
@@ -232,18 +236,11 @@ const steps = {
   async "by the keyboard alone: come in, open, write, read history, go back, sign out"() {
     const ann = await Person.at(browser, url, { width: 900, height: 420 });
     const keys = ann.page.keyboard;
-    const tabTo = async (what, matches) => {
-      for (let count = 0; count < 40; count++) {
-        if (await ann.page.evaluate(matches)) return;
-        await keys.press("Tab");
-      }
-      assert.fail(`Tab never came to ${what}`);
-    };
-    await tabTo("the name", () => document.activeElement.matches(".login input"));
+    await ann.tabTo("the name", () => document.activeElement.matches(".login input"));
     await keys.type(name("kim"));
     await keys.press("Enter");
     await ann.sees(".link", "connected");
-    await tabTo("the name of a chat", () => document.activeElement.matches(".chats input"));
+    await ann.tabTo("the name of a chat", () => document.activeElement.matches(".chats input"));
     await keys.type(`#keys-${run}`);
     await keys.press("Enter");
     await ann.until("focus where one writes", () => document.activeElement.matches("textarea"));
@@ -259,19 +256,19 @@ const steps = {
       await keys.press("Enter");
     }
     await ann.sees(messages, "line 11");
-    await tabTo("the log", () => document.activeElement.matches(".log"));
+    await ann.tabTo("the log", () => document.activeElement.matches(".log"));
     const before = await ann.page.evaluate(() => document.querySelector(".log").scrollTop);
     await keys.press("PageUp");
     await ann.until("it scrolls", (before) => document.querySelector(".log").scrollTop < before, before);
-    await tabTo("the switch", () => document.activeElement.matches(".composer [type=checkbox]"));
+    await ann.tabTo("the switch", () => document.activeElement.matches(".composer [type=checkbox]"));
     await keys.press("Space");
-    await tabTo("where one writes", () => document.activeElement.matches("textarea"));
+    await ann.tabTo("where one writes", () => document.activeElement.matches("textarea"));
     await keys.type("late by keys");
     await keys.press("Enter");
     await ann.sees(".message.late .text", "late by keys");
     const ring = await ann.page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
     assert.equal(ring, "solid", "focus is to be seen");
-    await tabTo("sign out", () => document.activeElement.innerText === "Sign out");
+    await ann.tabTo("sign out", () => document.activeElement.innerText === "Sign out");
     await keys.press("Enter");
     await ann.sees(".login h2", "Who are you?");
     await ann.isClean();
@@ -373,7 +370,8 @@ const steps = {
 
 const only = process.env.ONLY;
 let failed = 0;
-for (const [step, act] of Object.entries(steps)) {
+const world = { browser, url, tokenUrl, secret, name, messages, shot };
+for (const [step, act] of Object.entries({ ...steps, ...absences(world), ...groups(world) })) {
   if (only && !step.includes(only)) continue;
   try {
     await act();

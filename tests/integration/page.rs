@@ -9,8 +9,9 @@ use tokio::time::timeout;
 
 use crate::support::Server;
 use crate::support::services::leave_out;
+use crate::support::tokens::{SECRET, with_secret};
 
-/// All steps together take a minute on a quiet machine; starting browsers, more on a busy one.
+/// All steps together take two minutes on a quiet machine; starting browsers, more on a busy one.
 const STEPS: Duration = Duration::from_secs(300);
 const CHROMIUM: &str = "/usr/bin/chromium";
 
@@ -22,8 +23,10 @@ async fn prepare() -> Option<PathBuf> {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
     std::fs::create_dir_all(&folder).unwrap();
-    for name in ["package.json", "package-lock.json", "run.mjs", "person.mjs", "raw.mjs"] {
-        std::fs::copy(from.join(name), folder.join(name)).unwrap();
+    for file in std::fs::read_dir(&from).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "json" || extension == "mjs") {
+            std::fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+        }
     }
     let installed = std::fs::read(folder.join("installed-lock.json")).ok();
     let lock = std::fs::read(folder.join("package-lock.json")).unwrap();
@@ -47,14 +50,16 @@ async fn prepare() -> Option<PathBuf> {
 #[tokio::test]
 async fn people_chat_in_browsers() {
     let Some(folder) = prepare().await else { return };
-    let server = Server::start().await;
+    let (server, by_token) = (Server::start().await, with_secret().await);
     let mut command = Command::new("node");
     command
         .arg("run.mjs")
         .arg(format!("http://{}/", server.address()))
         .arg(format!("http://{}/status", server.admin()))
+        .arg(format!("http://{}/", by_token.address()))
         .current_dir(&folder)
         .env("CHROMIUM", CHROMIUM)
+        .env("CHATCTL_AUTH_SECRET", SECRET)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let output = timeout(STEPS, command.output()).await.expect("the steps end in time").unwrap();
@@ -62,7 +67,9 @@ async fn people_chat_in_browsers() {
     println!("{text}");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{complaint}");
-    let steps = std::fs::read_to_string(folder.join("run.mjs")).unwrap();
+    let steps = ["run.mjs", "absences.mjs", "groups.mjs"]
+        .map(|name| std::fs::read_to_string(folder.join(name)).unwrap())
+        .concat();
     let expected = steps.lines().filter(|line| line.starts_with("  async \"")).count();
     assert_eq!(text.lines().filter(|line| line.starts_with("ok: ")).count(), expected, "{text}");
 }

@@ -2,12 +2,14 @@ import { Composer } from "./composer.js";
 import { h } from "./dom.js";
 import { titleOf } from "./destination.js";
 import { LogView } from "./log_view.js";
+import { MembersView } from "./members_view.js";
 
 /** One open chat: who is there, the messages, what arrived late, and where one writes. */
 export class ChatView {
   #conversation;
   #log;
   #composer;
+  #members;
   #presence = h("span", { className: "presence" });
   #lateText = h("span", {});
   #late = h("p", { className: "late-bar", hidden: true },
@@ -17,17 +19,18 @@ export class ChatView {
   // Screen readers hear what comes now; the log itself would also read out history that is loaded.
   #announcement = h("p", { className: "hidden", role: "log", "aria-live": "polite" });
 
-  constructor(conversation, { onBack, isConnected, contentBytesMax }) {
+  constructor(conversation, { onBack, onQuit, isConnected, contentBytesMax }) {
     const title = titleOf(conversation.to, conversation.user);
     this.#conversation = conversation;
     this.#log = new LogView(conversation, title);
     this.#composer = new Composer({ onSend: (content, ts) => this.#send(content, ts), isConnected, contentBytesMax });
+    if (conversation.to.group !== undefined) this.#members = new MembersView(conversation, { onQuit });
     this.element = h("section", { className: "chat", "aria-label": `Chat: ${title}` },
       h("header", {},
         h("button", { type: "button", className: "back", onclick: onBack }, "Chats"),
         h("h2", {}, h("bdi", {}, title)),
         this.#presence),
-      this.#late, this.#failure, this.#log.element, this.#announcement, this.#composer.element);
+      this.#members?.element, this.#late, this.#failure, this.#log.element, this.#announcement, this.#composer.element);
   }
   focus() {
     this.#composer.focus();
@@ -46,6 +49,7 @@ export class ChatView {
     this.#failure.hidden = !failure;
     this.#failure.textContent = failure ? `This chat cannot be opened: ${failure.message}` : "";
     this.#composer.element.hidden = Boolean(failure);
+    this.#members?.show();
     this.#log.show();
   }
   announce(item) {

@@ -11,7 +11,7 @@ export class ChatsView {
   #more = h("button", { type: "button", hidden: true, onclick: () => this.#onMore() }, "More chats");
   #name = h("input", { id: newId("to"), placeholder: "ann, #team", autocomplete: "off", spellcheck: false, maxLength: 65 });
 
-  constructor({ user, onChoose, onMore }) {
+  constructor({ user, onChoose, onMore, onNewGroup }) {
     this.#user = user;
     this.#onChoose = onChoose;
     this.#onMore = onMore;
@@ -26,6 +26,7 @@ export class ChatsView {
       h("form", { onsubmit: begin },
         h("label", { for: this.#name.id }, "Chat with a user or a #channel"),
         h("div", { className: "row" }, this.#name, h("button", { type: "submit" }, "Open"))),
+      h("button", { type: "button", className: "new-group", onclick: onNewGroup }, "New private group"),
       this.#list,
       this.#more);
   }

@@ -34,6 +34,11 @@ export class Client {
   async call(method, body) {
     return (await settle(() => this.connection, method, () => body))[0];
   }
+  /** Another token for this session and those after it. Resolves to `{expires}`, ms since 1970. */
+  refresh(token) {
+    this.#options.greeting.token = token;
+    return this.call("refresh", { token });
+  }
   close() {
     this.#stop("signed out");
     this.#current?.end(1000, "");

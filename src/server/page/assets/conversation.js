@@ -22,6 +22,8 @@ export class Conversation {
   peerUpTo = 0;
   /** Own messages without an answer yet: `{cid, content, ts, error?}`. */
   outbox = [];
+  /** Groups: `{owner, members}`, once it is known. */
+  roster;
   /** Whether the server tells what comes. */
   isOpen = false;
   /** Why it cannot be opened. */
@@ -38,11 +40,16 @@ export class Conversation {
   #ackTimer;
   #loading = false;
 
-  /** `on.change()`: something to show is different; `on.arrived(item)`: a message of this moment; `on.opened({recovered, missed})`: open again. */
-  constructor(client, to, on) {
+  /**
+   * `on.change()`: something to show is different; `on.arrived(item)`: a message of this moment; `on.opened({recovered, missed})`: open again;
+   * `on.unsent(outbox)`: what to keep for a later life of the tab, which gives it here again.
+   */
+  constructor(client, to, on, unsent = []) {
     this.#client = client;
     this.to = to;
     this.#on = on;
+    this.outbox = unsent.map((entry) => ({ ...entry }));
+    for (const entry of this.outbox) this.#dispatch(entry);
   }
 
   get user() {
@@ -96,7 +103,7 @@ export class Conversation {
   /** With `ts` the message says when it was written; without, the server stamps it. Sent until it is known what became of it. */
   send(content, ts) {
     const entry = { cid: newCid(), content, ts };
-    this.outbox.push(entry);
+    this.#setOutbox([...this.outbox, entry]);
     this.#dispatch(entry);
   }
   retry(entry) {
@@ -104,7 +111,21 @@ export class Conversation {
     this.#dispatch(entry);
   }
   discard(entry) {
-    this.outbox = this.outbox.filter((other) => other !== entry);
+    this.#setOutbox(this.outbox.filter((other) => other !== entry));
+    this.#on.change();
+  }
+  #setOutbox(entries) {
+    if (entries.length === this.outbox.length) return;
+    this.outbox = entries;
+    this.#on.unsent(entries);
+  }
+
+  /** Groups: `invite`, `remove` (both `{user}`), `quit`. */
+  manage(method, body) {
+    return this.#call(method, () => body);
+  }
+  async #loadRoster() {
+    this.roster = await this.#call("roster", () => ({})).catch(() => undefined); // whoever is no member is told so elsewhere
     this.#on.change();
   }
 
@@ -140,10 +161,11 @@ export class Conversation {
     else if (name === "presence" && body.user !== this.user) this.online = body.online;
     else if (name === "acked" && body.user === this.user) this.#setAcked(body);
     else if (name === "acked") this.peerUpTo = Math.max(this.peerUpTo, body.up_to);
+    else if (name === "members") void this.#loadRoster();
     else if (name === "removed") {
       this.#turn = undefined;
       this.#again.resolve();
-      this.failure = new Error("you were removed from this group");
+      this.failure = new Error("you are not in this group any more");
     }
     this.#on.change();
   }
@@ -172,6 +194,7 @@ export class Conversation {
       for (const item of this.timeline.items) this.#settleOwn(item);
     }
     this.#ready.resolve(connection);
+    if (this.to.group !== undefined) void this.#loadRoster();
     if (page.recovered ? page.unread_late > 0 : page.late_next) void this.#loadLate(page.late_next);
     this.#on.opened({ again, recovered: page.recovered ?? false, missed: page.head - known });
     this.#on.change();
@@ -203,13 +226,15 @@ export class Conversation {
     return this.timeline.add(item);
   }
   #settleOwn(item) {
-    if (this.isOwn(item)) this.outbox = this.outbox.filter(({ cid }) => cid !== item.cid);
+    if (this.isOwn(item)) this.#setOutbox(this.outbox.filter(({ cid }) => cid !== item.cid));
   }
 
   // One at a time, so that the order of writing is the order of storing.
   #dispatch(entry) {
     this.#on.change();
     this.#sending = this.#sending.then(async () => {
+      await this.#ready.promise.catch(() => {}); // the page that comes with it may show that it was stored
+      if (!this.outbox.includes(entry)) return;
       try {
         await this.#store(entry);
       } catch (error) {
@@ -225,7 +250,7 @@ export class Conversation {
   async #store({ cid, content, ts }) {
     const sent = await this.#call("send", () => ({ cid, type: "text", content, ts }));
     // Its push takes it out of the outbox, but there is none where a fresh page came meanwhile.
-    if (sent.seq <= this.#last) this.outbox = this.outbox.filter((entry) => entry.cid !== cid);
+    if (sent.seq <= this.#last) this.#setOutbox(this.outbox.filter((entry) => entry.cid !== cid));
   }
 
   async #acknowledge() {

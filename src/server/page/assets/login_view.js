@@ -4,6 +4,10 @@ import { h, newId } from "./dom.js";
 export class LoginView {
   #user = h("input", { id: newId("user"), autocomplete: "username", spellcheck: false, maxLength: 64 });
   #token = h("input", { id: newId("token"), type: "password", autocomplete: "off" });
+  #details = h("details", {},
+    h("summary", {}, "This server wants a token"),
+    h("label", { for: this.#token.id }, "Token"),
+    this.#token);
   #error = h("p", { className: "error", role: "alert" });
 
   constructor(onUser) {
@@ -20,15 +24,14 @@ export class LoginView {
       h("h2", {}, "Who are you?"),
       h("label", { for: this.#user.id }, "Name"),
       this.#user,
-      h("details", {},
-        h("summary", {}, "This server wants a token"),
-        h("label", { for: this.#token.id }, "Token"),
-        this.#token),
+      this.#details,
       this.#error,
       h("button", { type: "submit", className: "main" }, "Come in"));
   }
-  show(error) {
+  /** Says why it asks; `byToken`: for a token. */
+  show(error, byToken = false) {
     this.#error.textContent = error;
-    this.#user.focus();
+    this.#details.open ||= byToken;
+    (byToken ? this.#token : this.#user).focus();
   }
 }

@@ -1,4 +1,6 @@
-/** What a pane remembers while its tab lives: the user and the chat. Tokens are not kept. */
+import { keyOf } from "./destination.js";
+
+/** What a pane remembers while its tab lives: the user, the chat, and messages without an answer yet. Tokens are not kept. */
 export class Memory {
   #key;
   #value = {};
@@ -23,8 +25,25 @@ export class Memory {
   set to(to) {
     this.#keep({ to });
   }
+  /** Whether the user came in by a token. */
+  get byToken() {
+    return this.#value.byToken ?? false;
+  }
+  set byToken(byToken) {
+    this.#keep({ byToken });
+  }
+  /** `[{to, entries}]`: messages that nobody has answered, each with its `cid`, so that sending them again stores them once. */
+  get unsent() {
+    return Object.entries(this.#value.unsent ?? {}).map(([key, entries]) => ({ to: JSON.parse(key), entries }));
+  }
+  keepUnsent(to, entries) {
+    const unsent = { ...this.#value.unsent };
+    if (entries.length > 0) unsent[keyOf(to)] = entries.map(({ cid, content, ts }) => ({ cid, content, ts }));
+    else delete unsent[keyOf(to)];
+    this.#keep({ unsent });
+  }
   forget() {
-    this.#keep({ user: undefined, to: undefined });
+    this.#keep({ user: undefined, to: undefined, byToken: undefined, unsent: undefined });
   }
   #keep(change) {
     Object.assign(this.#value, change);

@@ -3,9 +3,10 @@ import { ChatsView } from "./chats_view.js";
 import { Client } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { keyOf } from "./destination.js";
-import { h } from "./dom.js";
+import { clock, h } from "./dom.js";
 import { LoginView } from "./login_view.js";
 import { Memory } from "./memory.js";
+import { RenewalView } from "./renewal_view.js";
 
 const LIST_DELAY_MS = 300;
 const FRAME_MS = 16;
@@ -29,15 +30,16 @@ export class Pane {
   #news = h("span", { className: "news", role: "status" });
   #signOut = h("button", { type: "button", onclick: () => this.#leave("") }, "Sign out");
   #bar = h("header", { className: "bar", hidden: true }, this.#who, this.#link, this.#news, this.#signOut);
+  #renewal = new RenewalView((token) => this.#renew(token));
   #body = h("div", { className: "body" });
 
   constructor(number, onUnread) {
     this.#memory = new Memory(number);
     this.onUnread = onUnread;
-    this.element = h("section", { className: "pane", "aria-label": `Session ${number}` }, this.#bar, this.#body);
-    const { user } = this.#memory;
-    if (user) this.#enter({ user });
-    else this.#askWho();
+    this.element = h("section", { className: "pane", "aria-label": `Session ${number}` }, this.#bar, this.#renewal.element, this.#body);
+    const { user, byToken } = this.#memory;
+    if (user && !byToken) this.#enter({ user });
+    else this.#askWho(byToken ? "A token is not kept when the page is loaded again: give it once more." : undefined);
   }
   /** Ends the session; the page may still come back to it. */
   end() {
@@ -51,12 +53,13 @@ export class Pane {
     const login = new LoginView((who) => this.#enter(who));
     this.#bar.hidden = true;
     this.#body.replaceChildren(login.element);
-    if (error) login.show(error);
+    if (error) login.show(error, this.#memory.byToken);
   }
   #enter(who) {
     this.end();
-    this.#bar.hidden = false;
     this.#who.textContent = who.user ?? "";
+    this.#memory.byToken = who.token !== undefined;
+    this.#bar.hidden = false;
     this.#link.textContent = "connecting";
     this.#news.textContent = "";
     this.#client = new Client({ url: url(), ...who, onState: (state, detail) => this.#onState(state, detail), onPush: (name, body) => this.#onPush(name, body) });
@@ -66,6 +69,7 @@ export class Pane {
     this.#chat = this.#chats = this.#current = undefined;
     this.#conversations.clear();
     this.#listed.clear();
+    this.#renewal.hide();
     if (!error) this.#memory.forget();
     this.#askWho(error);
   }
@@ -85,32 +89,71 @@ export class Pane {
     this.#link.title = `node ${node}, engine ${engine.name}, durability ${engine.durability}`;
     this.#refresh();
     if (this.#chats) return;
+    if (this.#memory.user !== undefined && this.#memory.user !== user) this.#forget();
     this.#memory.user = user;
     this.#who.textContent = user;
-    this.#chats = new ChatsView({ user, onChoose: (to) => this.#choose(to), onMore: () => this.#list(this.#cursor) });
+    this.#chats = new ChatsView({ user, onChoose: (to) => this.#choose(to), onMore: () => this.#list(this.#cursor), onNewGroup: () => this.#newGroup() });
     this.#body.replaceChildren(this.#chats.element);
+    for (const { to } of this.#memory.unsent) void this.#conversationWith(to).enter();
     if (this.#memory.to) this.#choose(this.#memory.to);
     else this.#chats.focus();
     this.#show();
   }
 
+  // Somebody else came in: what was remembered is not theirs.
+  #forget() {
+    const { byToken } = this.#memory;
+    this.#memory.forget();
+    this.#memory.byToken = byToken;
+  }
+  async #renew(token) {
+    const { expires } = await this.#client.refresh(token);
+    this.#news.textContent = `a new token, until ${clock(expires)}`;
+    this.#chat?.focus();
+  }
+
+  async #newGroup() {
+    try {
+      const { group } = await this.#client.call("create", {});
+      this.#choose({ group });
+    } catch (error) {
+      this.#news.textContent = `no group: ${error.message}`;
+    }
+  }
+  #quitted(conversation) {
+    this.#drop(conversation.id);
+    if (this.#current?.conversation === conversation) this.#back();
+    this.#conversations.delete(keyOf(conversation.to));
+    this.#show();
+  }
+  #drop(conv) {
+    for (const [key, listed] of this.#listed) if (listed.conv === conv) this.#listed.delete(key);
+    if (this.#current?.conversation.id === conv) this.#memory.to = undefined;
+  }
+
+  #conversationWith(to) {
+    const key = keyOf(to);
+    const known = this.#conversations.get(key);
+    if (known) return known;
+    const conversation = new Conversation(this.#client, to, {
+      change: () => this.#show(),
+      arrived: (item) => this.#current?.conversation === conversation && this.#chat.announce(item),
+      opened: (how) => this.#current?.conversation === conversation && this.#tellOpened(how),
+      unsent: (entries) => this.#memory.keepUnsent(to, entries),
+    }, this.#memory.unsent.find((unsent) => keyOf(unsent.to) === key)?.entries);
+    this.#conversations.set(key, conversation);
+    return conversation;
+  }
   #choose(to) {
     const key = keyOf(to);
     if (this.#current?.key !== key) this.#closeChat();
     else return this.#chat.focus();
-    let conversation = this.#conversations.get(key);
-    if (!conversation) {
-      conversation = new Conversation(this.#client, to, {
-        change: () => this.#show(),
-        arrived: (item) => this.#current?.conversation === conversation && this.#chat.announce(item),
-        opened: (how) => this.#current?.conversation === conversation && this.#tellOpened(how),
-      });
-      this.#conversations.set(key, conversation);
-    }
+    const conversation = this.#conversationWith(to);
     this.#memory.to = to;
     this.#current = { key, conversation };
     this.#chat = new ChatView(conversation, {
       onBack: () => this.#back(),
+      onQuit: () => this.#quitted(conversation),
       isConnected: () => this.#client.state === "ready",
       contentBytesMax: () => this.#client.hello.limits.content_bytes_max,
     });
@@ -145,10 +188,19 @@ export class Pane {
   #onPush(name, body) {
     const conversation = name !== "listed" && [...this.#conversations.values()].find(({ id }) => id === body.conv);
     if (conversation) conversation.onPush(name, body);
-    if (name === "listed") this.#refresh();
-    if (name === "notice") this.#news.textContent = body.code === "draining" ? "this server is about to stop; another connection follows" : body.code.replaceAll("_", " ");
+    if (name === "removed") this.#drop(body.conv);
+    if (name === "listed") this.#tellListed(body);
+    if (name === "notice" && body.code === "token_expiring") this.#renewal.show(body.expires);
+    else if (name === "notice") this.#news.textContent = body.code === "draining" ? "this server is about to stop; another connection follows" : body.code.replaceAll("_", " ");
   }
 
+  // A group without a message is in no list; whoever was invited sees it all the same.
+  #tellListed({ conv, to, head }) {
+    const key = keyOf(to);
+    if (to.group !== undefined && head === 0 && !this.#listed.has(key)) this.#listed.set(key, { conv, to, head, unread: 0 });
+    this.#refresh();
+    this.#show();
+  }
   #refresh() {
     this.#listTimer ??= setTimeout(() => {
       this.#listTimer = undefined;
@@ -181,10 +233,12 @@ export class Pane {
     }, FRAME_MS);
   }
   #chatRows() {
-    const keys = new Set([...this.#listed.keys(), ...(this.#current ? [this.#current.key] : [])]);
+    const groups = [...this.#conversations].filter(([, { to, failure, id }]) => to.group !== undefined && id && !failure).map(([key]) => key);
+    const keys = new Set([...this.#listed.keys(), ...groups, ...(this.#current ? [this.#current.key] : [])]);
     const rows = [...keys].map((key) => {
       const listed = this.#listed.get(key);
-      const open = this.#current?.key === key ? this.#current.conversation : undefined;
+      const known = this.#conversations.get(key);
+      const open = known?.isOpen || this.#current?.key === key || !listed ? known : undefined;
       const newest = open ? newestOf(open.timeline.items) ?? listed?.newest : listed?.newest;
       return {
         to: listed?.to ?? open.to,
