@@ -1,4 +1,5 @@
-//! What the engine calls: it only puts things where the session's own task finds them, in order.
+//! What the engine is told, and what it calls: a connection begins, a connection is gone. What clients say does not come this way
+//! (`intake.rs`, `http.rs`).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +21,8 @@ use crate::server::connections::Slot;
 use crate::server::ending::Ending;
 use crate::server::{Node, ServerSettings};
 
-/// The engine gives up a silent client this much later than we do: we can still tell it why.
+/// The engine gives up a silent client this much later than we do: we can still tell it why. (It is told of whatever a client says: one that only never
+/// answers a ping is not silent.)
 const LATER: Duration = Duration::from_secs(5);
 /// Time for the three packets of an upgrade.
 const UPGRADE_TIME: Duration = Duration::from_secs(10);
@@ -29,8 +31,8 @@ pub(super) const POST_BYTES_MAX: usize = LIMITS.frame_bytes_max + 1;
 /// What the engine takes for that bound. It is also its bound of an answer, and what did not fit one is lost in an upgrade: nothing may
 /// ever fit not. Answers are bounded by the outbox, requests by us, before the engine has them.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 40;
-/// Packets up to this above `frame_bytes_max` are read, so that they are answered by a reason.
-const ABOVE_MAX: usize = 64 << 10;
+/// It gets frames of the size of control frames only.
+const WEBSOCKET_BYTES_MAX: usize = 256;
 
 /// What the engine keeps with its socket.
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl Ticket {
     }
 }
 
-/// Begins the task of each connection and hands packets over.
+/// Begins the task of each connection and ends it.
 pub(super) struct Engine {
     node: Arc<Node>,
     peers: Arc<Peers>,
@@ -90,9 +92,9 @@ pub(super) fn config(settings: &ServerSettings) -> EngineIoConfig {
         .max_buffer_size(QUEUE_MAX)
         // Clients learn of it, and divide what they send.
         .max_payload(PAYLOAD_BYTES_MAX as u64)
-        .ws_read_buffer_size(4 << 10)
-        .ws_max_message_size(LIMITS.frame_bytes_max + ABOVE_MAX)
-        .ws_max_frame_size(LIMITS.frame_bytes_max + ABOVE_MAX)
+        .ws_read_buffer_size(WEBSOCKET_BYTES_MAX)
+        .ws_max_message_size(WEBSOCKET_BYTES_MAX)
+        .ws_max_frame_size(WEBSOCKET_BYTES_MAX)
         .build()
 }
 
@@ -131,18 +133,7 @@ impl EngineIoHandler for Engine {
         });
     }
 
-    fn on_message(self: &Arc<Self>, text: Str, socket: Arc<Socket<Data>>) {
-        let Some(peer) = Self::peer(&socket) else { return };
-        if text.len() > LIMITS.frame_bytes_max {
-            peer.inbox.end(Ending::Code(CloseCode::TOO_LARGE));
-        } else {
-            peer.said(text);
-        }
-    }
+    fn on_message(self: &Arc<Self>, _: Str, _: Arc<Socket<Data>>) {}
 
-    fn on_binary(self: &Arc<Self>, _: Bytes, socket: Arc<Socket<Data>>) {
-        if let Some(peer) = Self::peer(&socket) {
-            peer.inbox.end(Ending::Code(CloseCode::BINARY));
-        }
-    }
+    fn on_binary(self: &Arc<Self>, _: Bytes, _: Arc<Socket<Data>>) {}
 }

@@ -16,6 +16,8 @@ use tokio::time::timeout;
 
 use super::PATH;
 use super::engine::{Admitted, Engine, PAYLOAD_BYTES_MAX, POST_BYTES_MAX, Ticket, config};
+use super::engine_packet::EnginePacket;
+use super::intake::Intake;
 use super::line::{Closing, Line};
 use super::peer::{Peer, Peers};
 use crate::protocol::CloseCode;
@@ -25,6 +27,8 @@ use crate::server::{Node, upgrade};
 
 /// Far more than a handshake has.
 const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
+/// Stands between the packets of a request.
+const SEPARATOR: u8 = 0x1e;
 /// What packets are, as requests and answers.
 const TEXT: &str = "text/plain; charset=UTF-8";
 
@@ -126,16 +130,49 @@ impl SocketIo {
         match read {
             Ok(Some(body)) => {
                 peer.heard(body.len());
-                self.polled(Method::POST, Some(sid), None, body).await
+                let answer = self.is_alive(sid).await;
+                if answer.status() != StatusCode::OK {
+                    return answer;
+                }
+                match say(peer, &body) {
+                    Ok(After::Goes) => answer,
+                    Ok(After::Leaves) => self.polled(Method::POST, Some(sid), None, "1".into()).await,
+                    Err(code) => {
+                        self.end(peer, code).await;
+                        bad_request(3, "Bad request")
+                    }
+                }
             }
             Ok(None) => {
-                peer.inbox.end(Ending::Code(CloseCode::TOO_LARGE));
-                // A client gives up at this answer: its poll, which tells it why, comes first.
-                let _ = timeout(self.node.settings.pong_grace, peer.over.cancelled()).await;
+                self.end(peer, CloseCode::TOO_LARGE).await;
                 StatusCode::PAYLOAD_TOO_LARGE.into_response()
             }
             Err(_) => bad_request(3, "Bad request"),
         }
+    }
+
+    /// Ends it. A client gives up at the answer that follows: its poll, which tells it why, comes first.
+    async fn end(&self, peer: &Peer, code: CloseCode) {
+        peer.inbox.end(Ending::Code(code));
+        let _ = timeout(self.node.settings.pong_grace, peer.over.cancelled()).await;
+    }
+
+    /// Tells the engine that its client is alive; when that is over is not for the engine to say. What it answers says whether it knows
+    /// it, and by polling.
+    async fn is_alive(&self, sid: Sid) -> Response {
+        self.polled(Method::POST, Some(sid), None, "3".into()).await
+    }
+
+    /// A poll, one at a time.
+    async fn poll(&self, sid: Sid, peer: &Peer) -> Response {
+        let Ok(_polling) = peer.polling.try_lock() else {
+            // The first is told why.
+            peer.inbox.end(Ending::Code(CloseCode::PROTOCOL));
+            return bad_request(3, "Bad request");
+        };
+        peer.heard(0);
+        self.is_alive(sid).await;
+        self.polled(Method::GET, Some(sid), None, Bytes::new()).await
     }
 
     /// A WebSocket: of a new client, or of one who polls.
@@ -168,7 +205,9 @@ impl SocketIo {
                     tasks: this.node.websockets.clone(),
                     wait: this.node.settings.close_wait,
                 };
-                Line::new(stream, ahead, Arc::clone(&gate), Arc::clone(&peer), closing, place)
+                let intake = Intake::new(sid.is_some());
+                let (gate, peer) = (Arc::clone(&gate), Arc::clone(&peer));
+                Line::new(stream, ahead, intake, gate, peer, closing, place)
             });
             let Some(line) = line else {
                 peer.inbox.end(Ending::Lost);
@@ -206,6 +245,27 @@ async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
         whole.extend_from_slice(&part);
     }
     Ok(Some(whole.freeze()))
+}
+
+/// How it goes on after a request.
+enum After {
+    Goes,
+    Leaves,
+}
+
+/// Hands the packets of a request over, up to the first that may not come: the error is what to close with.
+fn say(peer: &Peer, body: &[u8]) -> Result<After, CloseCode> {
+    for packet in body.split(|&byte| byte == SEPARATOR) {
+        let packet = std::str::from_utf8(packet).map_err(|_| CloseCode::BAD_UTF8)?;
+        match EnginePacket::read(packet)? {
+            EnginePacket::Message(packet) => peer.said(packet),
+            EnginePacket::Alive => {}
+            EnginePacket::Close => return Ok(After::Leaves),
+            // Only over a WebSocket.
+            EnginePacket::Probe | EnginePacket::Upgrade => return Err(CloseCode::PROTOCOL),
+        }
+    }
+    Ok(After::Goes)
 }
 
 /// An error as Engine.IO has it.
@@ -252,10 +312,7 @@ async fn answer(this: &Arc<SocketIo>, mut request: Request) -> Response {
     };
     let Some(peer) = this.peers.get(sid) else { return bad_request(1, "Session ID unknown") };
     match *request.method() {
-        Method::GET => {
-            peer.heard(0);
-            this.polled(Method::GET, Some(sid), None, Bytes::new()).await
-        }
+        Method::GET => this.poll(sid, &peer).await,
         Method::POST => this.post(sid, &peer, request.into_body()).await,
         _ => bad_request(3, "Bad request"),
     }

@@ -13,8 +13,8 @@ use crate::server::ending::Ending;
 const PACKETS_MAX: usize = 32;
 const BYTES_MAX: usize = 64 << 10;
 
-/// The packets of a client, in order. The engine hands them over without waiting, so this is where reading stops: a WebSocket is not read
-/// while it is full, a request not taken. So it holds at most its bounds and what one read, or one request, has brought beside them.
+/// The packets of a client, in order. They are handed over without waiting, so this is where reading stops: a WebSocket is not read while it is full, a request not taken. So
+/// it holds at most its bounds and the packet, or the request, that goes beyond them.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     queue: Mutex<Queue>,

@@ -1,22 +1,30 @@
-//! The socket below a WebSocket of Socket.IO: it can be paused, cut, and tells when it is gone.
+//! The socket below a WebSocket of Socket.IO: what comes goes to the session, not to the engine; it can be paused, cut, and tells when
+//! it is gone.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::intake::{Intake, Step};
 use super::peer::Peer;
 use crate::server::addresses::AddressPlace;
 use crate::server::ending::Ending;
 use crate::tls::Stream;
+
+/// Bytes of one read: many usual packets. They stand on the stack until it is known how many there are.
+const READ_BYTES_MAX: usize = 16 << 10;
+/// The engine is told no more often that its client is alive; it waits longer for that.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Our hand on a [`Line`] that the engine has.
 #[derive(Debug, Default)]
@@ -53,6 +61,29 @@ impl Gate {
         }
     }
 
+    /// Whether reading may go on; who is told to wait is woken.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        if state.cut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if state.paused {
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the end, or for what wakes the reader otherwise.
+    fn poll_cut(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        if state.cut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        state.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     #[cfg(test)]
     pub(super) fn is_paused(&self) -> bool {
         self.state().paused
@@ -78,8 +109,9 @@ impl Gate {
 pub(super) struct Line {
     /// Until the engine lets it go.
     stream: Option<Stream>,
-    /// What came with the handshake.
-    ahead: Bytes,
+    intake: Intake,
+    /// When the engine was told last that its client is alive.
+    alive_at: Instant,
     gate: Arc<Gate>,
     peer: Arc<Peer>,
     closing: Closing,
@@ -98,12 +130,34 @@ impl Line {
     pub(super) fn new(
         stream: Stream,
         ahead: Bytes,
+        mut intake: Intake,
         gate: Arc<Gate>,
         peer: Arc<Peer>,
         closing: Closing,
         place: Option<Arc<AddressPlace>>,
     ) -> Self {
-        Self { stream: Some(stream), ahead, gate, peer, closing, place }
+        // A copy: it would keep the buffer of the HTTP connection.
+        intake.push(&ahead);
+        let (stream, alive_at) = (Some(stream), Instant::now());
+        Self { stream, intake, alive_at, gate, peer, closing, place }
+    }
+
+    /// Reads once; how many bytes came.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        let mut scratch = [const { MaybeUninit::uninit() }; READ_BYTES_MAX];
+        let mut read = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(stream).poll_read(context, &mut read))?;
+        let count = read.filled().len();
+        if count > 0 {
+            self.intake.push(read.filled());
+            self.peer.heard(count);
+            if self.alive_at.elapsed() >= ALIVE_EVERY {
+                self.alive_at = Instant::now();
+                self.intake.is_alive();
+            }
+        }
+        Poll::Ready(Ok(count))
     }
 
     /// The same call on the stream, unless the line is cut.
@@ -132,36 +186,35 @@ impl AsyncRead for Line {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let line = &mut *self;
-        let mut state = line.gate.state();
-        if state.cut {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        if state.paused {
-            state.reader = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        if !line.ahead.is_empty() {
-            let count = line.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&line.ahead[..count]);
-            line.ahead.advance(count);
-            if line.ahead.is_empty() {
-                // It would keep the buffer of the HTTP connection.
-                line.ahead = Bytes::new();
+        loop {
+            if line.intake.take(buffer) {
+                return Poll::Ready(Ok(()));
             }
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        let Some(stream) = &mut line.stream else { return Poll::Pending };
-        let polled = Pin::new(stream).poll_read(context, buffer);
-        match &polled {
-            Poll::Pending => state.reader = Some(context.waker().clone()),
-            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
-                line.peer.heard(buffer.filled().len() - before);
+            ready!(line.gate.poll_readable(context))?;
+            match line.intake.next() {
+                Ok(Step::Said(packet)) => {
+                    line.peer.said(packet);
+                    continue;
+                }
+                Ok(Step::ForEngine) => continue,
+                Ok(Step::Wanting) => {}
+                // The engine lives on for as long as there is something to tell.
+                Ok(Step::Over) => return line.gate.poll_cut(context),
+                Err(code) => {
+                    line.peer.inbox.end(Ending::Code(code));
+                    return line.gate.poll_cut(context);
+                }
             }
-            // The engine would tell only when its writer has ended, and that may be stuck.
-            Poll::Ready(_) => line.peer.inbox.end(Ending::Lost),
+            match line.poll_fill(context) {
+                Poll::Pending => return line.gate.poll_cut(context),
+                Poll::Ready(Ok(1..)) => {}
+                // The engine would tell only when its writer has ended, and that may be stuck.
+                Poll::Ready(ended) => {
+                    line.peer.inbox.end(Ending::Lost);
+                    return Poll::Ready(ended.map(drop));
+                }
+            }
         }
-        polled
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod connection;
 mod engine;
+mod engine_packet;
 mod http;
 mod inbox;
+mod intake;
 mod line;
 mod packet;
 mod peer;

@@ -24,6 +24,8 @@ pub(super) struct Peer {
     pub(super) pulse: Pulse,
     /// Held by the one request at a time that brings packets.
     pub(super) posting: tokio::sync::Mutex<()>,
+    /// Held by the one that polls.
+    pub(super) polling: tokio::sync::Mutex<()>,
     /// The session is over, and the client was told why as far as it could be.
     pub(super) over: CancellationToken,
     line: Mutex<Option<Arc<Gate>>>,
@@ -51,13 +53,14 @@ impl Peer {
             outbox: Arc::new(Outbox::new(settings.outbox_bytes_max)),
             pulse: Pulse::start(Instant::now()),
             posting: tokio::sync::Mutex::new(()),
+            polling: tokio::sync::Mutex::new(()),
             over: CancellationToken::new(),
             line: Mutex::default(),
             overhead: Mutex::new(Overhead { bytes: 0, since: Instant::now() }),
         })
     }
 
-    /// Bytes came. The engine tells us of packets only: a client who sends much beside them, pings above all, is ended here.
+    /// Bytes came. A client who sends much beside packets, pings above all, is ended here.
     pub(super) fn heard(&self, bytes: usize) {
         let now = Instant::now();
         self.pulse.heard(now);

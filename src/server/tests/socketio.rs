@@ -107,18 +107,116 @@ async fn who_is_silent_is_closed() {
 
 #[rstest]
 #[case::event_before_connect(r#"421["ping",{}]"#, 4_500)]
-#[case::no_kind_of_the_engine("9", 0)]
+#[case::no_kind_of_the_engine("9", 1_002)]
+#[case::nothing("", 1_002)]
+#[case::kind_of_the_server("6", 1_002)]
+#[case::upgrade_of_a_websocket("2probe", 1_002)]
+#[case::bytes("bAAAA", 1_003)]
 #[case::largest(&format!("42[\"ping\",{{\"pad\":\"{}\"}}]", "x".repeat(131_072)), 1_009)]
-#[case::beyond_all(&"4".repeat(300_000), 0)]
+#[case::beyond_all(&"4".repeat(300_000), 1_009)]
 #[case::attachments_awaited(r#"451-["send",{"_placeholder":true,"num":0}]"#, 1_003)]
 #[tokio::test]
 async fn what_may_not_come_ends_it(#[case] packet: &str, #[case] code: u16) {
     let server = TestServer::start(settings()).await;
     let mut socket = connect(&server).await;
-    // The engine ends it without a word where it cannot go on.
     let _ = socket.send(Message::text(packet)).await;
     let texts = rest(socket).await;
-    assert!(code == 0 || closing(code, &texts), "{texts:?}");
+    assert!(closing(code, &texts), "{texts:?}");
+    server.stop().await;
+}
+
+/// Of a request what comes before still counts, and its poll tells why.
+#[rstest]
+#[case::no_kind_of_the_engine("9", 1_002)]
+#[case::nothing("", 1_002)]
+#[case::kind_of_the_server("6", 1_002)]
+#[case::upgrade_without_a_websocket("5", 1_002)]
+#[case::bytes("bAAAA", 1_003)]
+#[case::bytes_that_are_none("b?", 1_003)]
+#[tokio::test]
+async fn what_may_not_come_in_a_request_ends_it(#[case] packet: &str, #[case] code: u16) {
+    let server = TestServer::start(settings()).await;
+    let sid = polling(&server).await;
+    let body = format!("40{{\"user\":\"ann\"}}\u{1e}425[\"ping\",{{}}]\u{1e}{packet}\u{1e}426[\"ping\",{{}}]");
+    let told = async {
+        let mut told = String::new();
+        while !told.contains("closing") {
+            told += &poll(&server, &sid).await;
+        }
+        told
+    };
+    let (answer, told) = tokio::join!(post(&server, &sid, &body), timeout(PATIENCE, told));
+    let told = told.expect("it is told");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(told.contains(r#"435[{"ok":{}}]"#) && !told.contains("436["), "{told}");
+    assert!(told.contains(&format!(r#"42["closing",{{"code":{code},"#)), "{told}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn two_polls_at_once_end_it_and_the_first_is_told() {
+    let server = TestServer::start(settings()).await;
+    let sid = polling(&server).await;
+    let told = async {
+        loop {
+            let told = poll(&server, &sid).await;
+            // The engine's first ping may come before.
+            if !told.ends_with("\r\n\r\n2") {
+                return told;
+            }
+        }
+    };
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        poll(&server, &sid).await
+    };
+    let (told, second) = tokio::join!(told, second);
+    assert!(told.contains(r#"42["closing",{"code":1002,"#), "{told}");
+    assert!(second.starts_with("HTTP/1.1 400 "), "{second}");
+    server.stop().await;
+}
+
+/// The engine alone would end it, without a word, for want of a pong.
+#[rstest]
+#[case::websocket(false)]
+#[case::polling(true)]
+#[tokio::test]
+async fn whoever_says_something_is_there_without_a_pong(#[case] by_polling: bool) {
+    let short = ServerSettings {
+        ping: Duration::from_millis(500),
+        pong_grace: Duration::from_millis(1_000),
+        ..settings()
+    };
+    let server = TestServer::start(short).await;
+    let ping = |number: usize| format!(r#"42{number}["ping",{{}}]"#);
+    let until = tokio::time::Instant::now() + Duration::from_secs(8);
+    let (mut socket, sid) = if by_polling {
+        let sid = polling(&server).await;
+        assert!(post(&server, &sid, r#"40{"user":"ann"}"#).await.ends_with("ok"));
+        (None, sid)
+    } else {
+        let mut socket = connect(&server).await;
+        say(&mut socket, r#"40{"user":"ann"}"#).await;
+        (Some(socket), String::new())
+    };
+    for number in 0.. {
+        if tokio::time::Instant::now() > until {
+            break;
+        }
+        match &mut socket {
+            Some(socket) => {
+                say(socket, &ping(number)).await;
+                while !text(socket).await.starts_with(&format!("43{number}[")) {}
+            }
+            None => assert!(post(&server, &sid, &ping(number)).await.ends_with("ok")),
+        }
+        if by_polling {
+            let told = poll(&server, &sid).await;
+            assert!(told.starts_with("HTTP/1.1 200 ") && !told.contains("closing"), "{told}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    drop(socket);
     server.stop().await;
 }
 
