@@ -23,6 +23,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "redis_replies" => redis_replies(),
         "cassandra_rows" => persistence::cassandra::fuzzing::seeds(),
         "hints" => distribution::fuzzing::seeds(),
+        "socketio" => socketio(),
         _ => Vec::new(),
     }
 }
@@ -100,6 +101,58 @@ b{{"id":1,"hello":{{"user":"eve"}}}}
         .map(String::into_bytes)
         .chain([bytes, vec![b'r', 0x81, 0xfe, 0, 200, 1, 2, 3, 4]])
         .collect()
+}
+
+fn socketio() -> Vec<Vec<u8>> {
+    let texts = [
+        // Both ways, late, doubled, acknowledged, read page by page; what is no command.
+        r#"t040{"user":"ann","client":"x"}
+q40{"user":"bob"}|3
+0421["open",{"to":{"user":"bob"},"limit":1}]
+q421["open",{"to":{"user":"ann"}}]
+0422["send",{"conv":"$conv","cid":"a","type":"text","content":"one","ts":5000}]
+a423["send",{"conv":"$conv","cid":"b","type":"text","content":"t]w\"o","ts":4000}]
+042["send",{"conv":"$conv","cid":"a","type":"text","content":"one"}]
+q422["read",{"conv":"$conv","limit":1}]|423["ack",{"conv":"$conv","up_to":1}]|424["ping"]
+0424["read",{"conv":"$conv","limit":1,"cursor":"$cursor"}]
+0425["open",{"to":{"user":"bob"},"resume":{"epoch":"$epoch","seq":1}}]
+042["open",{},{}]
+042[5]
+040/admin,{}
+042/admin,["send"]
+0431[]
+02
+b41"#,
+        r#"T0420["ping",{}]
+q40
+040{"user":"ann"}
+0427["create",{}]
+0428["open",{"to":{"group":"$group"}}]
+0429007199254740989["send",{"conv":"$conv","cid":"c","type":"text","content":"é"}]
+0451-["send",{"_placeholder":true,"num":0}]
+q6"#,
+    ];
+    let frames = |first: u8, packets: &[(u8, &[u8])]| {
+        let mut bytes = vec![first];
+        for (head, payload) in packets {
+            bytes.extend([*head, 0x80 | payload.len() as u8, 0, 0, 0, 0]);
+            bytes.extend_from_slice(payload);
+        }
+        bytes
+    };
+    let hello = br#"40{"user":"ann"}"#;
+    let upgrade: [(u8, &[u8]); 5] =
+        [(0x89, b"hi"), (0x81, b"2probe"), (0x81, b"5"), (0x81, hello), (0x81, b"1")];
+    let session: [(u8, &[u8]); 6] = [
+        (0x81, hello),
+        (0x01, br#"421["op"#),
+        (0x89, b"hi"),
+        (0x80, br#"en",{"to":{"channel":"news"}}]"#),
+        (0x81, b"3"),
+        (0x88, &[3, 232]),
+    ];
+    let texts = texts.into_iter().map(|text| text.as_bytes().to_vec());
+    texts.chain([frames(b'u', &upgrade), frames(b'w', &session)]).collect()
 }
 
 fn token() -> Vec<Vec<u8>> {

@@ -15,7 +15,7 @@ struct Target {
     run: fn(&[u8]),
 }
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     Target { name: "frame", run: super::frame },
     Target { name: "cursor", run: super::cursor },
     Target { name: "token", run: super::token },
@@ -25,6 +25,7 @@ const TARGETS: [Target; 9] = [
     Target { name: "redis_replies", run: super::redis_replies },
     Target { name: "cassandra_rows", run: super::cassandra_rows },
     Target { name: "hints", run: super::hints },
+    Target { name: "socketio", run: super::socketio },
 ];
 
 /// Inputs that are made up of each target.
@@ -103,7 +104,8 @@ fn what_was_found_and_what_is_made_of_it(
         "local_store",
         "redis_replies",
         "cassandra_rows",
-        "hints"
+        "hints",
+        "socketio"
     )]
     name: &str,
 ) {

@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::frame_reader::{Decoder, Heard};
+pub use super::socketio::fuzzing::packets as socketio;
 use crate::chat::{Access, ChatService, ChatSettings, Frame, Outbox, Session, Taken};
 use crate::distribution::local::LocalDistribution;
 use crate::fuzzing::split_first;
@@ -18,9 +19,9 @@ use crate::registry::local::LocalRegistry;
 
 const CLIENTS: usize = 3;
 /// Bytes that may wait for a client; the smaller one is too little for a page.
-const OUTBOX_BYTES: [usize; 2] = [1 << 20, 4 << 10];
+pub(super) const OUTBOX_BYTES: [usize; 2] = [1 << 20, 4 << 10];
 /// An answer is waited for no longer than a client would.
-const PATIENCE: Duration = Duration::from_millis(LIMITS.answer_ms_max + 1_000);
+pub(super) const PATIENCE: Duration = Duration::from_millis(LIMITS.answer_ms_max + 1_000);
 
 /// Bytes of the client 0, as they come over its connection; or, if the first one is a `t`, lines of text. Of a line, `0` to `2` say whose frame
 /// it is, `a` to `c` the same in pieces, `-` that a client is gone; anything else is bytes of the client 0. In a frame `$conv`,
@@ -96,7 +97,7 @@ async fn talk(turns: &[Turn<'_>], outbox_bytes_max: usize) {
     service.close().await;
 }
 
-async fn service() -> Arc<ChatService> {
+pub(super) async fn service() -> Arc<ChatService> {
     let settings = LocalSettings {
         data_dir: "unused".into(),
         sync: SyncPolicy::Memory,
@@ -278,13 +279,13 @@ impl Client {
     }
 }
 
-fn within(frames: &[Frame], bytes_max: usize) {
+pub(super) fn within(frames: &[Frame], bytes_max: usize) {
     let bytes: usize = frames.iter().map(|frame| frame.len()).sum();
     assert!(bytes <= bytes_max, "{bytes} bytes waited where there may be {bytes_max}");
 }
 
 /// A text as a client frames it, in one frame, or in two with a ping between.
-fn framed(text: &[u8], in_pieces: bool) -> Vec<u8> {
+pub(super) fn framed(text: &[u8], in_pieces: bool) -> Vec<u8> {
     let mask = [0x5a, 0, 0xff, 0x01];
     let mut bytes = Vec::new();
     let mut put = |first: u8, payload: &[u8]| {

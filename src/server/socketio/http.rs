@@ -136,7 +136,9 @@ impl SocketIo {
                 }
                 match say(peer, &body) {
                     Ok(After::Goes) => answer,
-                    Ok(After::Leaves) => self.polled(Method::POST, Some(sid), None, "1".into()).await,
+                    Ok(After::Leaves) => {
+                        self.polled(Method::POST, Some(sid), None, "1".into()).await
+                    }
                     Err(code) => {
                         self.end(peer, code).await;
                         bad_request(3, "Bad request")
@@ -248,13 +250,15 @@ async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
 }
 
 /// How it goes on after a request.
-enum After {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum After {
     Goes,
+    /// It leaves.
     Leaves,
 }
 
 /// Hands the packets of a request over, up to the first that may not come: the error is what to close with.
-fn say(peer: &Peer, body: &[u8]) -> Result<After, CloseCode> {
+pub(super) fn say(peer: &Peer, body: &[u8]) -> Result<After, CloseCode> {
     for packet in body.split(|&byte| byte == SEPARATOR) {
         let packet = std::str::from_utf8(packet).map_err(|_| CloseCode::BAD_UTF8)?;
         match EnginePacket::read(packet)? {

@@ -111,6 +111,15 @@ impl Inbox {
         Some(Said::Packet(packet))
     }
 
+    /// The next packet, if it is there.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn try_packet(&self) -> Option<Str> {
+        match self.try_next() {
+            Some(Said::Packet(packet)) => Some(packet),
+            _ => None,
+        }
+    }
+
     /// Waits until more may come; `false`: nothing more may.
     pub(super) async fn until_room(&self) -> bool {
         loop {

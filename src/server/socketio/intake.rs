@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_close_is_for_the_engine_and_the_last() {
-        for close in [text("1"), [&[CLOSE, 0x82, 0, 0, 0, 0], &4_999u16.to_be_bytes()[..]].concat()] {
+        for close in [text("1"), [&[CLOSE, 0x82, 0, 0, 0, 0], &4_999u16.to_be_bytes()[..]].concat()]
+        {
             let mut intake = Intake::new(false);
             intake.push(&[close.clone(), text("42[]")].concat());
             assert_eq!(intake.next(), Ok(Step::ForEngine));

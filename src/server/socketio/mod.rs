@@ -5,6 +5,8 @@
 mod connection;
 mod engine;
 mod engine_packet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod http;
 mod inbox;
 mod intake;

@@ -132,6 +132,13 @@ fn split(frame: &str) -> Option<(Option<u64>, &str, &str)> {
     Some((id, name, body))
 }
 
+/// The number of the callback that waits for the answer to a frame that [`decode`] made.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn callback(frame: &str) -> Option<u64> {
+    let (id, ..) = split(frame)?;
+    id.filter(|&id| id < CONNECT).map(|id| id - 1)
+}
+
 fn event_packet(name: &str, body: &str) -> String {
     format!(r#"2["{name}",{body}]"#)
 }
