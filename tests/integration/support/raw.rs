@@ -45,9 +45,13 @@ impl Raw {
 
     /// A WebSocket that has said nothing.
     pub async fn upgraded(address: &str) -> Self {
+        Self::upgraded_at(address, "/v1/ws").await
+    }
+
+    async fn upgraded_at(address: &str, path: &str) -> Self {
         let mut raw = Self::connect(address).await;
         let head =
-            raw.request(&format!("GET /v1/ws HTTP/1.1\r\nHost: {address}\r\n{HANDSHAKE}")).await;
+            raw.request(&format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{HANDSHAKE}")).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         raw
     }
@@ -64,6 +68,18 @@ impl Raw {
         raw.write(&text(&format!(r#"{{"id":1,"hello":{{"user":"{user}"}}}}"#))).await;
         let Got::Text(hello) = raw.read().await else { panic!("no hello") };
         assert!(hello.contains("\"protocol\":1"), "{hello}");
+        raw
+    }
+
+    /// The same over Socket.IO.
+    pub async fn greeted_by_socketio(address: &str, user: &str) -> Self {
+        let mut raw = Self::upgraded_at(address, "/socket.io/?EIO=4&transport=websocket").await;
+        raw.write(&text(&format!(r#"40{{"user":"{user}"}}"#))).await;
+        for expected in ["0{\"sid\"", "40{\"sid\"", "42[\"hello\""] {
+            let got = raw.read().await;
+            let is_it = matches!(&got, Got::Text(text) if text.starts_with(expected));
+            assert!(is_it, "{got:?} instead of {expected}");
+        }
         raw
     }
 
@@ -109,6 +125,8 @@ impl Raw {
             self.unread.drain(..header);
             let payload: Vec<u8> = self.unread.drain(..length).collect();
             match first {
+                // Also those of Engine.IO.
+                0x81 if payload == b"2" => {}
                 0x81 => return Got::Text(String::from_utf8(payload).unwrap()),
                 0x8a => return Got::Pong(payload),
                 0x89 => {}
