@@ -32,7 +32,8 @@ use crate::harness::{HarnessError, PushError, PushUrl, TargetOptions, fresh_name
 
 /// Measure a chat server, and prove that it kept its promises meanwhile.
 ///
-/// Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
+/// Its clients are WebSockets at /v1/ws: with stock clients of Socket.IO the time that node takes would be measured (`check validity --transport socketio`
+/// judges them). Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
 /// 0 pass, 1 the bench failed, 2 could not judge (connections broke, a gate is inconclusive, the machine was not
 /// quiet, or stopped with Ctrl-C, which keeps the results so far), 3 a performance gate failed or it is slower than it may
 /// be, 4 a message was lost, doubled, reordered, altered or misrouted, 64 wrong usage.

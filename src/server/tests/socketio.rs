@@ -137,7 +137,9 @@ async fn what_may_not_come_ends_it(#[case] packet: &str, #[case] code: u16) {
 async fn what_may_not_come_in_a_request_ends_it(#[case] packet: &str, #[case] code: u16) {
     let server = TestServer::start(settings()).await;
     let sid = polling(&server).await;
-    let body = format!("40{{\"user\":\"ann\"}}\u{1e}425[\"ping\",{{}}]\u{1e}{packet}\u{1e}426[\"ping\",{{}}]");
+    let body = format!(
+        "40{{\"user\":\"ann\"}}\u{1e}425[\"ping\",{{}}]\u{1e}{packet}\u{1e}426[\"ping\",{{}}]"
+    );
     let told = async {
         let mut told = String::new();
         while !told.contains("closing") {
@@ -397,4 +399,42 @@ async fn clients_that_take_no_part_do_not_hold_the_drain() {
     let _other = upgrade(&server, "").await;
     let _sid = polling(&server).await;
     server.stop().await;
+}
+
+/// However a client who polls stands when a drain begins, it is told if a request of its waits, and nobody waits for it.
+#[tokio::test]
+async fn a_drain_waits_for_nobody_by_polling() {
+    let long = Duration::from_secs(15);
+    let server = TestServer::start(ServerSettings { drain: long, ..settings() }).await;
+    let address = server.public;
+    let begin = async |sid: &str, request: String| {
+        assert!(post(&server, sid, r#"40{"user":"ann"}"#).await.ends_with("ok"));
+        let mut told = String::new();
+        while !told.contains("hello") {
+            told += &poll(&server, sid).await;
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    };
+    let head = |method: &str, sid: &str, rest: &str| {
+        format!("{method} {PATH}polling&sid={sid} HTTP/1.1\r\nHost: {address}\r\n{rest}\r\n")
+    };
+    let sids = [polling(&server).await, polling(&server).await, polling(&server).await];
+    let mut hanging = begin(&sids[0], head("GET", &sids[0], "")).await;
+    let half = head("POST", &sids[1], "Content-Length: 100\r\n") + "42";
+    let _half_said = begin(&sids[1], half).await;
+    let _between = begin(&sids[2], String::new()).await;
+    let upgrading = polling(&server).await;
+    let mut probed = upgrade(&server, &format!("&sid={upgrading}")).await;
+    say(&mut probed, "2probe").await;
+    assert_eq!(text(&mut probed).await, "3probe");
+    // All of it has arrived.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = tokio::time::Instant::now();
+    server.stop().await;
+    assert!(began.elapsed() < long / 3, "{:?}", began.elapsed());
+    let mut told = String::new();
+    hanging.read_to_string(&mut told).await.unwrap();
+    assert!(told.contains(r#"42["closing",{"code":4001,"#), "{told}");
 }
