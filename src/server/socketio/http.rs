@@ -1,6 +1,7 @@
 //! Requests of Socket.IO: handshakes, polls, what clients bring, and upgrades.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -12,7 +13,7 @@ use engineioxide::service::EngineIoService;
 use engineioxide::socket::Sid;
 use futures_util::TryStreamExt as _;
 use hyper::service::Service as _;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::PATH;
 use super::engine::{Admitted, Engine, PAYLOAD_BYTES_MAX, POST_BYTES_MAX, Ticket, config};
@@ -27,6 +28,8 @@ use crate::server::{Node, upgrade};
 
 /// Far more than a handshake has.
 const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
+/// Time for the answer to a poll to be there before another answer that ends the client.
+const POLL_FIRST: Duration = Duration::from_millis(100);
 /// Stands between the packets of a request.
 const SEPARATOR: u8 = 0x1e;
 /// What packets are, as requests and answers.
@@ -122,6 +125,7 @@ impl SocketIo {
         };
         peer.heard(0);
         if !peer.inbox.until_room().await {
+            self.told(peer).await;
             return bad_request(1, "Session ID unknown");
         }
         let Ok(read) = timeout(self.node.settings.pong_grace, read(body)).await else {
@@ -132,6 +136,7 @@ impl SocketIo {
                 peer.heard(body.len());
                 let answer = self.is_alive(sid).await;
                 if answer.status() != StatusCode::OK {
+                    self.told(peer).await;
                     return answer;
                 }
                 match say(peer, &body) {
@@ -153,10 +158,17 @@ impl SocketIo {
         }
     }
 
-    /// Ends it. A client gives up at the answer that follows: its poll, which tells it why, comes first.
+    /// Ends it.
     async fn end(&self, peer: &Peer, code: CloseCode) {
         peer.inbox.end(Ending::Code(code));
+        self.told(peer).await;
+    }
+
+    /// Waits until the session is over. A client gives up at the answer that follows: that of its poll, which tells it why and goes by
+    /// another connection, must be there first.
+    async fn told(&self, peer: &Peer) {
         let _ = timeout(self.node.settings.pong_grace, peer.over.cancelled()).await;
+        sleep(POLL_FIRST).await;
     }
 
     /// Tells the engine that its client is alive; when that is over is not for the engine to say. What it answers says whether it knows
