@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PROFILE := --release --locked
 
-.PHONY: help test check supply-chain advisories cargo-deny fuzz mutants bench soak tools
+.PHONY: help test check documents supply-chain advisories cargo-deny fuzz mutants bench soak tools
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,18 @@ test: tools ## Build, then run every test, with real services; the last line say
 check: tools ## Formatting and lints, as CI does.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+
+# Where the binary is.
+BINARY := $(or $(CARGO_TARGET_DIR),target)/release/chatctl
+
+documents: tools ## Write what of docs/ and .env.example is made from the code; tests fail where that is not up to date.
+	$(CARGO) build $(PROFILE)
+	@write() { $(BINARY) $$2 $$3 $$4 > $$1.new && mv $$1.new $$1; }; set -e; \
+	for name in frames=frames.schema.json asyncapi=asyncapi.json openapi=openapi.json openapi-admin=openapi-admin.json \
+	    errors=errors.md limits=limits.md metrics=metrics.md; do \
+	  write docs/$${name#*=} serve --print-document $${name%%=*}; \
+	done; \
+	write .env.example serve --print-env-example; write docs/report.schema.json bench schema
 
 CARGO_DENY := 0.20.2
 

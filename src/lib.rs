@@ -4,6 +4,7 @@
 //! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
 //! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`.
 //! `{server, client, identity} → tls`: certificates. `command → transfer → persistence`: conversations from one engine to another.
+//! `command → documents → {protocol, config}`: the protocol as documents.
 
 pub mod bench;
 pub mod cassandra_link;
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod distribution;
+pub mod documents;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod file_stamp;
@@ -32,6 +34,8 @@ pub mod persistence;
 pub mod protocol;
 pub mod redis_link;
 pub mod registry;
+#[cfg(test)]
+mod schema_violation;
 pub mod server;
 pub mod services;
 pub mod tls;

@@ -5,6 +5,7 @@ mod black_box;
 pub mod check;
 pub mod config;
 pub mod doctor;
+mod document;
 pub mod dump;
 mod engine_choice;
 mod engines;

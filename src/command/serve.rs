@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use super::document::Document;
 #[cfg(feature = "faults")]
 use super::engines::break_engines;
 use super::engines::{check_durability, open_engines, services_of};
@@ -22,9 +23,7 @@ use super::tenancy::{company, tenancy_of};
 use super::{Exit, identity, init_env, print_out};
 use crate::chat::{ChatService, ChatSettings};
 use crate::clock;
-use crate::config::{
-    Config, LogFormat, Sources, TlsConfig, VariableArgs, env_example, limits_table,
-};
+use crate::config::{Config, LogFormat, Sources, TlsConfig, VariableArgs, env_example};
 use crate::model::NodeId;
 use crate::protocol::WEBSOCKET_PATH;
 use crate::server::{self, Listeners, NodeInfo, PublicTls, ServerSettings};
@@ -42,12 +41,9 @@ pub struct ServeArgs {
     /// Print `.env.example` and exit
     #[arg(long, hide = true)]
     pub print_env_example: bool,
-    /// Print `docs/limits.md` and exit
+    /// Print one of the documents in `docs/` and exit
     #[arg(long, hide = true)]
-    pub print_limits: bool,
-    /// Print `docs/metrics.md` and exit
-    #[arg(long, hide = true)]
-    pub print_metrics: bool,
+    pub print_document: Option<Document>,
 }
 
 /// Runs a server until a signal stops it (`Pass`) or its engine breaks (`ToolError`).
@@ -56,12 +52,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         print_out(&env_example())?;
         return Ok(Exit::Pass);
     }
-    if args.print_limits {
-        print_out(&limits_table())?;
-        return Ok(Exit::Pass);
-    }
-    if args.print_metrics {
-        print_out(&server::metrics_table())?;
+    if let Some(document) = args.print_document {
+        print_out(&document.text()?)?;
         return Ok(Exit::Pass);
     }
     let mut sources = Sources::of_process(&args.variables)?;

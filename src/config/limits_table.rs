@@ -141,7 +141,7 @@ pub fn limits_table() -> String {
          A refused command (`rate_limited`) is not done and takes nothing from the buckets. After `retry_after_ms` it is let in, if\n\
          nothing else came meanwhile; of many that are refused at once each is told a time of its own, at most a second more. So a\n\
          client that comes again when it was told to is never closed, however much it has to send.\n\n\
-         Generated from the tables in src/config/limits_table.rs, src/config/variables.rs and src/model/limits.rs: `chatctl serve --print-limits`.\n",
+         Generated from the tables in src/config/limits_table.rs, src/config/variables.rs and src/model/limits.rs: `make documents`.\n",
     );
     let numbers = numbers();
     for (title, rows) in SECTIONS {
@@ -192,10 +192,7 @@ mod tests {
 
     #[test]
     fn the_document_is_up_to_date() {
-        assert!(
-            include_str!("../../docs/limits.md") == limits_table(),
-            "run: cargo run --release -- serve --print-limits > docs/limits.md"
-        );
+        assert!(include_str!("../../docs/limits.md") == limits_table(), "run: make documents");
     }
 
     #[test]

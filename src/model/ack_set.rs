@@ -1,17 +1,19 @@
 //! What one user has acknowledged in one conversation.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Seq;
+use super::{LIMITS, Seq, SeqRange};
 
 /// Everything up to a number, and ranges above it. Always normal: ranges are half-open `[lo, hi)`,
 /// ascending, disjoint, not touching, and all begin above `up_to + 1`. Merging is a set union, so it
 /// is monotone, commutative and idempotent.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AckSet {
     /// Everything at or below is acknowledged.
     pub up_to: Seq,
     /// What is acknowledged above `up_to`.
+    #[schemars(with = "Vec<SeqRange>", length(max = LIMITS.acked_ranges_max))]
     pub ranges: Vec<(Seq, Seq)>,
 }
 

@@ -51,6 +51,9 @@ pub struct Position {
     pub seq: Seq,
 }
 
+/// The most characters of a cursor that a client must be ready for: the form is opaque to it.
+pub const CURSOR_CHARACTERS_MAX: usize = 128;
+
 /// Encoding of a [`Position`] with a checksum over its scope. The checksum keeps honest clients
 /// from mixing requests up; it is no secret and grants nothing that its user may not read.
 #[derive(Debug)]
@@ -129,7 +132,7 @@ mod tests {
         let range = |order| CursorScope::Range { conv, from: 0, to: 9, order };
         let position = Position { time: 1_700_000_000_000, seq: Seq(12) };
         let text = Cursor::encode(&range(Order::Desc), position);
-        assert!(text.len() <= 128);
+        assert!(text.len() <= CURSOR_CHARACTERS_MAX);
         assert_eq!(Cursor::decode(&range(Order::Desc), &text), Some(position));
         assert_eq!(Cursor::decode(&range(Order::Asc), &text), None);
         let after = CursorScope::After { conv, after_seq: Seq(3) };

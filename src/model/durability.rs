@@ -1,8 +1,10 @@
 //! What an acknowledged message survives.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The durability class of an engine as found on the real service; ordered from weak to strong
@@ -80,6 +82,23 @@ impl FromStr for Durability {
             _ => return Err(DurabilityParseError(text.to_owned())),
         };
         Ok(Self { level, replicated })
+    }
+}
+
+impl JsonSchema for Durability {
+    fn schema_name() -> Cow<'static, str> {
+        "Durability".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let levels = [Level::None, Level::Process, Level::Service, Level::Disk];
+        let classes = [false, true]
+            .map(|replicated| levels.map(|level| Self { level, replicated }.to_string()));
+        json_schema!({
+            "type": "string",
+            "description": "What an acknowledged message survives: nothing, a kill of our server, a kill of the engine's process too, a power cut too; `replicated+`: a quorum of nodes holds it.",
+            "enum": classes.concat(),
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Names and identities. Each is checked once, where it enters, and is then a type of its own.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -17,8 +19,8 @@ pub struct InvalidName {
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $lengths:pat, $expected:literal, $allowed:expr) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $least:literal..=$most:literal, $expected:literal, $allowed:expr) => {
+        $(#[doc = $doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
@@ -27,7 +29,7 @@ macro_rules! name_type {
             /// Checks `text` against the rules of this kind of name.
             pub fn new(text: &str) -> Result<Self, InvalidName> {
                 let allowed: fn(u8) -> bool = $allowed;
-                if !matches!(text.len(), $lengths) || !text.bytes().all(allowed) {
+                if !matches!(text.len(), $least..=$most) || !text.bytes().all(allowed) {
                     return Err(InvalidName { expected: $expected });
                 }
                 Ok(Self(Arc::from(text)))
@@ -36,6 +38,16 @@ macro_rules! name_type {
             /// The name as it stands in frames and keys.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                text_schema(concat!($($doc),*), ($least, $most), $allowed)
             }
         }
 
@@ -60,6 +72,51 @@ macro_rules! name_type {
     };
 }
 
+/// The schema of a text of so many characters, each of them allowed.
+fn text_schema(
+    description: &str,
+    (least, most): (usize, usize),
+    allowed: fn(u8) -> bool,
+) -> Schema {
+    json_schema!({
+        "type": "string",
+        "description": description.trim(),
+        "minLength": least,
+        "maxLength": most,
+        "pattern": format!("^[{}]*$", character_class(allowed)),
+    })
+}
+
+/// What stands between the brackets of a regular expression for these bytes.
+fn character_class(allowed: fn(u8) -> bool) -> String {
+    let escaped = |byte: u8| {
+        let character = char::from(byte);
+        if matches!(character, '-' | '^' | '\\' | '[' | ']') {
+            format!("\\{character}")
+        } else {
+            character.to_string()
+        }
+    };
+    let mut class = String::new();
+    let mut byte = 0;
+    while byte < 128 {
+        let length = (byte..128).take_while(|&byte| allowed(byte)).count() as u8;
+        let last = byte + length.saturating_sub(1);
+        match length {
+            0 => {}
+            1 => class += &escaped(byte),
+            2 => class += &(escaped(byte) + &escaped(last)),
+            _ => class += &format!("{}-{}", escaped(byte), escaped(last)),
+        }
+        byte += length + 1;
+    }
+    class
+}
+
+fn is_visible(byte: u8) -> bool {
+    (0x21..=0x7e).contains(&byte)
+}
+
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'+' | b'-')
 }
@@ -74,12 +131,12 @@ name_type!(
 );
 name_type!(
     /// A private group: random, 22 characters of URL-safe base64.
-    GroupId, 22, "22 characters of A-Z a-z 0-9 _ -",
+    GroupId, 22..=22, "22 characters of A-Z a-z 0-9 _ -",
     |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 );
 name_type!(
     /// The client's name for one message of its own: what makes a send idempotent.
-    Cid, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    Cid, 1..=64, "1 to 64 visible ASCII characters", is_visible
 );
 name_type!(
     /// What kind of content a message has; the server never looks inside.
@@ -88,20 +145,20 @@ name_type!(
 );
 name_type!(
     /// Which life of a conversation store numbers belong to; opaque, at most 32 characters.
-    Epoch, 1..=32, "1 to 32 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    Epoch, 1..=32, "1 to 32 visible ASCII characters", is_visible
 );
 name_type!(
     /// One running server process; opaque.
-    NodeId, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    NodeId, 1..=64, "1 to 64 visible ASCII characters", is_visible
 );
 name_type!(
     /// One connected device of a user; opaque.
-    SessionId, 1..=64, "1 to 64 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    SessionId, 1..=64, "1 to 64 visible ASCII characters", is_visible
 );
 
 name_type!(
     /// What tells one token from all others (`jti`).
-    TokenId, 1..=128, "1 to 128 visible ASCII characters", |byte| (0x21..=0x7e).contains(&byte)
+    TokenId, 1..=128, "1 to 128 visible ASCII characters", is_visible
 );
 
 macro_rules! generated_id {
@@ -140,6 +197,14 @@ impl ConvId {
     /// How many bytes [`ConvId::as_bytes`] has.
     pub const BYTES: usize = CONV_ID_BYTES;
 
+    /// The most characters that a client must be ready for: the form is opaque to it.
+    pub const CHARACTERS_MAX: usize = 32;
+
+    /// Whether clients may take this text for an id of any server.
+    pub fn is_opaque_form(text: &str) -> bool {
+        (1..=Self::CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(is_visible)
+    }
+
     /// Reads the form that stands in frames; anything else is `None`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; CONV_ID_BYTES];
@@ -172,6 +237,17 @@ impl fmt::Display for ConvId {
 impl fmt::Debug for ConvId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConvId({self})")
+    }
+}
+
+impl JsonSchema for ConvId {
+    fn schema_name() -> Cow<'static, str> {
+        "ConvId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let description = "The identity of a conversation, opaque; `open` answers it.";
+        text_schema(description, (1, Self::CHARACTERS_MAX), is_visible)
     }
 }
 
@@ -245,10 +321,41 @@ impl Place {
 
 /// A message's number in its conversation: 1, 2, 3 … without gaps. 0 stands for "before the first".
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Seq(pub u64);
+
+/// The schema of a half-open range `[lo, hi)` of numbers, which is a pair in our own types; `lo < hi`.
+#[derive(Debug)]
+pub struct SeqRange;
+
+impl JsonSchema for SeqRange {
+    fn schema_name() -> Cow<'static, str> {
+        "SeqRange".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "array",
+            "description": "A half-open range `[lo, hi)` of numbers with `lo < hi`.",
+            "items": {"type": "integer", "minimum": 1, "maximum": super::INTEGER_MAX},
+            "minItems": 2,
+            "maxItems": 2,
+        })
+    }
+}
 
 impl Seq {
     /// Before the first message.
@@ -286,6 +393,14 @@ mod tests {
         assert_ne!(direct("a", "bc"), direct("ab", "c"));
         let channel = Place::Channel(ChannelName::new("a").unwrap()).conv_id();
         assert_ne!(direct("a", "a"), channel);
+    }
+
+    #[test]
+    fn the_characters_of_a_name_are_a_pattern() {
+        assert_eq!(character_class(is_name_byte), r"+\-.0-9@-Z_a-z");
+        assert_eq!(character_class(is_visible), "!-~");
+        assert_eq!(character_class(|byte| matches!(byte, b'[' | b']' | b'^')), r"\[\]\^");
+        assert_eq!(character_class(|byte| byte > 125), "~\u{7f}");
     }
 
     #[test]

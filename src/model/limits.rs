@@ -1,9 +1,10 @@
 //! Every bound that a client can meet, in one place; `hello` shows them. `docs/limits.md` says what comes above each.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The limits of protocol v1, as they stand in `hello.limits`. What an older server leaves out is as here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Limits {
     /// Bytes of one incoming frame; above: close 1009.
@@ -89,7 +90,7 @@ impl Default for Limits {
 }
 
 /// What an operator decides, as it stands in `hello.limits` beside [`Limits`]. Left out: no limit. All is of one node.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OperatorLimits {
     /// WebSockets of the node.
@@ -140,7 +141,7 @@ pub struct OperatorLimits {
 pub const PONG_GRACE_MS: u64 = 10_000;
 
 /// All of `hello.limits`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AllLimits {
     /// Those of the protocol.
     #[serde(flatten)]

@@ -1,12 +1,13 @@
 //! One stored message and the order it is shown in.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cid, MessageType, Seq, UserName};
+use super::{Cid, LIMITS, MessageType, Seq, UserName};
 
 /// A stored message, immutable. `(conversation, epoch, seq)` is its identity. As JSON it is the
 /// *item* of the protocol.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Number in the conversation, in commit order.
     pub seq: Seq,
@@ -18,6 +19,7 @@ pub struct Message {
     #[serde(rename = "type")]
     pub kind: MessageType,
     /// What was said.
+    #[schemars(length(min = 1, max = LIMITS.content_bytes_max))]
     pub content: String,
     /// The client's clock, ms since 1970 UTC (the server's, where the client gave none).
     pub ts: u64,
@@ -57,7 +59,7 @@ fn escaped_bytes(text: &str) -> usize {
 }
 
 /// Which way a history page runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// Oldest first.

@@ -15,11 +15,11 @@ mod token;
 mod unread;
 
 pub use ack_set::{AckError, AckSet};
-pub use cursor::{Cursor, CursorScope, Position};
+pub use cursor::{CURSOR_CHARACTERS_MAX, Cursor, CursorScope, Position};
 pub use durability::{Durability, DurabilityParseError, Level};
 pub use ids::{
     ChannelName, Cid, ConvId, Epoch, GroupId, InvalidName, MessageType, NodeId, Place, Seq,
-    SessionId, TokenId, UserName,
+    SeqRange, SessionId, TokenId, UserName,
 };
 pub use limits::{AllLimits, LIMITS, Limits, OperatorLimits, PONG_GRACE_MS};
 pub use lives::Lives;

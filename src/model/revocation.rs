@@ -1,11 +1,12 @@
 //! What an operator took back: all tokens of a user so far, or one token.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{TokenId, UserName};
 
 /// Whose access was taken away.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Revoked {
     /// A user: everything that was issued up to then.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A token that somebody showed or is to show; not judged. Logs and errors have only its length.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A token that somebody showed or is to show, as it is: not judged. Logs and errors have only its length.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Token(String);
 

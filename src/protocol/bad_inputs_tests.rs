@@ -1,9 +1,15 @@
 //! The table of bad inputs: for each field of each method every wrong type, its absence, and its limits at one less, exactly and
 //! one more; each with the exact answer.
 
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use serde_json::json;
 
 use super::*;
+use crate::protocol::as_on_the_wire;
+use crate::schema_violation::violation;
 
 /// What a field may be.
 enum Is {
@@ -99,8 +105,62 @@ fn with(body: &Value, path: &str, value: Option<Value>) -> Value {
     changed
 }
 
-/// The field that is found wrong; none: the body is right. A conversation that cannot be is right here, and `not_found`.
+/// The schema of commands, as clients get it.
+fn command_schema() -> Value {
+    let wire = RecursiveTransform(as_on_the_wire);
+    let settings = SchemaSettings::draft2020_12().with_transform(wire).for_deserialize();
+    settings.into_generator().into_root_schema_for::<Command>().to_value()
+}
+
+/// Whether the schema takes it.
+fn is_as_told(method: &str, body: &Value) -> bool {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(command_schema);
+    violation(&SCHEMA, &SCHEMA, &json!({method: body}), "").is_none()
+}
+
+/// What no schema can say: bytes of UTF-8, `1.0` for an integer, `lo < hi`, `from ≤ to`.
+fn only_the_parser_tells(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            number.as_f64().is_some_and(|float| number.is_f64() && float.fract() == 0.0)
+        }
+        Value::String(text) => !text.is_ascii(),
+        Value::Array(values) => {
+            let pair = values.iter().map(Value::as_u64).collect::<Option<Vec<_>>>();
+            pair.is_some_and(|pair| pair.len() == 2 && pair[0] >= pair[1])
+                || values.iter().any(only_the_parser_tells)
+        }
+        Value::Object(map) => {
+            let ends =
+                map.get("from").and_then(Value::as_u64).zip(map.get("to").and_then(Value::as_u64));
+            ends.is_some_and(|(from, to)| from > to) || map.values().any(only_the_parser_tells)
+        }
+        _ => false,
+    }
+}
+
+/// The field that is found wrong; none: the body is right. A conversation that cannot be is right here, and `not_found`. The schema
+/// must find the same.
 fn field(method: &str, body: &Value) -> Option<String> {
+    let named = field_by_parser(method, body);
+    match (&named, is_as_told(method, body)) {
+        (None, true) | (Some(_), false) => {}
+        // Whoever lets in says which of the two.
+        (None, false) => {
+            let is_there = |key| body.get(key).is_some();
+            assert!(
+                method == "hello" && !is_there("token") && !is_there("user"),
+                "{method} {body}"
+            );
+        }
+        (Some(_), true) => {
+            assert!(only_the_parser_tells(body), "{method} {body} is as the schema says")
+        }
+    }
+    named
+}
+
+fn field_by_parser(method: &str, body: &Value) -> Option<String> {
     let error = parse_command(&json!({"id": 7, method: body}).to_string()).err()?;
     assert_eq!(error.id, Some(7));
     assert_eq!(error.is_hello, method == "hello");
@@ -230,6 +290,54 @@ fn every_method_takes_an_object_with_whatever_else_in_it() {
         assert_eq!(commands[0], commands[1], "it makes no difference");
     }
     assert_eq!(field("ping", &json!({"x": null})), None);
+}
+
+#[test]
+fn the_three_kinds_of_read_are_not_mixed() {
+    let read = |more: Value| {
+        let mut body = json!({"conv": conv()});
+        for (key, value) in more.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        field("read", &body)
+    };
+    for good in [
+        json!({"late": false}),
+        json!({"late": false, "order": "asc"}),
+        json!({"late": false, "after_seq": 1}),
+        json!({"late": true}),
+        json!({"from": 1, "to": 1, "order": "desc"}),
+    ] {
+        assert_eq!(read(good.clone()), None, "{good}");
+    }
+    for (bad, named) in [
+        (json!({"late": true, "after_seq": 1}), "late"),
+        (json!({"late": true, "order": "asc"}), "order"),
+        (json!({"late": true, "from": 1}), "from"),
+        (json!({"late": true, "to": 1}), "to"),
+        (json!({"after_seq": 1, "order": "asc"}), "order"),
+        (json!({"after_seq": 1, "from": 1}), "from"),
+        (json!({"after_seq": 1, "to": 1}), "to"),
+        (json!({"from": 2, "to": 1}), "from"),
+        (json!({"order": "up"}), "order"),
+    ] {
+        assert_eq!(read(bad.clone()).as_deref(), Some(named), "{bad}");
+    }
+    let both = json!({"token": "t", "user": "ann"});
+    assert_eq!(field("hello", &both).as_deref(), Some("user"));
+    assert_eq!(
+        field("open", &json!({"to": {"user": "bob", "channel": "c"}})).as_deref(),
+        Some("to")
+    );
+    assert_eq!(
+        field("open", &json!({"to": {"user": "bob", "channel": 7}})).as_deref(),
+        Some("to.channel")
+    );
+    assert_eq!(
+        field("send", &json!({"conv": conv(), "cid": "c", "type": "t", "content": "a\0b"}))
+            .as_deref(),
+        Some("content")
+    );
 }
 
 #[test]

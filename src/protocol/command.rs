@@ -1,13 +1,14 @@
-//! Commands: what a client may ask, and how a frame becomes one.
+//! Commands: what a client may ask.
+//!
+//! The parser (`parse.rs`) takes exactly what the schema of these types takes; `bad_inputs_tests.rs` holds the two together.
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::fields::Fields;
-use super::{ErrorBody, ErrorCode};
+use super::ErrorBody;
 use crate::model::{
-    ChannelName, Cid, ConvId, Epoch, GroupId, INTEGER_MAX, LIMITS, MessageType, Order, Seq, Token,
+    ChannelName, Cid, ConvId, Epoch, GroupId, LIMITS, MessageType, Order, Seq, SeqRange, Token,
     UserName,
 };
 
@@ -22,7 +23,7 @@ pub struct Request {
 }
 
 /// A method with its body.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each method is defined by the type of its body")]
 pub enum Command {
@@ -33,17 +34,25 @@ pub enum Command {
     Ack(Ack),
     Leave(Leave),
     List(List),
+    /// Makes a group of which the user is owner and member.
     Create {},
+    /// Makes somebody a member of a group; any member may.
     Invite(Other),
+    /// Ends the membership of another; the owner may.
     Remove(Other),
     Quit(Quit),
     Roster(RosterOf),
     Refresh(Refresh),
+    /// Does nothing but be answered.
     Ping {},
 }
 
-/// Who a session is; the first frame. One of the two: which, the server says.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+/// The greatest `client` of a `hello`, bytes.
+pub(super) const CLIENT_BYTES_MAX: usize = 128;
+
+/// Who a session is; the first frame. Either `token` or `user`: which, the server says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{"required": ["token"]}, {"required": ["user"]}]))]
 pub struct Hello {
     /// What says who the user is, where authentication is on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,39 +60,46 @@ pub struct Hello {
     /// The user, where authentication is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
-    /// Free text about the client, at most 128 bytes.
+    /// Free text about the client, at most 128 bytes of UTF-8.
+    #[schemars(length(max = CLIENT_BYTES_MAX))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
 }
 
 /// Which conversation `open` means.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
+#[schemars(transform = one_key)]
 pub enum To {
+    /// The direct chat with this user; with oneself: notes.
     User(UserName),
+    /// A public channel.
     Channel(ChannelName),
+    /// A private group that one is a member of.
     Group(GroupId),
 }
 
 /// Opens a conversation in this session.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Open {
     /// Which.
     pub to: To,
     /// Messages on the page; 0 for counts only.
+    #[schemars(default = "open_limit", range(max = LIMITS.read_limit_max))]
     pub limit: usize,
     /// Bridge from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
     /// Push this session's own messages too.
+    #[schemars(default = "yes")]
     pub echo: bool,
     /// Push at all.
+    #[schemars(default = "yes")]
     pub push: bool,
 }
 
 /// Where a client left a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Resume {
     /// The life of the store.
     pub epoch: Epoch,
@@ -92,7 +108,7 @@ pub struct Resume {
 }
 
 /// Stores a message.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Send {
     /// Where.
     pub conv: ConvId,
@@ -101,15 +117,17 @@ pub struct Send {
     /// Kind of content.
     #[serde(rename = "type")]
     pub kind: MessageType,
-    /// The content.
+    /// The content: UTF-8, as many bytes at most as `content_bytes_max` says, without U+0000.
+    #[schemars(length(min = 1, max = LIMITS.content_bytes_max), regex(pattern = r"^[^\u0000]*$"))]
     pub content: String,
     /// The client's clock, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ts: Option<u64>,
 }
 
-/// Reads messages of an open conversation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Reads messages of an open conversation, in one of three ways.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(transform = either)]
 pub struct Read {
     /// Where.
     pub conv: ConvId,
@@ -117,6 +135,7 @@ pub struct Read {
     #[serde(flatten)]
     pub kind: ReadKind,
     /// Most messages.
+    #[schemars(default = "page_limit", range(min = 1, max = LIMITS.read_limit_max))]
     pub limit: usize,
     /// Go on from the end of an earlier page of the same request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +143,7 @@ pub struct Read {
 }
 
 /// The three kinds of `read`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ReadKind {
     /// By `(ts, seq)`, both ends inclusive.
@@ -136,6 +155,7 @@ pub enum ReadKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<u64>,
         /// Direction.
+        #[schemars(default = "newest_first")]
         order: Order,
     },
     /// Above a number, ascending.
@@ -145,13 +165,15 @@ pub enum ReadKind {
     },
     /// The user's unread late messages, ascending by number.
     Late {
-        /// Always `true`.
+        /// Always `true`. Elsewhere `false` is as if it were absent.
+        #[schemars(extend("const" = true))]
         late: bool,
     },
 }
 
-/// Acknowledges messages.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Acknowledges messages: by `up_to`, `ranges` or both.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(extend("anyOf" = [{"required": ["up_to"]}, {"required": ["ranges"]}]))]
 pub struct Ack {
     /// Where.
     pub conv: ConvId,
@@ -160,20 +182,22 @@ pub struct Ack {
     pub up_to: Option<Seq>,
     /// Exactly these, half-open.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<SeqRange>>", length(max = LIMITS.ack_ranges_max))]
     pub ranges: Option<Vec<(Seq, Seq)>>,
 }
 
 /// Ends the pushes of a conversation to this session.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Leave {
     /// Where.
     pub conv: ConvId,
 }
 
 /// The user's conversations.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct List {
     /// Most conversations.
+    #[schemars(default = "page_limit", range(min = 1, max = LIMITS.read_limit_max))]
     pub limit: usize,
     /// Go on from the end of an earlier page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,7 +205,7 @@ pub struct List {
 }
 
 /// Changes the membership of another in a group: `invite` and `remove`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Other {
     /// The group.
     pub conv: ConvId,
@@ -190,24 +214,91 @@ pub struct Other {
 }
 
 /// Ends one's own membership of a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Quit {
     /// The group.
     pub conv: ConvId,
 }
 
 /// Asks who is in a group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RosterOf {
     /// The group.
     pub conv: ConvId,
 }
 
 /// Another token for the same user, in the place of the one that is about to expire.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Refresh {
     /// The token.
     pub token: Token,
+}
+
+/// `limit` of `open` where it is absent.
+pub(super) fn open_limit() -> usize {
+    10
+}
+
+/// `limit` of `read` and `list` where it is absent.
+pub(super) fn page_limit() -> usize {
+    50
+}
+
+/// `echo` and `push` where they are absent.
+pub(super) fn yes() -> bool {
+    true
+}
+
+/// `order` where it is absent.
+pub(super) fn newest_first() -> Order {
+    Order::Desc
+}
+
+/// Of an enum of objects with one key each: one object with exactly one of the keys, whatever else stands in it.
+fn one_key(schema: &mut Schema) {
+    let Some(Value::Array(variants)) = schema.remove("oneOf") else { return };
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for mut variant in variants {
+        let description = variant["description"].take();
+        let Value::Object(property) = variant["properties"].take() else { continue };
+        for (key, value) in property {
+            required.push(json!({"required": [key]}));
+            properties.insert(key, described(value, description.clone()));
+        }
+    }
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    schema.insert("oneOf".to_owned(), Value::Array(required));
+}
+
+fn described(mut value: Value, description: Value) -> Value {
+    if !description.is_null() {
+        value["description"] = description;
+    }
+    value
+}
+
+/// Of an object that is one of several: what belongs to another of them must be absent, or `false` where it is a flag that
+/// makes the difference.
+fn either(schema: &mut Schema) {
+    let Some(Value::Array(mut kinds)) = schema.remove("anyOf") else { return };
+    let mut all = Map::new();
+    for kind in &kinds {
+        if let Value::Object(properties) = &kind["properties"] {
+            all.extend(properties.clone());
+        }
+    }
+    for kind in &mut kinds {
+        let Value::Object(properties) = &mut kind["properties"] else { continue };
+        for (key, other) in &all {
+            let absent = match other.get("const") {
+                Some(Value::Bool(true)) => json!({"const": false}),
+                _ => json!(false),
+            };
+            properties.entry(key).or_insert(absent);
+        }
+    }
+    schema.insert("oneOf".to_owned(), Value::Array(kinds));
 }
 
 /// Why a frame is no command, and the `id` to answer it under, where it has one.
@@ -220,245 +311,3 @@ pub struct Rejected {
     /// It was meant to be a `hello`.
     pub is_hello: bool,
 }
-
-/// Reads one text frame. Total: every input is a command or an error to answer with.
-pub fn parse_command(text: &str) -> Result<(u64, Command), Box<Rejected>> {
-    let bad_frame = |id, message: String| {
-        let error = ErrorBody::new(ErrorCode::BadFrame, message);
-        Box::new(Rejected { id, error, is_hello: false })
-    };
-    let frame: TopLevel = serde_json::from_str(text)
-        .map_err(|error| bad_frame(None, format!("not a frame: {error}")))?;
-    let id = match frame.id.as_ref().and_then(Value::as_u64) {
-        Some(id) if (1..=INTEGER_MAX).contains(&id) && !frame.two_ids => id,
-        _ => return Err(bad_frame(None, "id must be an integer of at least 1, once".into())),
-    };
-    let (method, body) = match (frame.method, frame.two_methods) {
-        (Some(method), false) => method,
-        _ => return Err(bad_frame(Some(id), "a frame has exactly one method beside id".into())),
-    };
-    if nesting(&body) >= LIMITS.nesting_max {
-        return Err(bad_frame(Some(id), format!("nested deeper than {}", LIMITS.nesting_max)));
-    }
-    parse_method(&method, body)
-        .map(|command| (id, command))
-        .map_err(|error| Box::new(Rejected { id: Some(id), error, is_hello: method == "hello" }))
-}
-
-/// The top level of a frame: read by hand because every key but `id` is a method, also a repeated one.
-#[derive(Default)]
-struct TopLevel {
-    id: Option<Value>,
-    two_ids: bool,
-    method: Option<(String, Value)>,
-    two_methods: bool,
-}
-
-impl<'de> Deserialize<'de> for TopLevel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TopLevelVisitor;
-        impl<'de> Visitor<'de> for TopLevelVisitor {
-            type Value = TopLevel;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TopLevel, A::Error> {
-                let mut frame = TopLevel::default();
-                while let Some(key) = map.next_key::<String>()? {
-                    let value: Value = map.next_value()?;
-                    if key == "id" {
-                        frame.two_ids |= frame.id.replace(value).is_some();
-                    } else {
-                        frame.two_methods |= frame.method.replace((key, value)).is_some();
-                    }
-                }
-                Ok(frame)
-            }
-        }
-        deserializer.deserialize_map(TopLevelVisitor)
-    }
-}
-
-fn nesting(value: &Value) -> usize {
-    match value {
-        Value::Array(values) => 1 + values.iter().map(nesting).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(nesting).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-fn parse_method(method: &str, body: Value) -> Result<Command, ErrorBody> {
-    let parse: fn(Fields) -> Result<Command, ErrorBody> = match method {
-        "hello" => parse_hello,
-        "open" => parse_open,
-        "send" => parse_send,
-        "read" => parse_read,
-        "ack" => parse_ack,
-        "leave" => |mut fields| {
-            let conv = fields.conv()?;
-            fields.finish(Command::Leave(Leave { conv }))
-        },
-        "list" => parse_list,
-        "create" => |fields| fields.finish(Command::Create {}),
-        "invite" => |fields| parse_other(fields, Command::Invite),
-        "remove" => |fields| parse_other(fields, Command::Remove),
-        "quit" => |mut fields| {
-            let conv = fields.conv()?;
-            fields.finish(Command::Quit(Quit { conv }))
-        },
-        "roster" => |mut fields| {
-            let conv = fields.conv()?;
-            fields.finish(Command::Roster(RosterOf { conv }))
-        },
-        "refresh" => parse_refresh,
-        "ping" => |fields| fields.finish(Command::Ping {}),
-        _ => {
-            let shown: String = method.chars().take(64).collect();
-            let message = format!("there is no method {shown:?}");
-            return Err(ErrorBody::new(ErrorCode::UnknownMethod, message));
-        }
-    };
-    match body {
-        Value::Object(map) => parse(Fields::new("", map)),
-        _ => Err(ErrorBody::invalid_field(method, "an object")),
-    }
-}
-
-fn parse_hello(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let token = fields.string("token")?.map(Token::new);
-    let user = fields.name("user", UserName::new)?;
-    if token.is_some() && user.is_some() {
-        return Err(fields.invalid("user", "absent beside token"));
-    }
-    let client = fields.string("client")?;
-    if client.as_ref().is_some_and(|client| client.len() > 128) {
-        return Err(fields.invalid("client", "at most 128 bytes"));
-    }
-    fields.finish(Command::Hello(Hello { token, user, client }))
-}
-
-fn parse_open(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let to = fields.object("to")?;
-    let to = parse_to(fields.required("to", to)?)?;
-    let limit = fields.integer("limit", 0..=LIMITS.read_limit_max as u64)?.unwrap_or(10) as usize;
-    let resume = match fields.object("resume")? {
-        None => None,
-        Some(map) => Some(parse_resume(map)?),
-    };
-    let echo = fields.boolean("echo")?.unwrap_or(true);
-    let push = fields.boolean("push")?.unwrap_or(true);
-    fields.finish(Command::Open(Open { to, limit, resume, echo, push }))
-}
-
-fn parse_to(map: Map<String, Value>) -> Result<To, ErrorBody> {
-    let mut fields = Fields::new("to", map);
-    let user = fields.name("user", UserName::new)?.map(To::User);
-    let channel = fields.name("channel", ChannelName::new)?.map(To::Channel);
-    let group = fields.name("group", GroupId::new)?.map(To::Group);
-    let mut named = [user, channel, group].into_iter().flatten();
-    match (named.next(), named.next()) {
-        (Some(to), None) => fields.finish(to),
-        _ => Err(ErrorBody::invalid_field(
-            "to",
-            "an object with exactly one of user, channel, group",
-        )),
-    }
-}
-
-fn parse_resume(map: Map<String, Value>) -> Result<Resume, ErrorBody> {
-    let mut fields = Fields::new("resume", map);
-    let epoch = fields.name("epoch", Epoch::new)?;
-    let epoch = fields.required("epoch", epoch)?;
-    let seq = fields.number("seq")?;
-    let seq = Seq(fields.required("seq", seq)?);
-    fields.finish(Resume { epoch, seq })
-}
-
-fn parse_send(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let conv = fields.conv()?;
-    let cid = fields.name("cid", Cid::new)?;
-    let cid = fields.required("cid", cid)?;
-    let kind = fields.name("type", MessageType::new)?;
-    let kind = fields.required("type", kind)?;
-    let content = fields.string("content")?;
-    let content = fields.required("content", content)?;
-    if !(1..=LIMITS.content_bytes_max).contains(&content.len()) || content.contains('\0') {
-        let expected = format!("1 to {} bytes of text without U+0000", LIMITS.content_bytes_max);
-        return Err(fields.invalid("content", &expected));
-    }
-    let ts = fields.number("ts")?;
-    fields.finish(Command::Send(Send { conv, cid, kind, content, ts }))
-}
-
-fn parse_read(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let conv = fields.conv()?;
-    let limit = fields.integer("limit", 1..=LIMITS.read_limit_max as u64)?.unwrap_or(50) as usize;
-    let cursor = fields.string("cursor")?;
-    let order = fields.name("order", |text| match text {
-        "asc" => Ok(Order::Asc),
-        "desc" => Ok(Order::Desc),
-        _ => Err(crate::model::InvalidName { expected: "\"asc\" or \"desc\"" }),
-    })?;
-    let (from, to) = (fields.number("from")?, fields.number("to")?);
-    let after_seq = fields.number("after_seq")?;
-    let late = fields.boolean("late")?.unwrap_or(false);
-    let range_key = [("from", from.is_some()), ("to", to.is_some()), ("order", order.is_some())]
-        .into_iter()
-        .find_map(|(key, present)| present.then_some(key));
-    let kind = match (range_key, after_seq, late) {
-        (None, Some(_), true) => {
-            return Err(fields.invalid("late", "absent beside after_seq"));
-        }
-        (Some(key), Some(_), _) => return Err(fields.invalid(key, "absent beside after_seq")),
-        (Some(key), None, true) => return Err(fields.invalid(key, "absent beside late")),
-        (None, Some(after_seq), false) => ReadKind::After { after_seq: Seq(after_seq) },
-        (None, None, true) => ReadKind::Late { late },
-        (_, None, false) => {
-            if from.zip(to).is_some_and(|(from, to)| from > to) {
-                return Err(fields.invalid("from", "at most to"));
-            }
-            ReadKind::Range { from, to, order: order.unwrap_or(Order::Desc) }
-        }
-    };
-    fields.finish(Command::Read(Read { conv, kind, limit, cursor }))
-}
-
-fn parse_ack(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let conv = fields.conv()?;
-    if !fields.has("up_to") && !fields.has("ranges") {
-        return Err(fields.invalid("up_to", "present, or ranges"));
-    }
-    let up_to = fields.number("up_to")?.map(Seq);
-    let ranges = fields
-        .pairs("ranges", LIMITS.ack_ranges_max)?
-        .map(|pairs| pairs.into_iter().map(|(lo, hi)| (Seq(lo), Seq(hi))).collect());
-    fields.finish(Command::Ack(Ack { conv, up_to, ranges }))
-}
-
-fn parse_other(mut fields: Fields, command: fn(Other) -> Command) -> Result<Command, ErrorBody> {
-    let conv = fields.conv()?;
-    let user = fields.name("user", UserName::new)?;
-    let user = fields.required("user", user)?;
-    fields.finish(command(Other { conv, user }))
-}
-
-fn parse_list(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let limit = fields.integer("limit", 1..=LIMITS.read_limit_max as u64)?.unwrap_or(50) as usize;
-    let cursor = fields.string("cursor")?;
-    fields.finish(Command::List(List { limit, cursor }))
-}
-
-fn parse_refresh(mut fields: Fields) -> Result<Command, ErrorBody> {
-    let token = fields.string("token")?;
-    let token = Token::new(fields.required("token", token)?);
-    fields.finish(Command::Refresh(Refresh { token }))
-}
-
-#[cfg(test)]
-#[path = "bad_inputs_tests.rs"]
-mod bad_inputs_tests;
-#[cfg(test)]
-#[path = "command_tests.rs"]
-mod tests;

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Place;
+use crate::model::{ConvId, Place};
+use crate::protocol::Request;
 
 fn name() -> impl Strategy<Value = UserName> {
     "[A-Za-z0-9._@+-]{1,64}".prop_map(|text| UserName::new(&text).unwrap())

@@ -130,10 +130,9 @@ impl Fields {
     pub(super) fn conv(&mut self) -> Result<ConvId, ErrorBody> {
         let text = self.string("conv")?;
         let text = self.required("conv", text)?;
-        if !(1..=32).contains(&text.len())
-            || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
-        {
-            return Err(self.invalid("conv", "1 to 32 visible ASCII characters"));
+        if !ConvId::is_opaque_form(&text) {
+            let expected = format!("1 to {} visible ASCII characters", ConvId::CHARACTERS_MAX);
+            return Err(self.invalid("conv", &expected));
         }
         Ok(ConvId::parse(&text).unwrap_or_else(|| {
             self.unknown_conv = true;

@@ -6,16 +6,19 @@ mod close;
 mod command;
 mod error;
 mod fields;
+mod parse;
 mod push;
 mod reply;
 mod server_frame;
+mod wire_schema;
 
 pub use close::CloseCode;
 pub use command::{
     Ack, Command, Hello, Leave, List, Open, Other, Quit, Read, ReadKind, Refresh, Rejected,
-    Request, Resume, RosterOf, Send, To, parse_command,
+    Request, Resume, RosterOf, Send, To,
 };
 pub use error::{ErrorBody, ErrorCode};
+pub use parse::parse_command;
 pub use push::{
     AckedPush, ListedPush, MembersPush, MsgPush, NoticePush, PresencePush, Push, RemovedPush,
     ResetPush,
@@ -25,6 +28,7 @@ pub use reply::{
     ReadReply, RefreshReply, Reply, ReplyFrame, RosterReply, SendReply,
 };
 pub use server_frame::ServerFrame;
+pub use wire_schema::as_on_the_wire;
 
 /// Where the WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/v1/ws";

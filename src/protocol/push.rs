@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::To;
-use crate::model::{Cid, ConvId, Epoch, Message, MessageType, Seq, UserName};
+use crate::model::{Cid, ConvId, Epoch, LIMITS, Message, MessageType, Seq, SeqRange, UserName};
 
 /// A frame without `id`: `{"msg":{…}}`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each push is defined by its type")]
 pub enum Push {
@@ -23,7 +24,7 @@ pub enum Push {
 }
 
 /// A message of an open conversation: exact, once, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "FlatMsg")]
 pub struct MsgPush {
     /// Where.
@@ -34,7 +35,7 @@ pub struct MsgPush {
 }
 
 /// The same without `flatten`, which would buffer every field when reading.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct FlatMsg {
     conv: ConvId,
     seq: Seq,
@@ -56,7 +57,7 @@ impl From<FlatMsg> for MsgPush {
 }
 
 /// A user acknowledged; best effort.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AckedPush {
     /// Where.
     pub conv: ConvId,
@@ -66,11 +67,12 @@ pub struct AckedPush {
     pub up_to: Seq,
     /// What is acknowledged above; only to the user's own sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<SeqRange>>", length(max = LIMITS.acked_ranges_max))]
     pub ranges: Option<Vec<(Seq, Seq)>>,
 }
 
 /// The other user of a direct chat came or went; best effort.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PresencePush {
     /// The direct chat.
     pub conv: ConvId,
@@ -81,7 +83,7 @@ pub struct PresencePush {
 }
 
 /// A conversation became yours, or one that is not open here got a message; best effort.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ListedPush {
     /// Its id.
     pub conv: ConvId,
@@ -92,7 +94,7 @@ pub struct ListedPush {
 }
 
 /// The stream of a conversation was replaced and is closed here: open it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResetPush {
     /// Where.
     pub conv: ConvId,
@@ -101,7 +103,7 @@ pub struct ResetPush {
 }
 
 /// Somebody came into a group or left it; to its members, where they have it open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MembersPush {
     /// The group.
     pub conv: ConvId,
@@ -112,14 +114,14 @@ pub struct MembersPush {
 }
 
 /// The user is a member of a group no more: it is closed here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemovedPush {
     /// The group.
     pub conv: ConvId,
 }
 
 /// Something about the connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoticePush {
     /// `draining`, `token_expiring`.
     pub code: String,

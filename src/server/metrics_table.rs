@@ -116,7 +116,7 @@ pub fn metrics_table() -> String {
     let mut text = "# Metrics\n\n\
          What `/metrics` on the admin listener shows. Times are in seconds. A labelled counter is there from its first event on, the others from the start. \
          `docker/grafana/dashboards/chatctl.json` is a dashboard of the most of them.\n\n\
-         Generated from src/server/metrics_table.rs: `chatctl serve --print-metrics`.\n"
+         Generated from src/server/metrics_table.rs: `make documents`.\n"
         .to_owned();
     for (part, rows) in METRICS {
         text += &format!("\n## {part}\n\n| metric | kind | labels | |\n|---|---|---|---|\n");
@@ -140,10 +140,7 @@ mod tests {
 
     #[test]
     fn the_document_is_up_to_date() {
-        assert!(
-            include_str!("../../docs/metrics.md") == metrics_table(),
-            "run: cargo run --release -- serve --print-metrics > docs/metrics.md"
-        );
+        assert!(include_str!("../../docs/metrics.md") == metrics_table(), "run: make documents");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 use axum::{Json, Router, middleware};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::origin::{Guard, guard};
 use super::socketio::{self, SocketIo};
@@ -32,7 +33,14 @@ pub(super) fn router(node: Arc<Node>, loopback: bool) -> Router {
         .layer(middleware::from_fn_with_state(rule, guard))
 }
 
-async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
+/// Whether the node should get clients; why not is not everybody's business.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Ready {
+    /// It should.
+    ready: bool,
+}
+
+async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Ready>) {
     let ready = node.readiness.report().ready;
-    (super::readiness::status(ready), Json(json!({ "ready": ready })))
+    (super::readiness::status(ready), Json(Ready { ready }))
 }

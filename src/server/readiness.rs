@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::chat::ChatService;
@@ -35,29 +36,36 @@ pub(super) struct Readiness {
     draining: AtomicBool,
 }
 
-/// The body of `/readyz` on the admin listener.
-#[derive(Debug, Clone, Serialize)]
+/// Whether the node should get clients, what it is made of, and what operators should know.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Report {
     /// No reason stands against it.
     pub(super) ready: bool,
+    /// This server process.
     node: NodeId,
+    /// Where messages live.
     engine: EngineInfo,
+    /// How nodes hear of messages.
     distribution: Named,
+    /// Who is connected where.
     registry: Named,
     /// What stands against it, and what operators should know.
     pub(super) reasons: Vec<Reason>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// An engine.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct Named {
+    /// `LOCAL`, `REDIS`, `KAFKA`.
     name: &'static str,
 }
 
 /// Something that operators should know.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct Reason {
     /// What scripts branch on.
     pub(super) code: &'static str,
+    /// For people.
     message: String,
 }
 

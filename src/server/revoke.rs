@@ -8,13 +8,14 @@ use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Node;
 use crate::chat::{RevokeError, RevokeOutcome};
 use crate::config::Secret;
-use crate::model::Revoked;
+use crate::model::{Revocation, Revoked};
 
 /// Who may revoke.
 #[derive(Debug, Clone)]
@@ -61,6 +62,19 @@ impl Permission {
     }
 }
 
+/// What was revoked.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RevokeAnswer {
+    /// Whose access.
+    revoked: Revoked,
+    /// When, ms since 1970: of a user, what was issued at or before it is refused.
+    at: u64,
+    /// When no token that it concerns can be good any more, ms since 1970.
+    until: u64,
+    /// Sessions of this node that were closed; those of others follow.
+    sessions_here: usize,
+}
+
 /// Answers `{"revoked":{"user":"ann"},"at":…,"until":…,"sessions_here":1}`. A page cannot ask this: what is not JSON is refused, and a
 /// browser asks before it sends JSON to another origin.
 pub(super) async fn revoke(
@@ -88,10 +102,8 @@ pub(super) async fn revoke(
     match node.chat.revoke(revoked).await {
         Ok(RevokeOutcome { revocation, sessions_here }) => {
             tracing::info!(revoked = ?revocation.revoked, sessions_here, "revoked");
-            let (at, until) = (revocation.at, revocation.until);
-            let revoked = revocation.revoked;
-            Json(json!({"revoked": revoked, "at": at, "until": until, "sessions_here": sessions_here}))
-                .into_response()
+            let Revocation { revoked, at, until } = revocation;
+            Json(RevokeAnswer { revoked, at, until, sessions_here }).into_response()
         }
         Err(error @ RevokeError::NoTokens) => {
             (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()

@@ -23,6 +23,7 @@ mod conversation;
 mod crash_points;
 mod dashboard;
 mod doctor;
+mod documents;
 mod equivalence;
 mod faults;
 mod formats;

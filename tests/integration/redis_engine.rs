@@ -13,7 +13,7 @@ use crate::support::{Server, unique};
 const ASKED_AGAIN: Duration = Duration::from_secs(15);
 
 /// A Redis that syncs each write; killed when dropped.
-struct Redis {
+pub struct Redis {
     process: Child,
     port: u16,
     _folder: tempfile::TempDir,
@@ -21,7 +21,7 @@ struct Redis {
 
 impl Redis {
     /// `None`: there is none on this machine, which CI does not accept.
-    async fn start() -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let program = redis_program(folder.path(), "the REDIS engine").await?;
         let port = free_port(&[std::net::Ipv4Addr::LOCALHOST.into()], None).unwrap();
@@ -36,7 +36,7 @@ impl Redis {
     }
 
     /// What servers are told to use it.
-    fn variables(&self) -> [(&'static str, String); 3] {
+    pub fn variables(&self) -> [(&'static str, String); 3] {
         [
             ("WS_MESSAGE_PERSISTENCE_ENGINE", "REDIS".to_owned()),
             ("REDIS_URL", format!("redis://127.0.0.1:{}", self.port)),
@@ -44,7 +44,7 @@ impl Redis {
         ]
     }
 
-    fn command(&self, words: &[&str]) {
+    pub fn command(&self, words: &[&str]) {
         let url = format!("redis://127.0.0.1:{}", self.port);
         let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
         redis::cmd(words[0]).arg(&words[1..]).exec(&mut connection).unwrap();

@@ -20,72 +20,7 @@ mod tests {
     use super::super::Mark;
     use super::super::tests::{record, report};
     use super::*;
-
-    /// The first thing in `value` that is not as `schema` says. Keywords that this does not know fail the test.
-    fn violation(root: &Value, schema: &Value, value: &Value, path: &str) -> Option<String> {
-        let Value::Object(keywords) = schema else {
-            return (schema == &json!(false)).then(|| format!("{path} is not allowed"));
-        };
-        for (keyword, rule) in keywords {
-            let found = match keyword.as_str() {
-                "$schema" | "title" | "description" | "$defs" | "default" | "format" => None,
-                "$ref" => {
-                    let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
-                    violation(root, root.pointer(pointer).unwrap(), value, path)
-                }
-                "type" => {
-                    let names = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
-                    let fits = |name: &Value| match name.as_str().unwrap() {
-                        "object" => value.is_object(),
-                        "array" => value.is_array(),
-                        "string" => value.is_string(),
-                        "boolean" => value.is_boolean(),
-                        "integer" => value.is_u64() || value.is_i64(),
-                        "number" => value.is_number(),
-                        "null" => value.is_null(),
-                        other => panic!("type {other}"),
-                    };
-                    (!names.iter().any(fits)).then(|| format!("{path} is no {rule}"))
-                }
-                "required" => rule.as_array().unwrap().iter().find_map(|name| {
-                    let absent = value.get(name.as_str().unwrap()).is_none();
-                    absent.then(|| format!("{path} lacks {name}"))
-                }),
-                "properties" => rule.as_object().unwrap().iter().find_map(|(name, schema)| {
-                    violation(root, schema, value.get(name)?, &format!("{path}/{name}"))
-                }),
-                "additionalProperties" => {
-                    let known = keywords.get("properties").and_then(Value::as_object);
-                    let known = |name: &String| known.is_some_and(|known| known.contains_key(name));
-                    let mut others = value.as_object()?.iter().filter(|(name, _)| !known(name));
-                    others.find_map(|(name, value)| {
-                        violation(root, rule, value, &format!("{path}/{name}"))
-                    })
-                }
-                "items" => value.as_array()?.iter().enumerate().find_map(|(index, value)| {
-                    violation(root, rule, value, &format!("{path}/{index}"))
-                }),
-                "minimum" | "maximum" => {
-                    let (limit, value) = (rule.as_f64().unwrap(), value.as_f64()?);
-                    let fits = if keyword == "minimum" { value >= limit } else { value <= limit };
-                    (!fits).then(|| format!("{path}: {value} is beyond {limit}"))
-                }
-                "const" => (rule != value).then(|| format!("{path} is not {rule}")),
-                "enum" => (!rule.as_array().unwrap().contains(value))
-                    .then(|| format!("{path} is none of {rule}")),
-                "oneOf" => {
-                    let fits = |schema: &&Value| violation(root, schema, value, path).is_none();
-                    let count = rule.as_array().unwrap().iter().filter(fits).count();
-                    (count != 1).then(|| format!("{path} is {count} of {rule}"))
-                }
-                other => panic!("the keyword {other} is not known here"),
-            };
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
-    }
+    use crate::schema_violation::violation;
 
     #[test]
     fn the_committed_schema_is_what_the_code_says() {

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod certificates;
 pub mod jwks_server;
 pub mod log;
+pub mod npm;
 mod peer;
 pub mod raw;
 pub mod redis;

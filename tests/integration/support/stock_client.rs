@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::services::leave_out;
-use super::{PATIENCE, Server};
+use super::{PATIENCE, Server, npm};
 
 /// Where `package.json` is.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/socketio");
@@ -21,31 +21,10 @@ const DRIVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/socketio/d
 /// The modules of the stock client, which npm installs on first use; `None`: there is no node or no npm.
 pub async fn modules() -> Option<PathBuf> {
     static INSTALLED: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
-    match INSTALLED.get_or_init(install).await {
+    match INSTALLED.get_or_init(|| npm::install(Path::new(FOLDER))).await {
         Ok(modules) => Some(modules.clone()),
         Err(reason) => leave_out(reason),
     }
-}
-
-async fn install() -> Result<PathBuf, String> {
-    let modules = Path::new(FOLDER).join("node_modules");
-    let locked = std::fs::read(Path::new(FOLDER).join("package-lock.json")).unwrap();
-    // A mark of ours: npm's own files are there before it has ended.
-    let mark = modules.join("installed-lock.json");
-    if std::fs::read(&mark).is_ok_and(|installed| installed == locked) {
-        return Ok(modules);
-    }
-    let npm = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund"])
-        .current_dir(FOLDER)
-        .output()
-        .await
-        .map_err(|error| format!("npm, to install socket.io-client: {error}"))?;
-    if !npm.status.success() {
-        return Err(format!("npm ci: {}", String::from_utf8_lossy(&npm.stderr)));
-    }
-    std::fs::write(&mark, locked).unwrap();
-    Ok(modules)
 }
 
 /// One stock client.
