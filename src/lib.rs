@@ -1,8 +1,8 @@
 //! `chatctl`: a chat backend with pluggable engines, and the harness that judges them.
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
-//! `main → command → {server, bench, check}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`.
+//! `main → command → {server, bench, check, demo}`, `server → {chat, protocol}`,
+//! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `demo → harness`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`.
 //! `{server, client, identity} → tls`: certificates. `command → transfer → persistence`: conversations from one engine to another.
 //! `command → documents → {protocol, config}`: the protocol as documents.
 
@@ -16,6 +16,7 @@ pub mod client;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod distribution;
 pub mod documents;
 #[cfg(feature = "faults")]

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use chatctl::cli::{Cli, Command};
 use chatctl::command::{self, Exit};
-use clap::Parser as _;
 
 /// Counts allocations, for the gate on what a message costs.
 #[cfg(feature = "faults")]
@@ -17,7 +16,7 @@ static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::I
 const EVENT_INTERVAL: u32 = 1_024;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody is left to tell when the terminal is gone.
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
         }
     };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if matches!(cli.command, Command::Serve(_)) {
+    if matches!(cli.command, Some(Command::Serve(_))) {
         runtime.event_interval(EVENT_INTERVAL);
     }
     let runtime = match runtime.enable_all().build() {

@@ -12,6 +12,17 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// Ends an error about a word that is none of the candidates: `; did you mean X?`, or nothing where none is near. Capitals do not count.
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    let word = word.to_ascii_lowercase();
+    let mut by_lower: Vec<_> =
+        candidates.map(|known| (known.to_ascii_lowercase(), known)).collect();
+    by_lower.sort_unstable();
+    let found = nearest(&word, by_lower.iter().map(|(lower, _)| lower.as_str()));
+    let known = found.and_then(|found| by_lower.iter().find(|(lower, _)| lower == found));
+    known.map(|(_, known)| format!("; did you mean {known}?")).unwrap_or_default()
+}
+
 /// Levenshtein distance over bytes, one row at a time.
 fn edits(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
@@ -36,5 +47,14 @@ mod tests {
         assert_eq!(edits("kitten", "sitting"), 3);
         assert_eq!(edits("", "abc"), 3);
         assert_eq!(edits("abc", "abc"), 0);
+    }
+
+    #[test]
+    fn what_is_near_is_meant_in_any_capitals() {
+        let meant = |word| did_you_mean(word, ["LOCAL", "REDIS", "CASSANDRA"].into_iter());
+        assert_eq!(meant("REDI"), "; did you mean REDIS?");
+        assert_eq!(meant("casandra"), "; did you mean CASSANDRA?");
+        assert_eq!(meant("redis"), "; did you mean REDIS?");
+        assert_eq!(meant("postgres"), "");
     }
 }

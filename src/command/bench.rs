@@ -18,7 +18,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::black_box::{key_value, nodes, shown_command, until_ctrl_c};
+use super::black_box::{nodes, server_variable, shown_command, until_ctrl_c};
 use super::identity::{SigningArgs, sign_in_clients};
 use super::{Exit, style_of_stdout};
 use crate::bench::idle_connections::{self, IdleConnectionsOptions};
@@ -30,7 +30,7 @@ use crate::command::format::FormatArgs;
 use crate::harness::duration::parse as duration;
 use crate::harness::{HarnessError, PushError, PushUrl, TargetOptions, fresh_name};
 
-/// Measure a chat server, and prove that it kept its promises meanwhile.
+/// Measure a chat server with real clients, and check every delivery.
 ///
 /// Its clients are WebSockets at /v1/ws: with stock clients of Socket.IO the time that node takes would be measured (`check validity --transport socketio`
 /// judges them). Without --url a server of its own is started (this binary, fresh data, free port). Exit codes:
@@ -83,7 +83,7 @@ struct CommonArgs {
     nodes: usize,
     /// Environment of the started servers, like CHATCTL_LOCAL_SYNC=never; repeat for several. Their data
     /// is put under TMPDIR
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = server_variable, conflicts_with = "url")]
     server_env: Vec<(String, String)>,
     /// Where result folders are made; nothing there is written over
     #[arg(long, default_value = "results", value_name = "DIR")]

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
+use crate::config::unknown_variable;
 
 /// Does `work`, which ends early when it is cancelled: the first Ctrl-C does so.
 pub(super) async fn until_ctrl_c<T>(work: impl AsyncFnOnce(&CancellationToken) -> T) -> T {
@@ -59,6 +60,15 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A variable of servers that this very program starts: one that it does not know is a mistake.
+pub(super) fn server_variable(text: &str) -> Result<(String, String), String> {
+    let (key, value) = key_value(text)?;
+    match unknown_variable(&key, "the servers' environment") {
+        Some(unknown) => Err(unknown),
+        None => Ok((key, value)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +79,14 @@ mod tests {
         assert_eq!(redacted("REDIS_PASSWORD=pw"), "REDIS_PASSWORD=***");
         assert_eq!(redacted("--url=ws://127.0.0.1:1/v1/ws"), "--url=ws://127.0.0.1:1/v1/ws");
         assert_eq!(redacted("CHATCTL_LOCAL_SYNC=never"), "CHATCTL_LOCAL_SYNC=never");
+    }
+
+    #[test]
+    fn a_mistyped_variable_of_a_server_is_refused_and_others_pass() {
+        let wrong = server_variable("CHATCTL_LOCAL_SYN=never").unwrap_err();
+        assert!(wrong.ends_with("did you mean CHATCTL_LOCAL_SYNC?"), "{wrong}");
+        for good in ["CHATCTL_LOCAL_SYNC=never", "REDIS_URL=redis://h:1", "RUST_BACKTRACE=1"] {
+            assert!(server_variable(good).is_ok(), "{good}");
+        }
     }
 }

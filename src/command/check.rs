@@ -15,7 +15,7 @@ use super::identity::{SigningArgs, sign_in_clients};
 use crate::checker::verdict::{Outcome, Verdict};
 use crate::harness::HarnessError;
 
-/// Judge a chat server: was anything lost, doubled, reordered, altered, leaked or wrongly marked read?
+/// Judge a chat server: nothing lost, doubled, reordered, altered or wrongly marked read.
 ///
 /// Exit codes: 0 valid, 1 the check failed, 2 unknown (nothing to judge, stopped with Ctrl-C, or a
 /// damaged history), 4 invalid, 64 wrong usage.

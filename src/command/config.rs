@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Exit, print_out};
 use crate::config::{Judged, Shown, Sources, VariableArgs};
 
-/// What `config` takes.
+/// Show the settings of a server.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     #[command(subcommand)]

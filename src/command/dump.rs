@@ -18,7 +18,7 @@ use crate::persistence::Persistence;
 /// Messages that are read at once.
 const PAGE: usize = 200;
 
-/// What `dump` takes: the variables of the server whose store it is. The ids of conversations come from stdin, one a line.
+/// Print conversations as the message engine has them: ids from stdin, one a line.
 #[derive(Debug, Args)]
 pub struct DumpArgs {
     /// The flags, made from the table of variables.

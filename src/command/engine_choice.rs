@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use crate::config::Sources;
 use crate::harness::fresh_name;
+use crate::nearest::did_you_mean;
 use crate::services::ServiceKind;
 
 /// An engine's name.
@@ -27,8 +28,13 @@ impl FromStr for Engine {
             "redis" => Ok(Self::Redis),
             "cassandra" => Ok(Self::Cassandra),
             "kafka" => Ok(Self::Kafka),
-            _ => Err("use local, redis, cassandra (messages) or local, redis, kafka (the bus)"
-                .to_owned()),
+            word => {
+                let known = ["local", "redis", "cassandra", "kafka"];
+                let meant = did_you_mean(word, known.into_iter());
+                Err(format!(
+                    "use local, redis, cassandra (messages) or local, redis, kafka (the bus){meant}"
+                ))
+            }
         }
     }
 }

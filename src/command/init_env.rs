@@ -24,7 +24,9 @@ pub const CASSANDRA_SCHEMA: &[services::SchemaFile] = &[
     services::SchemaFile { version: cassandra::SCHEMA[1].0, cql: cassandra::SCHEMA[1].1 },
 ];
 
-/// What `init-env` takes.
+/// Prepare Redis, Kafka and Cassandra for the engines: fetch, start, create what is needed, check, stop.
+///
+/// Run again, it changes nothing. Where they are is written to a block of its own in .env, which `serve`, `bench` and `check` read.
 #[derive(Debug, Args)]
 pub struct InitEnvArgs {
     /// Who runs the services: child processes of ours (native), a container engine (docker), or somebody else

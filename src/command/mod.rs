@@ -3,16 +3,20 @@
 pub mod bench;
 mod black_box;
 pub mod check;
+pub mod completions;
 pub mod config;
+pub mod demo;
 pub mod doctor;
 mod document;
 pub mod dump;
 mod engine_choice;
 mod engines;
+mod first_steps;
 mod format;
 mod identity;
 pub mod init_env;
 mod links;
+pub mod man;
 mod place;
 pub mod revoke;
 pub mod serve;
@@ -53,15 +57,19 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs a subcommand. An error has been neither printed nor logged yet; it means
+/// Runs a subcommand; none says what there is to do first. An error has been neither printed nor logged yet; it means
 /// [`Exit::ToolError`].
-pub async fn run(command: Command) -> anyhow::Result<Exit> {
+pub async fn run(command: Option<Command>) -> anyhow::Result<Exit> {
+    let Some(command) = command else { return first_steps::run() };
     match command {
+        Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::InitEnv(args) => Box::pin(init_env::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(*args)).await,
         Command::Doctor(args) => Box::pin(doctor::run(*args)).await,
         Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Token(args) => Box::pin(token::run(args)).await,
         Command::Revoke(args) => Box::pin(revoke::run(args)).await,
         Command::Export(args) => Box::pin(transfer::run_export(*args)).await,

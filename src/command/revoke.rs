@@ -11,9 +11,9 @@ use crate::config::{Config, Sources, VariableArgs};
 use crate::harness::revoke;
 use crate::model::{Revoked, TokenId, UserName};
 
-/// Take a user's access away: what was issued so far is refused, and sessions are closed on every node within two seconds.
+/// Take a user's access away, or one token's: on every node within two seconds.
 ///
-/// It asks one node, at CHATCTL_ADMIN_LISTEN or --admin, with CHATCTL_ADMIN_TOKEN where that is set.
+/// What was issued so far is refused, and sessions are closed. It asks one node, at CHATCTL_ADMIN_LISTEN or --admin, with CHATCTL_ADMIN_TOKEN where that is set.
 #[derive(Debug, Args)]
 pub struct RevokeArgs {
     /// All tokens of a user that were issued up to now; where authentication is off, only the sessions are closed

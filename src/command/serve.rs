@@ -29,7 +29,10 @@ use crate::protocol::WEBSOCKET_PATH;
 use crate::server::{self, Listeners, NodeInfo, PublicTls, ServerSettings};
 use crate::tls::ServerIdentity;
 
-/// What `serve` takes: every variable as a flag.
+/// Run a chat server until it is told to stop.
+///
+/// Every setting is a flag, a variable of the environment, or a line of .env; flags win over the environment, the environment over .env. One
+/// line on stdout says that it is ready, and where; logs go to stderr. SIGTERM and Ctrl-C drain it.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// The flags, made from the table of variables.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Source, Variable};
+use super::{Kind, Source, Variable};
+use crate::nearest::did_you_mean;
 
 /// A value that cannot be used. Each text names the variable, where the value came from, the value
 /// (unless it is secret) and what is allowed.
@@ -57,8 +58,16 @@ impl ConfigError {
             key: variable.key,
             value: shown(variable, value),
             source_name: source.describe(variable),
-            allowed: variable.kind.allowed(),
+            allowed: variable.kind.allowed() + &meant(variable, value),
         }
+    }
+}
+
+/// What a word most likely means.
+fn meant(variable: &Variable, value: &str) -> String {
+    match variable.kind {
+        Kind::Choice(words) => did_you_mean(value, words.iter().copied()),
+        Kind::Number { .. } | Kind::Address | Kind::Text { .. } => String::new(),
     }
 }
 

@@ -47,7 +47,7 @@ pub use redis_url::{RedisUrl, RedisUrlError};
 pub use secret::Secret;
 pub use services::{ServiceTls, ServicesConfig};
 pub use shown::Shown;
-pub use sources::{Source, Sources, no_colour};
+pub use sources::{Source, Sources, no_colour, unknown_variable};
 pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
     PersistenceEngine, RedisConfig, RegistryEngine, TlsConfig,

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{ConfigError, VARIABLES, Variable, VariableArgs};
-use crate::nearest::nearest;
+use crate::nearest::did_you_mean;
 
 /// The prefixes of our names: what carries one and is not in the table is a mistake.
 const PREFIXES: [&str; 2] = ["CHATCTL_", "WS_"];
@@ -131,23 +131,23 @@ impl Sources {
         let layers = [(&self.environment, "the environment"), (&self.dotenv, ".env")];
         let mut warnings = Vec::new();
         for (map, place) in layers {
-            for key in map.keys().filter(|key| is_ours(key)) {
-                if is_known(key) {
-                    continue;
-                }
-                #[cfg(feature = "faults")]
-                if key == super::variables::FAULT.key {
-                    continue;
-                }
-                let keys = VARIABLES.iter().map(|variable| variable.key);
-                let hint = nearest(key, keys)
-                    .map(|known| format!("; did you mean {known}?"))
-                    .unwrap_or_default();
-                warnings.push(format!("{key} in {place} is no variable of this version{hint}"));
+            for key in map.keys() {
+                warnings.extend(unknown_variable(key, place));
             }
         }
         warnings
     }
+}
+
+/// What to say of a key that looks like ours and is none, as of a server to be started; `None`: it is known, or not ours.
+pub fn unknown_variable(key: &str, place: &str) -> Option<String> {
+    #[cfg(feature = "faults")]
+    if key == super::variables::FAULT.key {
+        return None;
+    }
+    let unknown = is_ours(key) && !is_known(key);
+    let hint = || did_you_mean(key, VARIABLES.iter().map(|variable| variable.key));
+    unknown.then(|| format!("{key} in {place} is no variable of this version{}", hint()))
 }
 
 fn is_known(key: &str) -> bool {

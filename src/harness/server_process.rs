@@ -54,6 +54,8 @@ struct Launch {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Nothing of what is set at this desk counts.
+    apart: bool,
 }
 
 /// A process that said where it is.
@@ -74,13 +76,18 @@ impl ServerProcess {
             Some(program) => program.to_owned(),
             None => Self::this_binary()?,
         };
-        Self::start_program(&program, &["serve"], environment).await
+        Self::start_program(&program, &["serve"], environment, false).await
+    }
+
+    /// Starts this very binary with `environment` alone: nothing of ours, and no `.env` of the working folder.
+    pub async fn start_apart(environment: &[(String, String)]) -> Result<Self, HarnessError> {
+        Self::start_program(&Self::this_binary()?, &["serve"], environment, true).await
     }
 
     /// A script in its place.
     #[cfg(test)]
     pub async fn start_script(script: &str) -> Result<Self, HarnessError> {
-        Self::start_program(Path::new("/bin/sh"), &["-c", script], &[]).await
+        Self::start_program(Path::new("/bin/sh"), &["-c", script], &[], false).await
     }
 
     /// Where this binary is.
@@ -96,12 +103,14 @@ impl ServerProcess {
         program: &Path,
         arguments: &[&str],
         environment: &[(String, String)],
+        apart: bool,
     ) -> Result<Self, HarnessError> {
         let data = DataFolder::create()?;
         let launch = Launch {
             program: program.to_owned(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             environment: environment.to_vec(),
+            apart,
         };
         let anywhere = ["CHATCTL_LISTEN", "CHATCTL_ADMIN_LISTEN"]
             .map(|key| (key.to_owned(), "127.0.0.1:0".to_owned()));
@@ -269,7 +278,11 @@ impl Launch {
             reason,
             log_tail: log_tail(&data.log()),
         };
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if self.apart {
+            command.env_clear().current_dir(&data.path);
+        }
+        let mut child = command
             .args(&self.arguments)
             .env("CHATCTL_ADMIN_ADDRESS_FILE", data.admin_address())
             .env("CHATCTL_DATA_DIR", data.path.join("store"))
@@ -335,6 +348,9 @@ impl DataFolder {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("chatctl-harness-{}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // A server may run in another folder.
+        let path = std::path::absolute(&path)
+            .map_err(|source| HarnessError::DataFolder { path, source })?;
         match fs::create_dir(&path) {
             Ok(()) => Ok(Self { path }),
             Err(source) => Err(HarnessError::DataFolder { path, source }),

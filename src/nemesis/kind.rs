@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::nearest::did_you_mean;
+
 /// A kind of trouble, by the name that `--nemesis` gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -73,8 +75,9 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("{text:?} is none of {names}")
+            let names = Self::ALL.map(Self::name);
+            let meant = did_you_mean(text, names.into_iter());
+            format!("{text:?} is none of {}{meant}", names.join(", "))
         })
     }
 }

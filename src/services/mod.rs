@@ -40,6 +40,8 @@ pub use progress::Progress;
 pub use redis::RedisService;
 pub use versions::version;
 
+use crate::nearest::did_you_mean;
+
 /// The services that engines need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceKind {
@@ -80,8 +82,9 @@ impl FromStr for ServiceKind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let known = |kind: &Self| kind.name() == text;
         Self::ALL.into_iter().find(known).ok_or_else(|| {
+            let meant = did_you_mean(text, Self::ALL.map(Self::name).into_iter());
             format!(
-                "{text:?} is no service; use redis, valkey, kafka or cassandra, with commas between"
+                "{text:?} is no service; use redis, valkey, kafka or cassandra, with commas between{meant}"
             )
         })
     }

@@ -26,6 +26,7 @@ mod doctor;
 mod documents;
 mod equivalence;
 mod faults;
+mod first_run;
 mod formats;
 mod gates;
 mod groups;

@@ -64,12 +64,12 @@ pub(super) struct PairedClientsArgs {
     rate: Option<LoadProfile>,
     /// Search the highest rate at which this gate holds and nothing is wrong, like 'delivery.p99<20ms'. --rate is
     /// where to begin (default 500), --duration how long each rate is measured (default 10s)
-    #[arg(long, value_name = "GATE", conflicts_with_all = ["messages", "engines", "gate", "gate_file", "junit", "summary_md", "push_url"])]
+    #[arg(long, value_name = "GATE", conflicts_with_all = ["messages", "engines", "gates", "gate_files", "junit", "summary_md", "push_url"])]
     find_max: Option<Gate>,
     /// Find what the server can do in a closed loop, then offer these multiples of it in an open one, between two calm steps of a half, each for
     /// --duration (default 10s): how much gets done, how long it takes, and how soon all is as before. Exit code 3 when less than
     /// 0.9 of the peak gets done, p99 of what is accepted exceeds --overload-p99, or 5 s later it is not as before
-    #[arg(long, value_name = "MULTIPLES", value_delimiter = ',', conflicts_with_all = ["messages", "rate", "find_max", "engines", "gate", "gate_file", "junit", "summary_md", "push_url", "pause", "nemesis"], group = "open_loop")]
+    #[arg(long, value_name = "MULTIPLES", value_delimiter = ',', conflicts_with_all = ["messages", "rate", "find_max", "engines", "gates", "gate_files", "junit", "summary_md", "push_url", "pause", "nemesis"], group = "open_loop")]
     overload: Vec<f64>,
     /// What messages accepted under overload may take, p99
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "overload")]

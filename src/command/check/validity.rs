@@ -14,7 +14,7 @@ use crate::check::take_dump;
 use crate::checker::judge;
 use crate::client::{Address, speak_socketio};
 use crate::command::Exit;
-use crate::command::black_box::{key_value, nodes, shown_command};
+use crate::command::black_box::{nodes, server_variable, shown_command};
 use crate::command::engine_choice::{Engine, EngineChoice};
 use crate::command::format::FormatArgs;
 use crate::command::init_env;
@@ -65,7 +65,7 @@ pub(super) struct ValidityArgs {
     service_nodes: Nodes,
     /// Environment of the started servers, like CHATCTL_LOCAL_SYNC=never; repeat for several. Their data
     /// is put under TMPDIR
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, conflicts_with = "url")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = server_variable, conflicts_with = "url")]
     server_env: Vec<(String, String)>,
     /// The same for one of several started servers, which are counted from 1, like 2:CHATCTL_LOG=debug; repeat for several
     #[arg(long, value_name = "N:KEY=VALUE", value_parser = of_node, conflicts_with = "url")]
@@ -246,7 +246,7 @@ async fn place(args: &ValidityArgs) -> anyhow::Result<Place> {
 fn of_node(text: &str) -> Result<(usize, (String, String)), String> {
     let (number, variable) = text.split_once(':').unwrap_or(("", ""));
     match number.parse() {
-        Ok(number) if number > 0 => Ok((number, key_value(variable)?)),
+        Ok(number) if number > 0 => Ok((number, server_variable(variable)?)),
         _ => Err("write it as N:KEY=VALUE, with the number of a server from 1".to_owned()),
     }
 }
