@@ -233,7 +233,7 @@ fn hint(code: Option<RDKafkaErrorCode>, reason: &str) -> Option<&'static str> {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {
-                "allow the user of CHATCTL_KAFKA_USER what the README lists for CHATCTL_KAFKA_TOPIC"
+                "allow the user of CHATCTL_KAFKA_USER what docs/guides/operating.md lists for CHATCTL_KAFKA_TOPIC"
             }
             _ => return None,
         }

@@ -250,7 +250,9 @@ pub fn explain(error: &RedisError) -> String {
     let hint = match error.code() {
         Some("NOAUTH") => "write user and password into REDIS_URL",
         Some("WRONGPASS") => "correct user and password in REDIS_URL",
-        Some("NOPERM") => "allow the user of REDIS_URL what the README lists (ACL SETUSER)",
+        Some("NOPERM") => {
+            "allow the user of REDIS_URL what docs/guides/operating.md lists (ACL SETUSER)"
+        }
         _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
             "correct user and password in REDIS_URL"
         }

@@ -282,7 +282,7 @@ impl Registry for NoRegistry {
     }
 }
 
-/// Each reason that there is, by what brings it about, and what the README says of it.
+/// Each reason that there is, by what brings it about, and what the guide says of it.
 #[rstest]
 #[case::draining("draining", NoEngine::default())]
 #[case::unavailable("unavailable", NoEngine { ill: Some(EngineError::Unavailable), ..NoEngine::default() })]
@@ -325,9 +325,9 @@ async fn a_reason_is_told_and_documented(#[case] code: &str, #[case] engine: NoE
     }
     let report = readiness.report();
     assert_eq!(report.reasons.iter().map(|reason| reason.code).collect::<Vec<_>>(), [code]);
-    let readme = include_str!("../../README.md");
-    let row = readme.lines().find(|line| line.starts_with(&format!("| `{code}` |")));
-    let row = row.unwrap_or_else(|| panic!("{code} is not in the README"));
+    let guide = include_str!("../../docs/guides/operating.md");
+    let row = guide.lines().find(|line| line.starts_with(&format!("| `{code}` |")));
+    let row = row.unwrap_or_else(|| panic!("{code} is not in docs/guides/operating.md"));
     assert_eq!(row.contains("| 503 |"), !report.ready, "{row}");
     assert!(row.contains("| 503 |") || row.contains("| 200 |"), "{row}");
 }

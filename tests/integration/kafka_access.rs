@@ -1,4 +1,4 @@
-//! Kafka by TLS and SASL, by users that may do what the README lists.
+//! Kafka by TLS and SASL, by users that may do what docs/guides/operating.md lists.
 
 use std::path::Path;
 use std::process::Output;
@@ -154,10 +154,10 @@ struct Right {
     name: String,
 }
 
-/// Those that the README lists.
+/// Those that the guide lists.
 fn documented() -> Vec<Right> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/operating.md");
+    let guide = std::fs::read_to_string(path).unwrap();
     let number = |word: &str| match word {
         "--topic" => 2,
         "--group" | "Read" => 3,
@@ -165,7 +165,7 @@ fn documented() -> Vec<Right> {
         "Describe" => 8,
         word => panic!("not known here: {word}"),
     };
-    let lines = readme.lines().filter(|line| line.starts_with("kafka-acls.sh "));
+    let lines = guide.lines().filter(|line| line.starts_with("kafka-acls.sh "));
     let rights = lines.flat_map(|line| {
         let words: Vec<_> = line.split(' ').collect();
         let [.., on, name] = words[..] else { panic!("{line}") };
@@ -217,7 +217,7 @@ async fn users_of_a_kafka_that_asks_chat_and_who_is_refused_is_told_why() {
     let made = made.envs(root.clone()).output().await.unwrap();
     assert!(made.status.success(), "{made:?}");
 
-    // The other user sees it when the README's rights are there.
+    // The other user sees it when the guide's rights are there.
     let prefix = unique("kafka-access:");
     let engines = shared.on_kafka(&prefix).map(|(key, value)| {
         if key == "KAFKA_BROKERS" { (key, kafka.sasl_ssl.as_str()) } else { (key, value) }

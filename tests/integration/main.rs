@@ -30,6 +30,7 @@ mod first_run;
 mod formats;
 mod gates;
 mod groups;
+mod guides;
 mod host_faults;
 mod identity;
 mod init_env;

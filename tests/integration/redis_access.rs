@@ -1,4 +1,4 @@
-//! Redis by TLS, and by a user that may do what the README lists and nothing else.
+//! Redis by TLS, and by a user that may do what docs/guides/operating.md lists and nothing else.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -91,11 +91,11 @@ impl Drop for Redis {
     }
 }
 
-/// The line of the README, word by word, with this password.
+/// The line of the guide, word by word, with this password.
 fn documented() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let line = readme.lines().find(|line| line.starts_with("ACL SETUSER chatctl ")).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/operating.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let line = guide.lines().find(|line| line.starts_with("ACL SETUSER chatctl ")).unwrap();
     line.split_whitespace().map(|word| word.replace("PASSWORD", PASSWORD)).collect()
 }
 
