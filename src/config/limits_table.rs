@@ -158,7 +158,7 @@ pub fn limits_table() -> String {
     }
     text += "\n## Over Socket.IO\n\n\
          The same limits, with the event `closing` in the place of a close frame. One request of a client who polls may bring `frame_bytes_max` and\n\
-         one byte: HTTP 413, and `closing` 1009. A session by polling counts as one connection of its address beside those of its requests, and its\n\
+         one byte: HTTP 413, and `closing` 1009; of a frame of a WebSocket the byte that says its kind counts. A session by polling counts as one connection of its address beside those of its requests, and its\n\
          polls are among `http_connections_max`. Pings, pongs and other bytes that are no packet: 256 KiB more than 64 a second, then `closing` 4029.\n";
     text
 }

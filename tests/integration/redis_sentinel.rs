@@ -195,10 +195,12 @@ async fn a_failover_under_load_is_judged_valid_and_nobody_follows_the_old_primar
 async fn a_server_of_a_cluster_is_refused_and_so_are_sentinels_that_do_not_know() {
     let folder = tempfile::tempdir().unwrap();
     let Some(program) = redis_program(folder.path(), "Redis of a cluster").await else { return };
-    let ports = free_ports(&[std::net::Ipv4Addr::LOCALHOST.into()], 2).unwrap();
-    let (clustered, sentinel) = (ports[0].to_string(), ports[1].to_string());
+    let ports = free_ports(&[std::net::Ipv4Addr::LOCALHOST.into()], 3).unwrap();
+    let [clustered, bus, sentinel] = [0, 1, 2].map(|port| ports[port].to_string());
     let dir = folder.path().to_str().unwrap();
-    let arguments = ["--port", &clustered, "--dir", dir, "--cluster-enabled", "yes", "--save", ""];
+    // Not told, its bus takes the port 10 000 above, which may be anybody's.
+    let mut arguments = vec!["--port", &clustered, "--cluster-port", &bus, "--dir", dir];
+    arguments.extend(["--cluster-enabled", "yes", "--save", ""]);
     let _cluster = Process::start(&program, &arguments);
     let file = folder.path().join("sentinel.conf");
     std::fs::write(&file, format!("port {sentinel}\nbind 127.0.0.1\ndir {dir}\n")).unwrap();
