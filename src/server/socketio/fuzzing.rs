@@ -242,6 +242,11 @@ impl Client {
 /// The callback that a packet of ours answers, and what it holds.
 fn is_packet(packet: &str) -> (Option<u64>, Value) {
     let (kind, rest) = packet.split_at(1);
+    // A namespace, which is the client's word, ends at its comma.
+    let rest = match rest.strip_prefix('/') {
+        Some(named) => named.split_once(',').unwrap_or_else(|| panic!("no end: {packet}")).1,
+        None => rest,
+    };
     let begins = rest.find(['[', '{']).unwrap_or_else(|| panic!("no body: {packet}"));
     let (head, body) = rest.split_at(begins);
     let body: Value =
