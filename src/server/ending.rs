@@ -1,5 +1,12 @@
 //! How a connection ends, and the count of that.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
 use crate::protocol::CloseCode;
 
 /// How a connection ends.
@@ -15,6 +22,18 @@ pub(super) enum Ending {
     Aborted,
     /// A mistake of ours.
     Panicked,
+}
+
+/// How a connection's talk ends. A panic must end the session, too: nobody may stay online who is not here. Pinned where it is, as a
+/// future that is moved takes its room twice in every connection's task.
+pub(super) async fn of(
+    talk: Pin<&mut impl Future<Output = Ending>>,
+    abort: &CancellationToken,
+) -> Ending {
+    tokio::select! {
+        ending = AssertUnwindSafe(talk).catch_unwind() => ending.unwrap_or(Ending::Panicked),
+        () = abort.cancelled() => Ending::Aborted,
+    }
 }
 
 /// Counts an end by its code.

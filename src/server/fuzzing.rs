@@ -1,6 +1,7 @@
 //! The bytes of a few clients, as a node of its own takes them: frames, commands, sessions over the embedded engine in memory, and what comes back.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,37 @@ async fn talk(turns: &[Turn<'_>], outbox_bytes_max: usize) {
     service.close().await;
 }
 
+/// What comes of a command that a session handles, and what it was told meanwhile: the session waits for a reader.
+pub(super) async fn handled(
+    handling: impl Future<Output = Result<(), CloseCode>>,
+    outbox: &Outbox,
+    outbox_bytes_max: usize,
+) -> (Result<(), CloseCode>, Vec<Frame>) {
+    let (mut frames, mut is_open) = (Vec::new(), true);
+    let mut handling = std::pin::pin!(handling);
+    loop {
+        let before = frames.len();
+        tokio::select! {
+            biased;
+            handled = &mut handling => return (handled, frames),
+            taken = outbox.take(&mut frames), if is_open => {
+                within(&frames[before..], outbox_bytes_max);
+                outbox.wrote();
+                is_open = taken == Taken::Frames;
+            }
+        }
+    }
+}
+
+/// What a session was told and nobody has taken.
+pub(super) fn taken(outbox: &Outbox, outbox_bytes_max: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    outbox.try_take(&mut frames);
+    within(&frames, outbox_bytes_max);
+    outbox.wrote();
+    frames
+}
+
 pub(super) async fn service() -> Arc<ChatService> {
     let settings = LocalSettings {
         data_dir: "unused".into(),
@@ -178,32 +210,14 @@ impl Client {
             Ok((id, _)) => Some(id),
             Err(rejected) => rejected.id,
         });
-        let outbox = Arc::clone(&self.outbox);
-        let (mut frames, mut is_open) = (Vec::new(), true);
-        let handled = {
-            let mut handle = std::pin::pin!(self.session.handle(text));
-            loop {
-                let before = frames.len();
-                tokio::select! {
-                    biased;
-                    handled = &mut handle => break handled,
-                    taken = outbox.take(&mut frames), if is_open => {
-                        within(&frames[before..], self.outbox_bytes_max);
-                        outbox.wrote();
-                        is_open = taken == Taken::Frames;
-                    }
-                }
-            }
-        };
+        let handling = self.session.handle(text);
+        let (handled, frames) = handled(handling, &self.outbox, self.outbox_bytes_max).await;
         self.read(&frames);
         handled
     }
 
     fn take_what_is_there(&mut self) {
-        let mut frames = Vec::new();
-        self.outbox.try_take(&mut frames);
-        within(&frames, self.outbox_bytes_max);
-        self.outbox.wrote();
+        let frames = taken(&self.outbox, self.outbox_bytes_max);
         self.read(&frames);
     }
 

@@ -1,16 +1,14 @@
 //! One client: a loop that reads and a loop that writes, side by side in one task, so that neither
 //! ever waits for the other.
 
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connections::Slot;
-use super::ending::{Ending, count};
+use super::ending::{self, Ending, count};
 use super::frame_reader::{FrameReader, Heard};
 use super::frame_writer::FrameWriter;
 use super::pulse::{Due, Pulse, Schedule};
@@ -50,12 +48,7 @@ pub(super) async fn run(mut stream: Stream, read_ahead: Bytes, node: Arc<Node>, 
             }
             ending
         };
-        // A panic must end the session too: nobody may stay online who is not here.
-        let mut talk = pin!(AssertUnwindSafe(talk).catch_unwind());
-        tokio::select! {
-            ending = &mut talk => ending.unwrap_or(Ending::Panicked),
-            () = node.abort.cancelled() => Ending::Aborted,
-        }
+        ending::of(pin!(talk), &node.abort).await
     };
     count(ending);
     // The user is offline at once; the client may take its time to close.

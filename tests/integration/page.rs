@@ -8,6 +8,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::Server;
+use crate::support::npm;
 use crate::support::services::leave_out;
 use crate::support::tokens::{SECRET, with_secret};
 
@@ -28,23 +29,10 @@ async fn prepare() -> Option<PathBuf> {
             std::fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
         }
     }
-    let installed = std::fs::read(folder.join("installed-lock.json")).ok();
-    let lock = std::fs::read(folder.join("package-lock.json")).unwrap();
-    if installed.as_ref() != Some(&lock) {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
-        match timeout(STEPS, npm.stdin(Stdio::null()).kill_on_drop(true).output()).await {
-            Ok(Ok(output)) if output.status.success() => {}
-            Ok(Ok(output)) => {
-                let text = String::from_utf8_lossy(&output.stderr);
-                return leave_out(&format!("npm ci of tests/browser failed: {text}"));
-            }
-            Ok(Err(_)) => return leave_out("Node is not installed (20 or newer, with npm)"),
-            Err(_) => return leave_out("npm ci of tests/browser did not end"),
-        }
-        std::fs::write(folder.join("installed-lock.json"), lock).unwrap();
+    match npm::install(&folder).await {
+        Ok(_) => Some(folder),
+        Err(reason) => leave_out(&reason),
     }
-    Some(folder)
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::certificates::Authority;
-use crate::support::stock_client::{StockClient, modules};
+use crate::support::stock_client::{MODULES, StockClient};
 use crate::support::tokens::{token, with_secret};
 use crate::support::{PATIENCE, Server, chatctl, message, unique};
 
@@ -278,7 +278,7 @@ async fn it_speaks_tls(#[case] transports: &[&str]) {
 /// The harness's own clients over this wire, judged.
 #[tokio::test]
 async fn check_validity_is_driven_by_stock_clients() {
-    let Some(modules) = modules().await else { return };
+    let Some(modules) = MODULES.get().await else { return };
     let out = tempfile::tempdir().unwrap();
     let run = |modules: &std::path::Path| {
         let mut command = chatctl(&["check", "validity", "--transport", "socketio"]);
@@ -388,7 +388,7 @@ async fn an_upgrade_loses_nothing_of_what_waits() {
 #[case("corrupt-content", "corrupt")]
 #[tokio::test]
 async fn mutants_are_caught_by_stock_clients(#[case] fault: &str, #[case] expected: &str) {
-    let Some(modules) = modules().await else { return };
+    let Some(modules) = MODULES.get().await else { return };
     let out = tempfile::tempdir().unwrap();
     let output = chatctl(&["check", "validity", "--transport", "socketio", "--server-env"])
         .arg(format!("CHATCTL_FAULT={fault}"))

@@ -1,13 +1,11 @@
 //! One client: a loop that hears packets in order and a loop that tells, side by side in one task, as of a WebSocket of our own.
 
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engineioxide::socket::DisconnectReason;
 use engineioxide::{Socket, TransportType};
-use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::engine::Data;
@@ -18,7 +16,7 @@ use super::sender::{Gone, Sender};
 use crate::chat::{Session, Taken};
 use crate::protocol::CloseCode;
 use crate::server::connections::Slot;
-use crate::server::ending::{Ending, count};
+use crate::server::ending::{self, Ending, count};
 use crate::server::pulse::{Due, Schedule};
 use crate::server::{Node, ServerSettings};
 
@@ -61,12 +59,7 @@ pub(super) async fn run(socket: Arc<Socket<Data>>, peer: &Peer, node: Arc<Node>,
             }
             ending
         };
-        // A panic must end the session too: nobody may stay online who is not here.
-        let mut talk = pin!(AssertUnwindSafe(talk).catch_unwind());
-        tokio::select! {
-            ending = &mut talk => ending.unwrap_or(Ending::Panicked),
-            () = node.abort.cancelled() => Ending::Aborted,
-        }
+        ending::of(pin!(talk), &node.abort).await
     };
     count(ending);
     // The user is offline at once; the client may take its time to close.

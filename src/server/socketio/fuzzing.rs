@@ -17,7 +17,7 @@ use crate::fuzzing::split_first;
 use crate::protocol::CloseCode;
 use crate::server::ServerSettings;
 use crate::server::frame_reader::{Decoder, Heard};
-use crate::server::fuzzing::{OUTBOX_BYTES, PATIENCE, framed, service, within};
+use crate::server::fuzzing::{OUTBOX_BYTES, PATIENCE, framed, handled, service, taken};
 
 const CLIENTS: usize = 2;
 
@@ -159,32 +159,14 @@ impl Client {
     /// Hands a command over, and reads meanwhile: the session waits for a reader.
     async fn handle(&mut self, frame: &str) -> Result<(), CloseCode> {
         self.owed.extend(packet::callback(frame));
-        let outbox = Arc::clone(&self.peer.outbox);
-        let (mut frames, mut is_open) = (Vec::new(), true);
-        let handled = {
-            let mut handle = std::pin::pin!(self.session.handle(frame));
-            loop {
-                let before = frames.len();
-                tokio::select! {
-                    biased;
-                    handled = &mut handle => break handled,
-                    taken = outbox.take(&mut frames), if is_open => {
-                        within(&frames[before..], self.outbox_bytes_max);
-                        outbox.wrote();
-                        is_open = taken == Taken::Frames;
-                    }
-                }
-            }
-        };
+        let handling = self.session.handle(frame);
+        let (handled, frames) = handled(handling, &self.peer.outbox, self.outbox_bytes_max).await;
         self.read(&frames);
         handled
     }
 
     fn take_what_is_there(&mut self) {
-        let mut frames = Vec::new();
-        self.peer.outbox.try_take(&mut frames);
-        within(&frames, self.outbox_bytes_max);
-        self.peer.outbox.wrote();
+        let frames = taken(&self.peer.outbox, self.outbox_bytes_max);
         self.read(&frames);
     }
 

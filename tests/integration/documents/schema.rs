@@ -1,31 +1,23 @@
 //! Validation by the schemas of the documents, by ajv in a node process (`tests/documents/validate.mjs`). What they do not name is an error
 //! there: else a field could be left out of them unnoticed.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::support::services::leave_out;
-use crate::support::{PATIENCE, npm};
+use crate::support::PATIENCE;
+use crate::support::npm::Modules;
 
 /// Where `package.json` is.
 pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documents");
 /// Where the documents are.
 pub const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 
-/// Whether the modules are there, which npm installs on first use; `None`: there is no node or no npm.
-pub async fn modules() -> Option<PathBuf> {
-    static INSTALLED: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
-    match INSTALLED.get_or_init(|| npm::install(Path::new(FOLDER))).await {
-        Ok(modules) => Some(modules.clone()),
-        Err(reason) => leave_out(reason),
-    }
-}
+/// What reads the documents, which npm installs on first use.
+pub static MODULES: Modules = Modules::of(FOLDER);
 
 /// The schemas of one document.
 pub struct Validator {
@@ -38,7 +30,7 @@ pub struct Validator {
 impl Validator {
     /// `None`: the test is to be left out.
     pub async fn new(document: &'static str) -> Option<Self> {
-        modules().await?;
+        MODULES.get().await?;
         let mut node = Command::new("node")
             .args(["validate.mjs", DOCS])
             .current_dir(FOLDER)

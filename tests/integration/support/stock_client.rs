@@ -1,31 +1,23 @@
 //! The stock `socket.io-client` of npm, driven by lines: a node process of its own for each client.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::services::leave_out;
-use super::{PATIENCE, Server, npm};
+use super::npm::Modules;
+use super::{PATIENCE, Server};
 
 /// Where `package.json` is.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/socketio");
 /// The lines that it speaks.
 const DRIVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/socketio/driver.js");
 
-/// The modules of the stock client, which npm installs on first use; `None`: there is no node or no npm.
-pub async fn modules() -> Option<PathBuf> {
-    static INSTALLED: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
-    match INSTALLED.get_or_init(|| npm::install(Path::new(FOLDER))).await {
-        Ok(modules) => Some(modules.clone()),
-        Err(reason) => leave_out(reason),
-    }
-}
+/// The modules of the stock client, which npm installs on first use.
+pub static MODULES: Modules = Modules::of(FOLDER);
 
 /// One stock client.
 pub struct StockClient {
@@ -39,7 +31,7 @@ pub struct StockClient {
 impl StockClient {
     /// A client that has not connected; `None`: it cannot be had.
     pub async fn new(url: &str, options: Value) -> Option<Self> {
-        let modules = modules().await?;
+        let modules = MODULES.get().await?;
         let mut node = Command::new("node")
             .arg(DRIVER)
             .arg(modules)
