@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::file::Baseline;
 use crate::bench::compare::Metric;
 use crate::bench::compare::bootstrap::{Estimate, estimate_growth};
-use crate::bench::compare::disturbance::PROBE_DEVIATION_MAX;
+use crate::bench::compare::disturbance::Tolerance;
 use crate::bench::compare::measure::COUNTERS;
 use crate::bench::compare::same_machine;
 use crate::bench::compare::verdict::Verdict;
@@ -49,7 +49,7 @@ pub struct Growth {
 /// Judges CPU time per message and the counters. One figure beyond the limit is enough for `slower`; figures of
 /// different machines, engines or durability classes are not judged at all.
 pub fn check(baseline: Baseline, now: Baseline, slowdown_max: f64) -> CheckReport {
-    let mut against = differences(&baseline, &now);
+    let mut against = differences(&baseline, &now, Tolerance::of_effect(slowdown_max));
     let judged = [Metric::ServerCpu.name()].into_iter().chain(COUNTERS);
     let mut growths = Vec::new();
     for figure in judged {
@@ -77,7 +77,7 @@ pub fn check(baseline: Baseline, now: Baseline, slowdown_max: f64) -> CheckRepor
     CheckReport { verdict, inconclusive_because: against, growths, slowdown_max, baseline, now }
 }
 
-fn differences(baseline: &Baseline, now: &Baseline) -> Vec<String> {
+fn differences(baseline: &Baseline, now: &Baseline, tolerance: Tolerance) -> Vec<String> {
     let mut against = Vec::new();
     let (then_host, now_host) = (&baseline.circumstances.host, &now.circumstances.host);
     if !same_machine(then_host, now_host) {
@@ -98,7 +98,7 @@ fn differences(baseline: &Baseline, now: &Baseline) -> Vec<String> {
         }
     }
     let probe = now.probe_us / baseline.probe_us - 1.0;
-    let fine = probe.abs() <= PROBE_DEVIATION_MAX;
+    let fine = probe.abs() <= tolerance.probe;
     if !fine {
         against.push(format!("the machine's own probe is off by {:+.0} %", probe * 100.0));
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub use check::{CheckReport, Growth, check};
 pub use file::{Baseline, BaselineError, SCHEMA_VERSION, Spread};
 
-use super::compare::disturbance::Usual;
+use super::compare::disturbance::{Tolerance, Usual};
 use super::compare::measure::{Measured, ServerOptions, Work, measure};
 use super::error::BenchError;
 use super::file_limit::make_room_for;
@@ -32,6 +32,8 @@ pub struct BaselineOptions {
     pub runs: usize,
     /// No run starts that would end later.
     pub max_time: Duration,
+    /// The growth to be seen, 0.1 for 10 %: a run does not count on a machine too restless for that.
+    pub slowdown_max: f64,
     /// The command line for the file, secrets already left out.
     pub command: String,
 }
@@ -52,8 +54,12 @@ pub async fn measure_all(
     options: &BaselineOptions,
     cancel: &CancellationToken,
 ) -> Result<Runs, BenchError> {
-    let BaselineOptions { server, work, runs, max_time, command } = options;
+    let BaselineOptions { server, work, runs, max_time, slowdown_max, command } = options;
+    let tolerance = Tolerance::of_effect(*slowdown_max);
     work.validate()?;
+    if *slowdown_max <= 0.0 {
+        return Err(BenchError::Usage("--max-slowdown: give more than 0%".to_owned()));
+    }
     if !(RUNS_MIN..=1_000).contains(runs) {
         return Err(BenchError::Usage(format!("--runs {runs}: give {RUNS_MIN} to 1000")));
     }
@@ -61,7 +67,7 @@ pub async fn measure_all(
     let started_at = jiff::Timestamp::now().to_string();
     let (mut made, mut spent_s, mut longest_s) = (Vec::new(), 0.0, 0.0_f64);
     // Runs that something disturbs are made again while there is time.
-    while !settled(&made, *runs) {
+    while !settled(&made, *runs, tolerance) {
         let left_s = max_time.as_secs_f64() - spent_s;
         if left_s < longest_s {
             break;
@@ -82,8 +88,8 @@ pub async fn measure_all(
         made.push(measured);
         eprintln!("run {}: {:.1} s", made.len(), spent_s);
     }
-    if !settled(&made, RUNS_MIN) {
-        let counting = counting(&made);
+    if !settled(&made, RUNS_MIN, tolerance) {
+        let counting = counting(&made, tolerance);
         let reasons = made.iter().filter_map(|run| run.failure.clone()).next();
         let reason = reasons.map(|reason| format!(", the first of them failed: {reason}"));
         return Ok(Runs::TooFew(format!(
@@ -93,7 +99,7 @@ pub async fn measure_all(
             reason.unwrap_or_default()
         )));
     }
-    let counting = counting(&made);
+    let counting = counting(&made, tolerance);
     let rejected = made.len() - counting.len();
     let baseline = Baseline::of(
         &counting,
@@ -111,16 +117,16 @@ pub async fn measure_all(
 }
 
 /// Whether so many count, and at least half of all: what is left of a machine that is hardly ever quiet is a choice.
-fn settled(made: &[Measured], runs: usize) -> bool {
-    let counting = counting(made).len();
+fn settled(made: &[Measured], runs: usize, tolerance: Tolerance) -> bool {
+    let counting = counting(made, tolerance).len();
     counting >= runs && made.len() <= 2 * counting
 }
 
 /// Those that nothing disturbed.
-fn counting(made: &[Measured]) -> Vec<&Measured> {
+fn counting(made: &[Measured], tolerance: Tolerance) -> Vec<&Measured> {
     let whole = || made.iter().filter(|run| run.failure.is_none());
     // What is judged is CPU time.
-    let usual = Usual::of(whole().map(|run| &run.conditions), false);
+    let usual = Usual::of(whole().map(|run| &run.conditions), false, tolerance);
     whole().filter(|run| run.conditions.disturbance(&usual).is_none()).collect()
 }
 

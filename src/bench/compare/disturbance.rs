@@ -15,17 +15,17 @@ use crate::bench::error::BenchError;
 use crate::bench::stats::median;
 use crate::clock::thread_cpu;
 
-/// Most of the machine's time that the hypervisor may have taken during a run.
-pub const STEAL_MAX: f64 = 0.01;
+/// Most of the machine's time that the hypervisor may have taken during a run, for a small effect.
+const STEAL_MAX: f64 = 0.01;
 
 /// How far the probe before or after a run may be from the median probe of its comparison. On two cores that others used
 /// by 45 %, 87 of 100 runs were within it, and the CPU time per message of those was off its median by 4 %; that of the
 /// others by 8 %.
-pub const PROBE_DEVIATION_MAX: f64 = 0.05;
+const PROBE_DEVIATION_MAX: f64 = 0.05;
 
 /// How far the share of others during a run may be from its median in the comparison, where the metric is a time: there,
 /// 8 of 10 runs were within it.
-pub const OTHERS_DEVIATION_MAX: f64 = 0.1;
+const OTHERS_DEVIATION_MAX: f64 = 0.1;
 
 /// What the probe sorts on each core and then hashes, several times over: about 30 ms. 3 MiB do not stay in a core's own
 /// cache, so that it tells of memory too, as the server's work does.
@@ -59,6 +59,24 @@ pub struct Conditions {
     pub probe_after_us: f64,
 }
 
+/// How restless a machine may be for an effect of a size to be seen on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// Most of the time that may be stolen, 0 to 1.
+    pub steal: f64,
+    /// Furthest that a probe may be from the usual one, 0.05 for 5 %.
+    pub probe: f64,
+}
+
+impl Tolerance {
+    /// For an effect, 0.05 for 5 %: half of it for the probe and a tenth of it for what is stolen, and of effects up to
+    /// 10 % what these are. Who looks for a doubling need not wait for a machine that is quiet to 5 %.
+    pub fn of_effect(effect: f64) -> Self {
+        let effect = effect.min(1.0);
+        Self { steal: STEAL_MAX.max(effect / 10.0), probe: PROBE_DEVIATION_MAX.max(effect / 2.0) }
+    }
+}
+
 impl Conditions {
     /// Both probes, µs.
     pub fn probes_us(&self) -> [f64; 2] {
@@ -69,7 +87,7 @@ impl Conditions {
     pub fn disturbance(&self, usual: &Usual) -> Option<String> {
         match self.steal {
             None => return Some("the system does not say how much time it steals".to_owned()),
-            Some(steal) if steal > STEAL_MAX => {
+            Some(steal) if steal > usual.tolerance.steal => {
                 return Some(format!("{:.1} % of the time was stolen", steal * 100.0));
             }
             Some(_) => {}
@@ -78,7 +96,7 @@ impl Conditions {
         let [before, after] = self.probes_us().map(deviation);
         let worst = if before.abs() > after.abs() { before } else { after };
         // Not `worst > …`: what is no number does not count either.
-        let fine = worst.abs() <= PROBE_DEVIATION_MAX;
+        let fine = worst.abs() <= usual.tolerance.probe;
         if !fine {
             return Some(format!("the probe is off by {:+.0} %", worst * 100.0));
         }
@@ -95,15 +113,21 @@ pub struct Usual {
     pub probe_us: f64,
     /// Median share of others; `None`: it does not matter. CPU time hardly depends on it, a latency or a rate does.
     pub others: Option<f64>,
+    /// Around the two.
+    pub tolerance: Tolerance,
 }
 
 impl Usual {
     /// Of these runs.
-    pub fn of<'a>(runs: impl Iterator<Item = &'a Conditions> + Clone, others_matter: bool) -> Self {
+    pub fn of<'a>(
+        runs: impl Iterator<Item = &'a Conditions> + Clone,
+        others_matter: bool,
+        tolerance: Tolerance,
+    ) -> Self {
         let probes: Vec<f64> = runs.clone().flat_map(Conditions::probes_us).collect();
         let others: Vec<f64> = runs.filter_map(|run| run.others).collect();
         let others = median(&others).filter(|_| others_matter);
-        Self { probe_us: median(&probes).unwrap_or(f64::NAN), others }
+        Self { probe_us: median(&probes).unwrap_or(f64::NAN), others, tolerance }
     }
 }
 
@@ -170,6 +194,7 @@ fn probe_one_core() -> Duration {
 mod tests {
     use super::*;
 
+    const SMALL: Tolerance = Tolerance { steal: 0.01, probe: 0.05 };
     const QUIET: Conditions = Conditions {
         steal: Some(0.0),
         iowait: Some(0.3),
@@ -180,22 +205,37 @@ mod tests {
 
     #[test]
     fn stolen_time_and_an_odd_probe_disturb() {
-        let usual = Usual { probe_us: 30_000.0, others: None };
+        let usual = Usual { probe_us: 30_000.0, others: None, tolerance: SMALL };
         assert_eq!(QUIET.disturbance(&usual), None);
         let says = |conditions: Conditions| conditions.disturbance(&usual).unwrap_or_default();
         assert!(says(Conditions { steal: Some(0.011), ..QUIET }).contains("1.1 %"));
         assert!(says(Conditions { steal: None, ..QUIET }).contains("steals"));
         assert!(says(Conditions { probe_after_us: 33_000.0, ..QUIET }).contains("+10 %"));
         assert!(says(Conditions { probe_before_us: 27_000.0, ..QUIET }).contains("-10 %"));
-        assert!(QUIET.disturbance(&Usual { probe_us: f64::NAN, others: None }).is_some());
+        assert!(QUIET.disturbance(&Usual { probe_us: f64::NAN, ..usual }).is_some());
+    }
+
+    #[test]
+    fn a_large_effect_is_seen_on_a_restless_machine() {
+        assert_eq!([0.001, 0.05, 0.1].map(Tolerance::of_effect), [SMALL; 3]);
+        assert_eq!(Tolerance::of_effect(0.4), Tolerance { steal: 0.04, probe: 0.2 });
+        assert_eq!(
+            [1.0, 10.0].map(Tolerance::of_effect),
+            [Tolerance { steal: 0.1, probe: 0.5 }; 2]
+        );
+        let tolerance = Tolerance::of_effect(0.4);
+        let usual = Usual { probe_us: 30_000.0, others: None, tolerance };
+        let wavers = Conditions { steal: Some(0.03), probe_after_us: 35_000.0, ..QUIET };
+        assert_eq!(wavers.disturbance(&usual), None);
+        assert!(wavers.disturbance(&Usual { tolerance: SMALL, ..usual }).is_some());
     }
 
     #[test]
     fn others_disturb_where_they_matter() {
         let busy = Conditions { others: Some(0.15), ..QUIET };
         let runs = [QUIET, busy, QUIET];
-        assert_eq!(busy.disturbance(&Usual::of(runs.iter(), false)), None);
-        let says = busy.disturbance(&Usual::of(runs.iter(), true)).unwrap();
+        assert_eq!(busy.disturbance(&Usual::of(runs.iter(), false, SMALL)), None);
+        let says = busy.disturbance(&Usual::of(runs.iter(), true, SMALL)).unwrap();
         assert!(says.contains("+15 points"), "{says}");
     }
 

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Estimate, estimate_median};
-use super::disturbance::Usual;
+use super::disturbance::{Tolerance, Usual};
 use super::measure::Measured;
 use super::metric::Metric;
 use super::verdict::Verdict;
@@ -253,8 +253,9 @@ fn verdict(rules: &Rules, cost: Option<Estimate>, used: usize, rejected: usize) 
 
 fn judge_pairs(rules: &Rules, pairs: &[&[Run]]) -> Vec<Pair> {
     let whole = pairs.iter().copied().flatten().filter(|run| run.measured.failure.is_none());
-    let usual =
-        Usual::of(whole.map(|run| &run.measured.conditions), rules.metric != Metric::ServerCpu);
+    let others_matter = rules.metric != Metric::ServerCpu;
+    let tolerance = Tolerance::of_effect(rules.min_effect);
+    let usual = Usual::of(whole.map(|run| &run.measured.conditions), others_matter, tolerance);
     pairs.iter().map(|runs| judge_pair(rules, runs, &usual)).collect()
 }
 

@@ -57,9 +57,6 @@ struct CheckArgs {
     /// Program of the server; default: this one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Most that a figure may have grown
-    #[arg(long, default_value = "10%", value_parser = share)]
-    max_slowdown: f64,
     #[command(flatten)]
     runs: RunsArgs,
     #[command(flatten)]
@@ -74,6 +71,9 @@ struct RunsArgs {
     /// No run starts that would end later than this
     #[arg(long, default_value = "60s", value_parser = duration)]
     max_time: Duration,
+    /// Most that a figure may grow from the baseline to its check; the more, the less quiet the machine must be
+    #[arg(long, default_value = "10%", value_parser = share)]
+    max_slowdown: f64,
 }
 
 pub(super) async fn run(args: BaselineArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
@@ -95,6 +95,7 @@ async fn save(args: SaveArgs, cancel: &CancellationToken) -> anyhow::Result<Exit
         work: args.work.work(),
         runs: args.runs.runs,
         max_time: args.runs.max_time,
+        slowdown_max: args.runs.max_slowdown,
         command: shown_command(),
     });
     let baseline = match made(options, cancel).await {
@@ -111,10 +112,6 @@ async fn save(args: SaveArgs, cancel: &CancellationToken) -> anyhow::Result<Exit
 }
 
 async fn check_again(args: CheckArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
-    if args.max_slowdown <= 0.0 {
-        let text = "--max-slowdown: give more than 0%".to_owned();
-        return super::failed(BenchError::Usage(text));
-    }
     let baseline = match load(&args.file) {
         Ok(baseline) => baseline,
         Err(error) => {
@@ -128,13 +125,14 @@ async fn check_again(args: CheckArgs, cancel: &CancellationToken) -> anyhow::Res
         work: baseline.circumstances.work,
         runs: args.runs.runs,
         max_time: args.runs.max_time,
+        slowdown_max: args.runs.max_slowdown,
         command: shown_command(),
     });
     let now = match made(options, cancel).await {
         Ok(now) => now,
         Err(exit) => return exit,
     };
-    let report = check(baseline, now, args.max_slowdown);
+    let report = check(baseline, now, args.runs.max_slowdown);
     print_out(&match args.format.is_json() {
         true => serde_json::to_string_pretty(&report)? + "\n",
         false => shown_check(&report),

@@ -70,7 +70,7 @@ pub(super) struct CompareArgs {
     /// What is compared: server.cpu_us_per_message, write.p50, write.p99, delivery.p50, delivery.p99 or rate
     #[arg(long, default_value_t = Metric::ServerCpu)]
     metric: Metric,
-    /// A smaller difference does not matter
+    /// A smaller difference does not matter; the larger, the less quiet the machine must be
     #[arg(long, default_value = "5%", value_parser = share)]
     min_effect: f64,
     /// How sure a difference must be
