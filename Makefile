@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PROFILE := --release --locked
 
-.PHONY: help test check documents supply-chain advisories cargo-deny fuzz mutants bench soak tools
+.PHONY: help test check documents supply-chain advisories cargo-deny fuzz mutants perf bench soak tools
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
 	$(CARGO) run $(PROFILE) --features faults --quiet -- bench paired-clients --clients 20 --messages 500 \
 	  --gate-file .ci/allocations.gates --out "$$(mktemp -d)"
+
+perf: tools ## How near the server is to what the machine allows: the whole table, kept in results/ (some minutes; a quiet machine of two cores).
+	$(CARGO) run $(PROFILE) -- bench floor
 
 bench: tools ## The main job: 50 paired clients against a fresh server.
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 50

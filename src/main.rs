@@ -10,6 +10,11 @@ use chatctl::command::{self, Exit};
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
+/// What a message costs is to a large part memory that one thread takes and another gives back.
+#[cfg(not(feature = "faults"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tasks that a thread of a server runs before it looks what sockets have to say, unless it has nothing else to do. Looking more often (the
 /// runtime's own measure is 61) puts what has just come before what was begun: under overload half of all messages were answered in
 /// 10 ms then, and the other half in a second.

@@ -12,6 +12,7 @@ pub mod engines;
 mod error;
 mod file_limit;
 pub mod find_max;
+pub mod floor;
 pub mod gate;
 pub mod idle_connections;
 mod judged;

@@ -87,6 +87,13 @@ const EXAMPLES: &[Examples] = &[
         ],
     ),
     (
+        &["bench", "floor"],
+        &[
+            ("chatctl bench floor", "the whole table, in some minutes"),
+            ("chatctl bench floor --only G1,G25 --rounds 3", ""),
+        ],
+    ),
+    (
         &["check"],
         &[
             ("chatctl check validity", "a server of its own"),

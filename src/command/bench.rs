@@ -4,6 +4,7 @@ mod baseline;
 mod compare;
 mod engines;
 mod find_max;
+mod floor;
 mod gate_args;
 mod nemesis;
 mod overload;
@@ -57,6 +58,8 @@ enum What {
     Compare(Box<compare::CompareArgs>),
     /// Keep what a server costs in a file, and see later whether it costs more.
     Baseline(baseline::BaselineArgs),
+    /// How near is the server to what the machine allows? Bare programs and the real server by turns, servers on one core, clients on another
+    Floor(floor::FloorArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +144,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
         What::Schema => report::print_schema(),
         What::Compare(args) => Box::pin(compare::run(*args, cancel)).await,
         What::Baseline(args) => Box::pin(baseline::run(args, cancel)).await,
+        What::Floor(args) => Box::pin(floor::run(args, cancel)).await,
         What::Workload(Workload::PairedClients(args)) if args.is_several_runs() => {
             Box::pin(args.run_several(cancel)).await
         }

@@ -27,6 +27,7 @@ mod documents;
 mod equivalence;
 mod faults;
 mod first_run;
+mod floor;
 mod formats;
 mod gates;
 mod groups;

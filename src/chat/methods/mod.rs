@@ -3,6 +3,7 @@
 mod acknowledging;
 mod opening;
 mod sending;
+mod under_way;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,6 +23,7 @@ use crate::model::{ConvId, GroupAct, LIMITS, Place};
 use crate::persistence::GroupRequest;
 use crate::protocol::{Command, Empty, ErrorBody, Leave, Other, Quit, Reply, RosterOf};
 use acknowledging::acknowledge;
+use under_way::SendsUnderWay;
 
 /// The engine gets this long: what is left of `answer_ms_max` is for the way to the client.
 const ENGINE_TIME: Duration = Duration::from_millis(LIMITS.answer_ms_max - 500);
@@ -43,6 +45,7 @@ pub(super) struct Greeted {
     open: HashMap<ConvId, OpenConv>,
     in_flight: Arc<Semaphore>,
     pages: Arc<Semaphore>,
+    sends: SendsUnderWay,
     /// It was told to come back then.
     turned_away_until: Option<Instant>,
 }
@@ -61,7 +64,8 @@ impl Greeted {
     pub(super) fn new(service: Arc<ChatService>, handle: Arc<SessionHandle>) -> Self {
         let in_flight = Arc::new(Semaphore::new(LIMITS.in_flight_max));
         let pages = Arc::new(Semaphore::new(PAGES_IN_FLIGHT_MAX));
-        Self { service, handle, open: HashMap::new(), in_flight, pages, turned_away_until: None }
+        let (open, sends) = (HashMap::new(), SendsUnderWay::default());
+        Self { service, handle, open, in_flight, pages, sends, turned_away_until: None }
     }
 
     /// What the rest of the node knows of it.

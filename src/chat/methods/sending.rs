@@ -11,87 +11,91 @@ use crate::model::{ConvId, LIMITS, Place};
 use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
 use crate::protocol::{ErrorBody, ErrorCode, Reply, Send, SendReply};
 
+use super::under_way::Begun;
 use super::{ENGINE_TIME, Greeted, OpenConv, Turn};
 
 impl Greeted {
     /// Begins a send. The engine is called here, in the order of the frames; only the waiting is elsewhere.
-    pub(super) fn send(&self, id: u64, send: Send, open: OpenConv, turn: Turn) {
-        let (service, handle) = (Arc::clone(&self.service), Arc::clone(&self.handle));
+    pub(super) fn send(&mut self, id: u64, send: Send, open: OpenConv, turn: Turn) {
         let Send { conv, cid, kind, content, ts } = send;
         let OpenConv { place, subscription, .. } = open;
         let own_send = subscription.send_begins(&cid, &kind, &content);
         let taken = Instant::now();
-        let mut appending = service.persistence.append(Append {
+        let appending = self.service.persistence.append(Append {
             conv,
             place: Arc::clone(&place),
-            sender: handle.user.clone(),
-            cid: cid.clone(),
+            sender: self.handle.user.clone(),
+            cid,
             kind,
             content,
             ts,
             future_skew_ms_max: LIMITS.future_skew_ms_max,
             restored: None,
         });
-        self.service.spawn(async move {
-            let Turn { in_session, work } = turn;
-            let mut unanswered = Some(in_session);
-            let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    // It may still be stored: then the others must see it although the sender was
-                    // told "unknown".
-                    handle.reply(encode::reply(id, Err(timed_out())));
-                    unanswered = None;
-                    appending.await
-                }
-            };
-            drop(work);
-            service.appends.record(taken.elapsed(), &outcome);
-            let stored = match &outcome {
-                Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
-                _ => None,
-            };
-            // One of unknown outcome stays on the list: it may show up.
-            if outcome.as_ref().map_or_else(EngineError::is_definite, |_| true) {
-                subscription.send_ends(own_send, stored);
+        let begun = Begun { id, conv, place, subscription, own_send, taken, turn, appending };
+        self.sends.take(&self.service, begun);
+    }
+}
+
+impl Begun {
+    /// Waits for the engine, answers, and tells all nodes. The hint goes out even if the session has ended.
+    pub(super) async fn finish(self, service: &Arc<ChatService>) {
+        let Self { id, conv, place, subscription, own_send, taken, turn, mut appending } = self;
+        let Turn { in_session, work } = turn;
+        let mut unanswered = Some(in_session);
+        let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // It may still be stored: then the others must see it although the sender was
+                // told "unknown".
+                subscription.session.reply(encode::reply(id, Err(timed_out())));
+                unanswered = None;
+                appending.await
             }
-            if matches!(outcome, Ok(AppendOutcome::NotMember)) {
-                service.look_at_roster(conv);
-            }
-            let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
-                AppendOutcome::Stored(stored) => Ok(stored),
-                AppendOutcome::NotMember => Err(ErrorBody::not_found()),
-                AppendOutcome::NotNext => Err(ErrorBody::new(
-                    ErrorCode::Internal,
-                    "the message engine took this for a restored message",
-                )),
-                AppendOutcome::Conflict => Err(ErrorBody::new(
-                    ErrorCode::Conflict,
-                    "this cid is taken by a message with another type or content",
-                )),
-                AppendOutcome::TsInFuture => Err(ErrorBody {
-                    field: Some("ts".to_owned()),
-                    ..ErrorBody::new(
-                        ErrorCode::TsInFuture,
-                        format!(
-                            "ts is more than {} ms ahead of the server",
-                            LIMITS.future_skew_ms_max
-                        ),
-                    )
-                }),
-            });
-            let outcome = outcome.and_then(|stored| {
-                Stage::Stored.record(taken.elapsed());
-                let reply = send_reply(&stored);
-                let is_known = subscription.lives_in(&stored.epoch);
-                service.publish_stored(conv, place, stored);
-                if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
-            });
-            if let Some(in_session) = unanswered {
-                service.answer_in_life(conv, &subscription, id, outcome);
-                drop(in_session);
-            }
+        };
+        drop(work);
+        service.appends.record(taken.elapsed(), &outcome);
+        let stored = match &outcome {
+            Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
+            _ => None,
+        };
+        // One of unknown outcome stays on the list: it may show up.
+        if outcome.as_ref().map_or_else(EngineError::is_definite, |_| true) {
+            subscription.send_ends(own_send, stored);
+        }
+        if matches!(outcome, Ok(AppendOutcome::NotMember)) {
+            service.look_at_roster(conv);
+        }
+        let outcome = outcome.map_err(engine_error).and_then(|outcome| match outcome {
+            AppendOutcome::Stored(stored) => Ok(stored),
+            AppendOutcome::NotMember => Err(ErrorBody::not_found()),
+            AppendOutcome::NotNext => Err(ErrorBody::new(
+                ErrorCode::Internal,
+                "the message engine took this for a restored message",
+            )),
+            AppendOutcome::Conflict => Err(ErrorBody::new(
+                ErrorCode::Conflict,
+                "this cid is taken by a message with another type or content",
+            )),
+            AppendOutcome::TsInFuture => Err(ErrorBody {
+                field: Some("ts".to_owned()),
+                ..ErrorBody::new(
+                    ErrorCode::TsInFuture,
+                    format!("ts is more than {} ms ahead of the server", LIMITS.future_skew_ms_max),
+                )
+            }),
         });
+        let outcome = outcome.and_then(|stored| {
+            Stage::Stored.record(taken.elapsed());
+            let reply = send_reply(&stored);
+            let is_known = subscription.lives_in(&stored.epoch);
+            service.publish_stored(conv, place, stored);
+            if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
+        });
+        if let Some(in_session) = unanswered {
+            service.answer_in_life(conv, &subscription, id, outcome);
+            drop(in_session);
+        }
     }
 }
 

@@ -1,0 +1,287 @@
+//! Load from one thread: as many connections as it takes, each with so many sends in flight, or at a rate.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+
+use super::line::{Line, Scan};
+use super::wire::Incoming;
+use crate::clock::thread_cpu;
+
+/// How long pushes may come after the last answer.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// Longer than any answer takes (`answer_ms_max`).
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// What went over the lines in a while.
+#[derive(Debug, Default)]
+pub(super) struct Slice {
+    /// Sends that were answered.
+    pub acked: u64,
+    /// Messages that came.
+    pub delivered: u64,
+    /// From a send to its answer, ns; from the intended time where there is a rate.
+    pub acks_ns: Vec<u64>,
+    /// From a send to its arrival, ns; likewise.
+    pub deliveries_ns: Vec<u64>,
+    /// From the first send to the last answer.
+    pub took: Duration,
+    /// CPU time of this thread meanwhile.
+    pub clients_cpu: Duration,
+}
+
+impl Slice {
+    /// Frames that were sent and that came, a second.
+    pub fn frames_per_s(&self) -> f64 {
+        (2 * self.acked + self.delivered) as f64 / self.took.as_secs_f64()
+    }
+
+    /// Answered sends a second.
+    pub fn acked_per_s(&self) -> f64 {
+        self.acked as f64 / self.took.as_secs_f64()
+    }
+
+    /// Messages that came, a second.
+    pub fn delivered_per_s(&self) -> f64 {
+        self.delivered as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// All `senders` keep `in_flight` sends unanswered for `time`; `listeners` hear. Then everything is answered.
+pub(super) async fn closed(
+    senders: &mut [Line],
+    listeners: &mut [Line],
+    in_flight: usize,
+    time: Duration,
+) -> io::Result<Slice> {
+    let slice = RefCell::new(Slice::default());
+    // Of nobody nothing is heard, which would be over at once.
+    let is_heard = !listeners.is_empty();
+    let (began, cpu) = (Instant::now(), thread_cpu());
+    let until = began + time;
+    let talking = async {
+        try_join_all(senders.iter_mut().map(|line| talk(line, in_flight, until, &slice))).await?;
+        {
+            let mut slice = slice.borrow_mut();
+            (slice.took, slice.clients_cpu) = (began.elapsed(), thread_cpu() - cpu);
+        }
+        tokio::time::sleep(QUIET).await;
+        Ok::<_, io::Error>(())
+    };
+    let hearing = try_join_all(listeners.iter_mut().map(|line| {
+        let (incoming, _, frame) = line.parts();
+        hear(incoming, &slice, frame.scan(), |_| None)
+    }));
+    tokio::select! {
+        talked = talking => talked?,
+        heard = hearing, if is_heard => drop(heard?),
+    }
+    Ok(slice.into_inner())
+}
+
+async fn talk(
+    line: &mut Line,
+    in_flight: usize,
+    until: Instant,
+    slice: &RefCell<Slice>,
+) -> io::Result<()> {
+    let (incoming, outgoing, frame) = line.parts();
+    let mut sent_at = vec![Instant::now(); in_flight];
+    let mut unanswered = 0;
+    let mut now = Instant::now();
+    let mut scan = frame.scan();
+    loop {
+        while unanswered < in_flight && now < until {
+            let id = frame.put(outgoing, now);
+            sent_at[id as usize % in_flight] = now;
+            unanswered += 1;
+        }
+        outgoing.flush().await?;
+        if unanswered == 0 {
+            return Ok(());
+        }
+        incoming.fill().await?;
+        now = Instant::now();
+        let mut slice = slice.borrow_mut();
+        while let Some(text) = incoming.next()? {
+            match scan.read(text)? {
+                Heard::Answer(id) => {
+                    unanswered -= 1;
+                    slice.acked += 1;
+                    slice.acks_ns.push(ns(now - sent_at[id as usize % in_flight]));
+                }
+                Heard::Message(sent) => slice.message(now, sent),
+                Heard::Other => {}
+            }
+        }
+    }
+}
+
+/// All that comes; `intended` gives the time of a send of ours. Ends by an error only.
+async fn hear(
+    incoming: &mut Incoming,
+    slice: &RefCell<Slice>,
+    mut scan: Scan,
+    intended: impl Fn(u64) -> Option<Instant>,
+) -> io::Result<()> {
+    loop {
+        incoming.fill().await?;
+        let now = Instant::now();
+        let mut slice = slice.borrow_mut();
+        while let Some(text) = incoming.next()? {
+            match scan.read(text)? {
+                Heard::Answer(id) => {
+                    slice.acked += 1;
+                    slice.acks_ns.extend(intended(id).map(|at| ns(now - at)));
+                }
+                Heard::Message(sent) => slice.message(now, sent),
+                Heard::Other => {}
+            }
+        }
+    }
+}
+
+impl Slice {
+    fn message(&mut self, now: Instant, sent: Option<Instant>) {
+        self.delivered += 1;
+        self.deliveries_ns.extend(sent.map(|sent| ns(now - sent)));
+    }
+}
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The answer to the send of this number.
+    Answer(u64),
+    /// A message, and when it was sent.
+    Message(Option<Instant>),
+    /// Something that nobody counts.
+    Other,
+}
+
+/// `lines` send in turn, at a rate, for `time`: each at its intended time, however long answers take. The thread does nothing else
+/// meanwhile and looks at its clock all the time: a timer would be up to a millisecond late.
+pub(super) async fn paced(
+    lines: &mut [Line],
+    rate_per_s: f64,
+    time: Duration,
+) -> io::Result<Slice> {
+    let slice = RefCell::new(Slice::default());
+    let sends = (rate_per_s * time.as_secs_f64()) as u64;
+    let count = lines.len() as u64;
+    let (began, cpu) = (Instant::now(), thread_cpu());
+    let intended = |number: u64| began + Duration::from_secs_f64(number as f64 / rate_per_s);
+    let (mut readers, mut writers) = (Vec::new(), Vec::new());
+    for (index, line) in lines.iter_mut().enumerate() {
+        let (incoming, outgoing, frame) = line.parts();
+        let first = frame.next_id();
+        let scan = frame.scan();
+        let of_id = move |id: u64| Some(intended((id - first) * count + index as u64));
+        readers.push(hear(incoming, &slice, scan, of_id));
+        writers.push((outgoing, frame));
+    }
+    let over = Cell::new(None);
+    let sending = async {
+        for number in 0..sends {
+            let at = intended(number);
+            while Instant::now() < at {
+                tokio::task::yield_now().await;
+            }
+            let (outgoing, frame) = &mut writers[(number % count) as usize];
+            frame.put(outgoing, at);
+            outgoing.flush().await?;
+        }
+        let deadline = Instant::now() + ANSWER_MAX;
+        while slice.borrow().acked < sends {
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            tokio::task::yield_now().await;
+        }
+        over.set(Some((began.elapsed(), thread_cpu() - cpu)));
+        tokio::time::sleep(QUIET).await;
+        Ok::<_, io::Error>(())
+    };
+    tokio::select! {
+        sent = sending => sent?,
+        heard = try_join_all(readers) => drop(heard?),
+    }
+    let mut slice = slice.into_inner();
+    (slice.took, slice.clients_cpu) = over.get().unwrap_or_default();
+    Ok(slice)
+}
+
+fn ns(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::floor::bare::{BareServer, Kind};
+    use crate::bench::floor::cores::Cores;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    async fn lines(server: &BareServer, count: usize, in_a_room: usize) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for number in 0..count {
+            let room = number.checked_div(in_a_room).map(|room| format!("room {room}"));
+            let line = Line::bare(server.address(), room.as_deref(), Instant::now()).await;
+            lines.push(line.unwrap());
+        }
+        lines
+    }
+
+    /// Where there is one core, servers share it with the test.
+    fn cores() -> Cores {
+        Cores::find().unwrap_or(Cores { server: 0, clients: 0 })
+    }
+
+    #[tokio::test]
+    async fn every_frame_goes_back() {
+        let server = BareServer::start(Kind::Echo, cores()).unwrap();
+        let mut lines = lines(&server, 3, 0).await;
+        for in_flight in [1, 16] {
+            let slice = closed(&mut lines, &mut [], in_flight, SHORT).await.unwrap();
+            assert!(slice.acked >= 3 * in_flight as u64, "{slice:?}");
+            assert_eq!((slice.acks_ns.len() as u64, slice.delivered), (slice.acked, 0));
+            assert!(slice.took >= SHORT && slice.clients_cpu > Duration::ZERO, "{slice:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_others_in_a_room_hear_it() {
+        let server = BareServer::start(Kind::Relay, cores()).unwrap();
+        let mut room = lines(&server, 5, 5).await;
+        let (speaks, hear) = room.split_at_mut(1);
+        // Everybody has come in before it begins.
+        tokio::time::sleep(SHORT).await;
+        let slice = closed(speaks, hear, 4, SHORT).await.unwrap();
+        assert_eq!(slice.delivered, 4 * slice.acked, "{slice:?}");
+        assert_eq!(slice.deliveries_ns.len() as u64, slice.delivered);
+        assert!(slice.deliveries_ns.iter().all(|&ns| ns < 5_000_000_000), "{slice:?}");
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_kept() {
+        let server = BareServer::start(Kind::Relay, cores()).unwrap();
+        let mut pairs = lines(&server, 4, 2).await;
+        tokio::time::sleep(SHORT).await;
+        let slice = paced(&mut pairs, 400.0, 4 * SHORT).await.unwrap();
+        assert_eq!((slice.acked, slice.delivered), (80, 80));
+        assert_eq!((slice.acks_ns.len(), slice.deliveries_ns.len()), (80, 80));
+        assert!(slice.took >= Duration::from_millis(195), "{slice:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_goes_away_is_an_error() {
+        let server = BareServer::start(Kind::Echo, cores()).unwrap();
+        let mut lines = lines(&server, 3, 0).await;
+        drop(server);
+        assert!(closed(&mut lines, &mut [], 1, SHORT).await.is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! The sends of one session that the engine has: one task for all of them.
+//!
+//! What the engine answers at the same time wakes the session once, is answered together, and is written to the socket at once. With a task
+//! for each send every answer was a write of its own.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Turn;
+use crate::chat::ChatService;
+use crate::chat::subscription::{SendKey, Subscription};
+use crate::model::{ConvId, Place};
+use crate::persistence::{AppendOutcome, EngineError};
+
+/// A send that the engine has.
+pub(super) struct Begun {
+    pub id: u64,
+    pub conv: ConvId,
+    pub place: Arc<Place>,
+    pub subscription: Arc<Subscription>,
+    pub own_send: Option<SendKey>,
+    pub taken: Instant,
+    pub turn: Turn,
+    pub appending: BoxFuture<'static, Result<AppendOutcome, EngineError>>,
+}
+
+/// Those of one session. As many as may be in flight, which each holds its place for.
+#[derive(Default)]
+pub(super) struct SendsUnderWay {
+    /// Of the task, which begins with the first send and ends some time after the session, with the last.
+    queue: Option<mpsc::UnboundedSender<Begun>>,
+}
+
+impl SendsUnderWay {
+    /// Takes one more; it takes effect even if the session ends.
+    pub fn take(&mut self, service: &Arc<ChatService>, begun: Begun) {
+        let queue = self.queue.get_or_insert_with(|| {
+            let (queue, waiting) = mpsc::unbounded_channel();
+            service.spawn(finish_all(Arc::clone(service), waiting));
+            queue
+        });
+        if let Err(mpsc::error::SendError(begun)) = queue.send(begun) {
+            // The task has broken off, which it never should: the next one gets another.
+            self.queue = None;
+            let service = Arc::clone(service);
+            let spawner = Arc::clone(&service);
+            spawner.spawn(async move { begun.finish(&service).await });
+        }
+    }
+}
+
+async fn finish_all(service: Arc<ChatService>, mut waiting: mpsc::UnboundedReceiver<Begun>) {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = under_way.next() => {}
+            begun = waiting.recv() => match begun {
+                Some(begun) => under_way.push(begun.finish(&service)),
+                None => break,
+            },
+        }
+    }
+    while under_way.next().await.is_some() {}
+}
