@@ -87,10 +87,10 @@ class Member:
         return [item["seq"] for item in self.got]
 
     def node(self) -> str:
-        return self.client.hello["node"] if self.client.hello else ""
+        return self.client.hello["node"]
 
     def limit(self, which: str) -> int:
-        return self.client.hello["limits"][which] if self.client.hello else 0
+        return self.client.hello["limits"][which]
 
 
 async def direct() -> list[Member]:

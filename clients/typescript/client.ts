@@ -1,15 +1,15 @@
 // A client for chatctl servers on the standard WebSocket (browsers, Node 22 and newer). It reconnects, resumes, fills gaps and sends again,
 // so that each message is stored once, and handed over once and in order. `protocol.ts` is types.
-import { Conversation } from "./conversation.ts";
-import { type Ask, backoff, ChatError, closed, type Handlers, type Hello, isFinal, type Method, type Options, type Push, type Reply, type Resume, type To } from "./protocol.ts";
-export { Conversation };
+import { backoff, ChatError, closeCode, closed, isFinal } from "./protocol.ts";
+import type { Ask, Handlers, Hello, InConversation, Item, Method, Options, Page, Push, Reply, Resume, Sent, To } from "./protocol.ts";
 export * from "./protocol.ts";
 
-/** Asked until there is a definite answer, on this connection or a later one; `body` is made each time. */
+/** Asked until there is a definite answer, on this connection or a later one; `body` is made each time. With `id` it is written on this one. */
 interface Command {
-  method: Method; body(): object; chat?: Conversation; tries?: number;
+  method: Method; body(): object; chat?: Conversation; id?: number;
   resolve(reply: any): void; reject(error: ChatError): void;
 }
+const mustWait = ({ method, chat }: Command) => chat?.isOpening && method !== "open";
 
 export class Client {
   /** `token` may be replaced: the next connection shows it. */
@@ -18,17 +18,13 @@ export class Client {
   readonly conversations = new Map<string, Conversation>();
   /** Of the newest connection: limits, node, and more. */
   hello?: Hello;
+  #commands = new Set<Command>(); // asked and not answered, in this order
   #socket?: WebSocket;
-  #isIn = false; // `hello` was answered on this socket
-  #waiting: Command[] = []; // to be written in this order, each when its conversation is open
-  #asked = new Map<number, Command>(); // written, not answered
-  #id = 0;
-  #began = 0;
-  #heard = 0;
-  #tries = 0;
+  #id = 0; // of the newest frame; 0 until the server has let us in, by its answer to the first one
+  #isQuiet = true; // since the last look
+  #tries = 0; // in a row
   #attempt = 0;
-  #timer?: ReturnType<typeof setTimeout>;
-  #watch?: ReturnType<typeof setInterval>;
+  #timer?: ReturnType<typeof setTimeout>; // looks while there is a connection, dials while there is none
   #ended?: ChatError = closed("connect first");
 
   constructor(options: Options) {
@@ -36,124 +32,171 @@ export class Client {
   }
   /** Resolves when the server has let us in; fails when it never will. From now on it tries by itself, until `close`. */
   async connect(): Promise<Hello> {
-    if (this.#ended) {
-      this.#ended = undefined;
-      this.#dial();
-      for (const chat of this.conversations.values()) chat.open().catch(() => {});
-    }
+    if (this.#ended) this.#dial();
     await this.call("ping", {});
     return this.hello!;
   }
   /** Open each conversation once; `resume` goes on where an earlier run of the program stopped. */
-  async open(to: To, handlers: Handlers, { limit, resume }: { limit?: number; resume?: Resume } = {}): Promise<Conversation> {
-    const chat = new Conversation(this, { to, limit }, handlers, resume);
-    await chat.open();
-    return chat;
+  open(to: To, handlers: Handlers, { limit, resume }: { limit?: number; resume?: Resume } = {}): Promise<Conversation> {
+    return new Conversation(this, { to, limit }, handlers, resume).open();
   }
   /** A method that needs no open conversation: `list`, `create`, `refresh`, `ping`. */
   call<M extends Method>(method: M, body: Ask<M>): Promise<Reply<M>> {
     return new Promise((resolve, reject) => this.ask({ method, body: () => body, resolve, reject }));
   }
   close(error = closed("by the program")) {
-    this.#ended = error;
     this.#hangUp();
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
+    this.#ended = error;
+    for (const { reject } of this.#commands) reject(error);
+    this.#commands.clear();
+    if (error.closeCode) this.options.closed?.(error);
   }
-  /** `Conversation` calls it. */
+  /** `Conversation` calls it, also with what is asked already. */
   ask(command: Command) {
-    const ended = this.#ended ?? command.chat?.ended;
-    if (ended) return command.reject(ended);
-    this.#waiting.push(command);
-    this.flush();
-  }
-  /** `Conversation` calls it when it is open. */
-  flush() {
-    const canGo = ({ method, chat }: Command) => this.#isIn && (!chat || chat.isOpen || method === "open");
-    for (const command of this.#waiting.splice(0)) canGo(command) ? this.#write(command) : this.#waiting.push(command);
-  }
-  /** `Conversation` calls it when it was closed: what was not answered is asked again, first. */
-  takeBack(chat?: Conversation) {
-    const unanswered = [...this.#asked].filter(([, command]) => !chat || command.chat === chat);
-    for (const [id] of unanswered) this.#asked.delete(id);
-    this.#waiting.unshift(...unanswered.map(([, command]) => command).filter(({ method }) => method !== "hello"));
-  }
-  /** `Conversation` calls it at its end. */
-  forget(chat: Conversation, error: ChatError) {
-    chat.ended = error;
-    this.conversations.delete(chat.id);
-    this.takeBack(chat);
-    const gone = this.#waiting.filter((command) => command.chat === chat);
-    this.#waiting = this.#waiting.filter((command) => command.chat !== chat);
-    for (const { reject } of gone) reject(error);
+    if (this.#ended) return command.reject(this.#ended);
+    this.#commands.add(command);
+    this.#flush();
   }
 
   #dial() {
     const { urls, user, token, client } = this.options;
-    const socket = (this.#socket = new WebSocket(urls[this.#attempt++ % urls.length]!));
-    const refused = (error: ChatError) => {
-      if (error.temporary) this.#lost(1013, error.message, error.retryAfterMs);
-      else this.#timer = setTimeout(() => this.#lost(4500, error.message), 1000); // the server's own close code says more, where it closes
-    };
-    const welcome = (hello: Hello) => {
-      [this.hello, this.#isIn] = [hello, true];
-      this.flush();
-    };
-    socket.onopen = () => this.#write({ method: "hello", body: () => ({ user, token, client }), resolve: welcome, reject: refused });
+    const socket = new WebSocket(urls[this.#attempt++ % urls.length]!);
+    socket.onopen = () => socket.send(JSON.stringify({ id: 1, hello: { user, token, client } }));
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     socket.onerror = () => this.#lost(1006, "connection failed"); // Node 22 tells no `close` where the handshake fails
-    this.#began = this.#heard = Date.now();
-    this.#watch = setInterval(() => this.#look(), 1000);
+    [this.#socket, this.#ended, this.#isQuiet] = [socket, undefined, true];
+    this.#timer = setInterval(() => this.#look(), 10_000);
+    for (const chat of this.conversations.values()) chat.open();
   }
   // A dead link says nothing, and a browser does not show the server's pings: ask, and take silence for the end.
   #look() {
-    const silent = Date.now() - this.#heard;
-    const isWaiting = !this.#isIn || this.#asked.size > 0;
-    if (isWaiting && silent > 5000 + (this.hello?.limits.answer_ms_max ?? 5000)) this.#lost(1006, "no answer");
-    else if (!isWaiting && silent > this.hello!.ping_ms) this.call("ping", {}).catch(() => {});
+    if (this.#isQuiet) return this.#lost(1006, "no answer");
+    this.#isQuiet = true;
+    this.#tries = 0; // it has held
+    this.call("ping", {}).catch(() => {});
   }
-  #write(command: Command) {
-    if (this.#asked.size === 0) this.#heard = Date.now();
-    this.#asked.set(++this.#id, command);
-    this.#socket!.send(JSON.stringify({ id: this.#id, [command.method]: command.body() }));
+  #flush() {
+    for (const command of this.#commands) {
+      if (!this.#id || command.id || mustWait(command)) continue;
+      command.id = ++this.#id;
+      this.#socket!.send(JSON.stringify({ id: command.id, [command.method]: command.body() }));
+    }
   }
-  #hear({ id, ...frame }: Record<string, any>) {
-    this.#heard = Date.now();
-    const command = this.#asked.get(id);
-    this.#asked.delete(id);
-    if (id === undefined) for (const [name, body] of Object.entries(frame)) this.#push(name, body);
-    else if (command && frame.error) this.#refused(command, new ChatError(frame.error));
-    else command?.resolve(frame[command.method]);
-  }
-  #refused(command: Command, error: ChatError) {
-    const isHarmless = command.method === "open" || command.method === "read";
-    const again = error.temporary && (!error.definite || error.retryAfterMs !== undefined || isHarmless);
-    if (command.method === "hello" || !again) return command.reject(error);
-    command.tries = (command.tries ?? 0) + 1;
-    setTimeout(() => this.ask(command), error.retryAfterMs ?? backoff(command.tries));
-  }
-  #push(name: string, body: Push) {
+  #hear({ id = 0, ...frame }: Record<string, any>) {
+    this.#isQuiet = false;
+    const [name, body] = Object.entries<any>(frame)[0]!;
+    const command = [...this.#commands].find((asked) => asked.id === id);
     const chat = name === "listed" ? undefined : this.conversations.get(body.conv);
-    if (chat) chat.onPush(name, body);
-    else queueMicrotask(() => this.options.push?.(name, body));
+    if (command) this.#answer(command, name, body);
+    else if (id === 1 && name === "error") this.#lost(closeCode(body), body.message, body.retry_after_ms);
+    else if (id === 1) [this.hello, this.#id] = [body, 1];
+    else if (id === 0 && chat) chat.hear(name, body);
+    else if (id === 0) queueMicrotask(() => this.options.push?.(name, body));
+    this.#flush();
+  }
+  #answer(command: Command, name: string, body: any) {
+    this.#commands.delete(command);
+    command.id = undefined;
+    if (name !== "error") return command.resolve(body);
+    const error = new ChatError(body);
+    if (!error.temporary && !mustWait(command)) return command.reject(error);
+    setTimeout(() => this.ask(command), (error.retryAfterMs ?? 0) + backoff(3));
   }
   #lost(code: number, reason: string, waitMs = 0) {
+    if (isFinal(code)) return this.close(closed(reason || `close code ${code}`, code));
     this.#hangUp();
-    if (isFinal(code)) {
-      this.close(closed(reason || `close code ${code}`, code));
-      return this.options.closed?.(this.#ended!);
-    }
-    for (const chat of this.conversations.values()) if (chat.isOpen) chat.open().catch(() => {});
-    if (Date.now() - this.#began > 10_000) this.#tries = 0;
-    this.#timer = setTimeout(() => this.#dial(), Math.max(waitMs, backoff(this.#tries++)));
+    this.#timer = setTimeout(() => this.#dial(), Math.max(waitMs, backoff(++this.#tries)));
   }
   #hangUp() {
     clearTimeout(this.#timer);
-    clearInterval(this.#watch);
-    const socket = this.#socket;
-    if (socket) socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
-    socket?.close();
-    this.#isIn = false;
-    this.takeBack();
+    if (this.#socket) this.#socket.onmessage = this.#socket.onclose = this.#socket.onerror = null;
+    this.#socket?.close();
+    this.#id = 0;
+    for (const command of this.#commands) command.id = undefined;
+  }
+}
+
+/** An open conversation, made by `Client.open`. */
+export class Conversation {
+  id = "";
+  /** The last answer of `open`: the first one, or that after a reconnect. */
+  page!: Page;
+  /** The highest `seq` handed over. With `page.epoch` it is what to keep for `resume` in a later run of the program. */
+  last: number;
+  /** Nothing else is written before `open` is answered. */
+  isOpening = false;
+  #client: Client;
+  #on: Handlers;
+  #epoch?: string;
+  #want = 0;
+  #sending: Promise<unknown> = Promise.resolve();
+  #opened = Promise.withResolvers<Conversation>();
+  // Asked once at a time: the client holds each command once.
+  #opening: Command;
+  #reading: Command;
+
+  constructor(client: Client, request: { to: To; limit?: number }, on: Handlers, resume?: Resume) {
+    [this.#client, this.#on, this.#epoch, this.last] = [client, on, resume?.epoch, resume?.seq ?? 0];
+    const open = () => ({ ...request, resume: this.#epoch ? { epoch: this.#epoch, seq: this.last } : undefined });
+    this.#opening = { method: "open", body: open, chat: this, resolve: (page) => this.#start(page), reject: (error) => this.#over(error) };
+    const read = () => ({ conv: this.id, after_seq: this.last, limit: client.hello!.limits.read_limit_max });
+    this.#reading = { method: "read", body: read, chat: this, resolve: ({ items }) => this.#take(items), reject: () => {} };
+  }
+  /**
+   * Sent again with the same `cid` until it is known what became of it; choose and keep `cid` where the program may end before.
+   * One at a time: the order is yours.
+   */
+  send(content: string, { cid = crypto.randomUUID(), type = "text", ts }: { cid?: string; type?: string; ts?: number } = {}): Promise<Sent> {
+    const sent = this.#sending.then(() => this.call("send", { cid, type, content, ts }));
+    this.#sending = sent.catch(() => {});
+    return sent;
+  }
+  /** Any other method of a conversation: `read`, `ack`, `invite`, `remove`, `quit`. */
+  call<M extends InConversation>(method: M, body: Omit<Ask<M>, "conv">): Promise<Reply<M>> {
+    return new Promise((resolve, reject) => this.#client.ask({ method, body: () => ({ conv: this.id, ...body }), chat: this, resolve, reject }));
+  }
+  async leave() {
+    await this.call("leave", {});
+    this.#client.conversations.delete(this.id);
+  }
+  /** `Client` calls it: opens, and opens again when the connection or the stream has ended. */
+  open(): Promise<Conversation> {
+    this.isOpening = true;
+    this.#client.ask(this.#opening);
+    return this.#opened.promise;
+  }
+  #start(page: Page) {
+    const sameEpoch = page.epoch === this.#epoch && page.head >= this.last;
+    if (this.#epoch && !page.recovered) queueMicrotask(() => this.#on.page?.(page, sameEpoch));
+    if (!sameEpoch) this.last = page.head;
+    [this.page, this.id, this.#epoch, this.#want, this.isOpening] = [page, page.conv, page.epoch, page.head, false];
+    this.#client.conversations.set(this.id, this);
+    this.#opened.resolve(this);
+    this.#take(page.recovered ? page.items : []);
+  }
+  // What is asked from now on is answered by the server.
+  #over(error: ChatError) {
+    this.isOpening = false;
+    this.#opened.reject(error);
+    if (error.code !== "closed" && this.#client.conversations.delete(this.id)) queueMicrotask(() => this.#on.ended?.(error));
+  }
+  /** `Client` calls it. */
+  hear(name: string, { conv, ...body }: Push) {
+    if (name === "msg") {
+      this.#want = body.seq;
+      this.#take([body as Item]);
+    } else if (name === "reset" || name === "removed") this.open(); // it tells what became of it
+    else queueMicrotask(() => this.#on.push?.(name, body));
+  }
+  // The only way out for messages: each follows the last. By microtasks, so that an error in a handler harms nothing here.
+  #take(items: Item[]) {
+    for (const item of items) {
+      if (item.seq !== this.last + 1) continue;
+      this.last++;
+      queueMicrotask(() => this.#on.message(item));
+    }
+    // What neither a page nor a push has brought is in history, and with it what was pushed too early.
+    if (this.last < this.#want) this.#client.ask(this.#reading);
   }
 }

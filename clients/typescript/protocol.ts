@@ -78,7 +78,10 @@ export class ChatError extends Error {
 }
 export const closed = (message: string, closeCode?: number) => new ChatError({ code: "closed", message, temporary: false, definite: false }, closeCode);
 
-/** ms. Jitter over the whole span: after a restart of a server its clients must not come back all at once. */
-export const backoff = (tries: number) => Math.random() * Math.min(10_000, 250 * 2 ** tries);
+/** ms, after so many tries in a row. Jitter over the whole span: after a restart of a server its clients must not come back all at once. */
+export const backoff = (tries: number) => Math.random() * Math.min(10_000, 125 * 2 ** tries);
+/** How a connection ends whose `hello` is refused like this. */
+export const closeCode = ({ code, temporary }: ErrorBody) =>
+  new Map([["bad_token", 4501], ["token_expired", 4501], ["limit", 4504]]).get(code) ?? (temporary ? 1013 : 4500);
 /** 3500–3999 and 4500–4999 say that we must not come back; after 1002, 1003, 1007 and 1009 we would only do the same wrong again. */
 export const isFinal = (code: number) => (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000) || [1002, 1003, 1007, 1009].includes(code);

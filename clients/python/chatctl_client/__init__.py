@@ -3,8 +3,7 @@
 It reconnects, resumes, fills gaps and sends again, so that each message is stored once, and handed over once and in order.
 """
 
-from .client import Client
-from .conversation import Conversation
+from .client import Client, Conversation
 from .history import ack_items, history
 from .protocol import Acked, AckReply, ChatError, Hello, Item, Listed, ListPage, Page, Push, ReadPage, Resume, Sent, To
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from .conversation import Conversation
+from .client import Conversation
 from .protocol import AckReply, Item
 
 

@@ -1,6 +1,8 @@
 """The words of the protocol: what goes over the wire as it is."""
 
+import json
 import random
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 To = dict[str, str]
@@ -98,9 +100,37 @@ def closed(message: str, close_code: int | None = None) -> ChatError:
     return ChatError({"code": "closed", "message": message, "temporary": False, "definite": False}, close_code)
 
 
+# Handlers are plain functions, called one at a time in the order of events: start a task for what takes time.
+
+OnMessage = Callable[[Item], Any]
+"""Each message after the first page: once, by `seq`."""
+OnPage = Callable[[Page, bool], Any]
+"""The server could not simply continue. With the same epoch (`True`) what was missed follows as messages; with another one this page stands for
+all before it."""
+OnPush = Callable[[str, Push], Any]
+"""Of a conversation: `acked`, `presence`, `members`, best effort. Of a client: `listed`, `notice`, and whatever belongs to no open conversation."""
+OnError = Callable[[ChatError], Any]
+"""`on_ended`: the conversation could not be opened again, `not_found` after a removal from a group. `on_closed`: the server said not to come back
+(`close_code`; 4501: only with a new token); `connect` begins again."""
+
+
+def ignore(*_: Any) -> None:
+    pass
+
+
+def frame(frame_id: int, method: str, body: dict[str, Any]) -> str:
+    """An absent field is left out, never `null`."""
+    return json.dumps({"id": frame_id, method: {name: value for name, value in body.items() if value is not None}}, ensure_ascii=False)
+
+
 def backoff(tries: int) -> float:
-    """Seconds. Jitter over the whole span: after a restart of a server its clients must not come back all at once."""
-    return random.uniform(0, min(10, 0.25 * 2 ** min(tries, 10)))
+    """Seconds, after so many tries in a row. Jitter over the whole span: after a restart of a server its clients must not come back all at once."""
+    return random.uniform(0, min(10, 0.125 * 2 ** min(tries, 10)))
+
+
+def close_code(error: ChatError) -> int:
+    """How a connection ends whose `hello` is refused like this."""
+    return {"bad_token": 4501, "token_expired": 4501, "limit": 4504}.get(error.code, 1013 if error.temporary else 4500)
 
 
 def is_final(code: int) -> bool:
