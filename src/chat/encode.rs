@@ -1,5 +1,7 @@
 //! Frames as text: encoded once, shared by everyone who gets them.
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 
 use super::Frame;
@@ -20,7 +22,23 @@ pub fn rejection(id: Option<u64>, reply: Reply) -> Frame {
     encode(&ReplyFrame { id, reply })
 }
 
+/// Room that a thread keeps for the next frame: more than nearly all need.
+const ROOM_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Frames are written here and then copied as long as they are: one allocation each, where a text that grows takes several.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 fn encode(frame: &impl Serialize) -> Frame {
-    // Our own types have string keys only; that is all that could make this fail.
-    serde_json::to_string(frame).unwrap_or_else(|_| unreachable!("frames are JSON")).into()
+    ROOM.with_borrow_mut(|room| {
+        room.clear();
+        // Our own types have string keys only; that is all that could make this fail.
+        serde_json::to_writer(&mut *room, frame)
+            .unwrap_or_else(|_| unreachable!("frames are JSON"));
+        let text = String::from_utf8(room.as_slice().to_vec())
+            .unwrap_or_else(|_| unreachable!("JSON is UTF-8"));
+        room.shrink_to(ROOM_BYTES_MAX);
+        text.into()
+    })
 }

@@ -1,6 +1,9 @@
 //! The stages of a delivery, each with its own times, so that a slow one can be named.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+
+use metrics::Histogram;
 
 /// A part of the way from a send to another client's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +22,13 @@ impl Stage {
     /// Counts one time; `/metrics` shows `chatctl_delivery_stage_seconds` by stage.
     pub fn record(self, took: Duration) {
         const NAME: &str = "chatctl_delivery_stage_seconds";
-        let histogram = match self {
-            Self::Stored => metrics::histogram!(NAME, "stage" => "stored"),
-            Self::Told => metrics::histogram!(NAME, "stage" => "told"),
-            Self::Travelled => metrics::histogram!(NAME, "stage" => "travelled"),
-            Self::Written => metrics::histogram!(NAME, "stage" => "written"),
-        };
-        histogram.record(took.as_secs_f64());
+        /// Looked up once, with the first message: whoever records is there from the start of the server.
+        static HISTOGRAMS: OnceLock<[Histogram; 4]> = OnceLock::new();
+        let histograms = HISTOGRAMS.get_or_init(|| {
+            ["stored", "told", "travelled", "written"]
+                .map(|stage| metrics::histogram!(NAME, "stage" => stage))
+        });
+        histograms[self as usize].record(took.as_secs_f64());
     }
 
     /// Counts the time since a stamp of some node; nothing where there is none.

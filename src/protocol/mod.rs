@@ -7,6 +7,7 @@ mod command;
 mod error;
 mod fields;
 mod parse;
+mod parse_send;
 mod push;
 mod reply;
 mod server_frame;

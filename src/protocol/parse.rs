@@ -16,6 +16,14 @@ use crate::model::{
 
 /// Reads one text frame. Total: every input is a command or an error to answer with.
 pub fn parse_command(text: &str) -> Result<(u64, Command), Box<Rejected>> {
+    match super::parse_send::parse_send(text) {
+        Some(parsed) => Ok(parsed),
+        None => parse_any(text),
+    }
+}
+
+/// The same without the short way of what is usual.
+pub(super) fn parse_any(text: &str) -> Result<(u64, Command), Box<Rejected>> {
     let bad_frame = |id, message: String| {
         let error = ErrorBody::new(ErrorCode::BadFrame, message);
         Box::new(Rejected { id, error, is_hello: false })

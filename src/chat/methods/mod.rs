@@ -54,8 +54,8 @@ type Outcome = Result<Reply, ErrorBody>;
 
 /// A command under way: one of its session's, and of the node's.
 struct Turn {
-    /// Given back with the answer: its own place, and one of the few for large replies.
-    in_session: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    /// Given back with the answer, and gone since: its own place, and one of the few for large replies.
+    in_session: Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
     /// Given back when the engine is done with it, whatever was answered.
     work: Ticket,
 }
@@ -176,7 +176,7 @@ impl Greeted {
     async fn write_turn(&mut self, place: OwnedSemaphorePermit) -> Result<Turn, ErrorBody> {
         let writes = Arc::clone(&self.service.writes);
         let work = self.turn(&writes).await?;
-        Ok(Turn { in_session: (place, None), work })
+        Ok(Turn { in_session: Some((place, None)), work })
     }
 
     /// The same for what may be answered with much; waits first while the client does not read what it has.
@@ -185,7 +185,7 @@ impl Greeted {
         let page = Arc::clone(&self.pages).acquire_owned().await.ok();
         let reads = Arc::clone(&self.service.reads);
         let work = self.turn(&reads).await?;
-        Ok(Turn { in_session: (place, page), work })
+        Ok(Turn { in_session: Some((place, page)), work })
     }
 
     /// Begins a change of a group that this session has open; anything else is no group that it knows.

@@ -11,7 +11,7 @@ use crate::model::{ConvId, LIMITS, Place};
 use crate::persistence::{Append, AppendOutcome, EngineError, Stored};
 use crate::protocol::{ErrorBody, ErrorCode, Reply, Send, SendReply};
 
-use super::under_way::Begun;
+use super::under_way::{Begun, UnderWay};
 use super::{ENGINE_TIME, Greeted, OpenConv, Turn};
 
 impl Greeted {
@@ -32,27 +32,38 @@ impl Greeted {
             future_skew_ms_max: LIMITS.future_skew_ms_max,
             restored: None,
         });
-        let begun = Begun { id, conv, place, subscription, own_send, taken, turn, appending };
-        self.sends.take(&self.service, begun);
+        let begun = Begun { id, conv, place, subscription, own_send, taken, turn };
+        self.sends.take(&self.service, UnderWay { begun, appending });
     }
 }
 
-impl Begun {
+impl UnderWay {
     /// Waits for the engine, answers, and tells all nodes. The hint goes out even if the session has ended.
-    pub(super) async fn finish(self, service: &Arc<ChatService>) {
-        let Self { id, conv, place, subscription, own_send, taken, turn, mut appending } = self;
-        let Turn { in_session, work } = turn;
-        let mut unanswered = Some(in_session);
-        let outcome = match tokio::time::timeout(ENGINE_TIME, &mut appending).await {
+    pub(super) async fn finish(mut self, service: &Arc<ChatService>) {
+        let outcome = match tokio::time::timeout(ENGINE_TIME, &mut self.appending).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 // It may still be stored: then the others must see it although the sender was
                 // told "unknown".
-                subscription.session.reply(encode::reply(id, Err(timed_out())));
-                unanswered = None;
-                appending.await
+                let session = &self.begun.subscription.session;
+                session.reply(encode::reply(self.begun.id, Err(timed_out())));
+                self.begun.turn.in_session = None;
+                self.appending.await
             }
         };
+        self.begun.settle(service, outcome);
+    }
+}
+
+impl Begun {
+    /// The engine has said what became of it.
+    pub(super) fn settle(
+        self,
+        service: &Arc<ChatService>,
+        outcome: Result<AppendOutcome, EngineError>,
+    ) {
+        let Self { id, conv, place, subscription, own_send, taken, turn } = self;
+        let Turn { in_session, work } = turn;
         drop(work);
         service.appends.record(taken.elapsed(), &outcome);
         let stored = match &outcome {
@@ -92,7 +103,7 @@ impl Begun {
             service.publish_stored(conv, place, stored);
             if is_known { Ok(Reply::Send(reply)) } else { Err(other_life()) }
         });
-        if let Some(in_session) = unanswered {
+        if in_session.is_some() {
             service.answer_in_life(conv, &subscription, id, outcome);
             drop(in_session);
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::chat::subscription::{SendKey, Subscription};
 use crate::model::{ConvId, Place};
 use crate::persistence::{AppendOutcome, EngineError};
 
-/// A send that the engine has.
+/// A send that the engine was given.
 pub(super) struct Begun {
     pub id: u64,
     pub conv: ConvId,
@@ -25,42 +25,49 @@ pub(super) struct Begun {
     pub own_send: Option<SendKey>,
     pub taken: Instant,
     pub turn: Turn,
+}
+
+/// The same with what the engine will say of it.
+pub(super) struct UnderWay {
+    pub begun: Begun,
     pub appending: BoxFuture<'static, Result<AppendOutcome, EngineError>>,
 }
 
 /// Those of one session. As many as may be in flight, which each holds its place for.
 #[derive(Default)]
 pub(super) struct SendsUnderWay {
-    /// Of the task, which begins with the first send and ends some time after the session, with the last.
-    queue: Option<mpsc::UnboundedSender<Begun>>,
+    /// Of the task, which begins with the first send that must be waited for, and ends with the last after the session has.
+    queue: Option<mpsc::UnboundedSender<UnderWay>>,
 }
 
 impl SendsUnderWay {
     /// Takes one more; it takes effect even if the session ends.
-    pub fn take(&mut self, service: &Arc<ChatService>, begun: Begun) {
+    pub fn take(&mut self, service: &Arc<ChatService>, mut send: UnderWay) {
+        if let Some(outcome) = (&mut send.appending).now_or_never() {
+            return send.begun.settle(service, outcome);
+        }
         let queue = self.queue.get_or_insert_with(|| {
             let (queue, waiting) = mpsc::unbounded_channel();
             service.spawn(finish_all(Arc::clone(service), waiting));
             queue
         });
-        if let Err(mpsc::error::SendError(begun)) = queue.send(begun) {
+        if let Err(mpsc::error::SendError(send)) = queue.send(send) {
             // The task has broken off, which it never should: the next one gets another.
             self.queue = None;
             let service = Arc::clone(service);
-            let spawner = Arc::clone(&service);
-            spawner.spawn(async move { begun.finish(&service).await });
+            Arc::clone(&service).spawn(async move { send.finish(&service).await });
         }
     }
 }
 
-async fn finish_all(service: Arc<ChatService>, mut waiting: mpsc::UnboundedReceiver<Begun>) {
+async fn finish_all(service: Arc<ChatService>, mut waiting: mpsc::UnboundedReceiver<UnderWay>) {
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             Some(()) = under_way.next() => {}
-            begun = waiting.recv() => match begun {
-                Some(begun) => under_way.push(begun.finish(&service)),
+            send = waiting.recv() => match send {
+                Some(send) => under_way.push(send.finish(&service)),
                 None => break,
             },
         }

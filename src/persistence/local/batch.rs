@@ -18,6 +18,34 @@ use crate::persistence::{
 /// The order of [`Table::Mine`] is a time in µs, and this many places in each.
 pub const ORDERS_PER_US: u64 = 1_000;
 
+/// What one batch is made in. The next one has its room again: to take and give back hundreds of KiB for each costs more than to fill them.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// The writes.
+    pub batch: Batch,
+    /// What to note once they are visible.
+    pub notes: Notes,
+    tips: HashMap<ConvId, (Seq, u64)>,
+    cids: HashMap<Vec<u8>, Arc<Message>>,
+    acks: HashMap<Vec<u8>, AckSet>,
+    mine: HashSet<Vec<u8>>,
+    rosters: HashMap<ConvId, Arc<Roster>>,
+}
+
+impl Draft {
+    /// Nothing is in it any more.
+    fn clear(&mut self) {
+        let Self { batch, notes, tips, cids, acks, mine, rosters } = self;
+        batch.inserts.clear();
+        notes.clear();
+        tips.clear();
+        cids.clear();
+        acks.clear();
+        mine.clear();
+        rosters.clear();
+    }
+}
+
 /// Builds one batch from requests in their order; each sees the effects of those before it.
 pub struct BatchBuilder<'a> {
     tables: &'a dyn Tables,
@@ -26,44 +54,21 @@ pub struct BatchBuilder<'a> {
     storage_full: Option<String>,
     unix_us: &'a dyn Fn() -> u64,
     view: Box<dyn View + 'a>,
-    batch: Batch,
-    notes: Notes,
-    tips: HashMap<ConvId, (Seq, u64)>,
-    cids: HashMap<Vec<u8>, Arc<Message>>,
-    acks: HashMap<Vec<u8>, AckSet>,
-    mine: HashSet<Vec<u8>>,
-    rosters: HashMap<ConvId, Arc<Roster>>,
+    draft: &'a mut Draft,
 }
 
 impl<'a> BatchBuilder<'a> {
-    /// Starts a batch; with `storage_full` nothing new is taken. `unix_us` is the wall clock.
+    /// Starts a batch in `draft`; with `storage_full` nothing new is taken. `unix_us` is the wall clock.
     pub fn new(
+        draft: &'a mut Draft,
         tables: &'a dyn Tables,
         recents: &'a Recents,
         epoch: &'a Epoch,
         storage_full: Option<String>,
         unix_us: &'a dyn Fn() -> u64,
     ) -> Self {
-        Self {
-            tables,
-            recents,
-            epoch,
-            storage_full,
-            unix_us,
-            view: tables.view(),
-            batch: Batch::default(),
-            notes: Notes::default(),
-            tips: HashMap::new(),
-            cids: HashMap::new(),
-            acks: HashMap::new(),
-            mine: HashSet::new(),
-            rosters: HashMap::new(),
-        }
-    }
-
-    /// The writes, and what to note once they are visible.
-    pub fn finish(self) -> (Batch, Notes) {
-        (self.batch, self.notes)
+        draft.clear();
+        Self { tables, recents, epoch, storage_full, unix_us, view: tables.view(), draft }
     }
 
     fn check_space(&self) -> Result<(), EngineError> {
@@ -75,11 +80,11 @@ impl<'a> BatchBuilder<'a> {
 
     /// Head and highest `ts`, with what this batch adds.
     fn tip(&mut self, conv: ConvId) -> Result<(Seq, u64), TableError> {
-        if let Some(tip) = self.tips.get(&conv) {
+        if let Some(tip) = self.draft.tips.get(&conv) {
             return Ok(*tip);
         }
         let tip = self.recents.load(self.tables, conv, &[], |recent| recent.tip())?;
-        self.tips.insert(conv, tip);
+        self.draft.tips.insert(conv, tip);
         Ok(tip)
     }
 
@@ -175,25 +180,25 @@ impl<'a> BatchBuilder<'a> {
     ) {
         let (seq, ts) = (message.seq, message.ts);
         let record = Record { message: Arc::clone(message), high_ts_before: high_ts };
-        self.batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
-        self.batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
+        self.draft.batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
+        self.draft.batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
         if message.late {
             let from = message.from.as_str().as_bytes().to_vec();
-            self.batch.insert(Table::Late, keys::by_seq(conv, seq), from);
+            self.draft.batch.insert(Table::Late, keys::by_seq(conv, seq), from);
         }
-        self.batch.insert(Table::Dedupe, dedupe_key.clone(), seq.0.to_be_bytes().to_vec());
-        self.tips.insert(conv, (seq, high_ts.max(ts)));
-        self.cids.insert(dedupe_key, Arc::clone(message));
-        self.notes.records.push((conv, record));
+        self.draft.batch.insert(Table::Dedupe, dedupe_key.clone(), seq.0.to_be_bytes().to_vec());
+        self.draft.tips.insert(conv, (seq, high_ts.max(ts)));
+        self.draft.cids.insert(dedupe_key, Arc::clone(message));
+        self.draft.notes.records.push((conv, record));
     }
 
     /// Who is in a group, with what this batch changes.
     fn roster(&mut self, conv: ConvId) -> Result<Arc<Roster>, TableError> {
-        if let Some(roster) = self.rosters.get(&conv) {
+        if let Some(roster) = self.draft.rosters.get(&conv) {
             return Ok(Arc::clone(roster));
         }
         let roster = self.recents.load(self.tables, conv, &[], |recent| recent.roster())?;
-        self.rosters.insert(conv, Arc::clone(&roster));
+        self.draft.rosters.insert(conv, Arc::clone(&roster));
         Ok(roster)
     }
 
@@ -220,7 +225,7 @@ impl<'a> BatchBuilder<'a> {
 
     /// The message stored under a `cid`, in this batch or before.
     fn first_of(&self, conv: ConvId, key: &[u8]) -> Result<Option<Arc<Message>>, TableError> {
-        if let Some(message) = self.cids.get(key) {
+        if let Some(message) = self.draft.cids.get(key) {
             return Ok(Some(Arc::clone(message)));
         }
         match self.view.get(Table::Dedupe, key)? {
@@ -237,21 +242,21 @@ impl<'a> BatchBuilder<'a> {
         user: &UserName,
     ) -> Result<bool, TableError> {
         let key = keys::is_mine(user, conv);
-        if self.mine.contains(&key) || self.view.get(Table::IsMine, &key)?.is_some() {
+        if self.draft.mine.contains(&key) || self.view.get(Table::IsMine, &key)?.is_some() {
             return Ok(false);
         }
         // Within one batch the order is that of the requests: the count breaks the tie of the clock.
         let order = (self.unix_us)().saturating_mul(ORDERS_PER_US)
-            + (self.mine.len() as u64).min(ORDERS_PER_US - 1);
+            + (self.draft.mine.len() as u64).min(ORDERS_PER_US - 1);
         self.put_mine(conv, place, user, order);
         Ok(true)
     }
 
     fn put_mine(&mut self, conv: ConvId, place: &Place, user: &UserName, order: u64) {
         let key = keys::is_mine(user, conv);
-        self.batch.insert(Table::Mine, keys::mine(user, order, conv), encode_place(place));
-        self.batch.insert(Table::IsMine, key.clone(), Vec::new());
-        self.mine.insert(key);
+        self.draft.batch.insert(Table::Mine, keys::mine(user, order, conv), encode_place(place));
+        self.draft.batch.insert(Table::IsMine, key.clone(), Vec::new());
+        self.draft.mine.insert(key);
     }
 
     /// Decides what comes back of a user.
@@ -259,7 +264,7 @@ impl<'a> BatchBuilder<'a> {
         let RestoredMember { entry: Entry { user, conv, place, since_us }, acked_up_to } = member;
         let (conv, key) = (*conv, keys::is_mine(user, *conv));
         self.check_space()?;
-        if !self.mine.contains(&key)
+        if !self.draft.mine.contains(&key)
             && self.view.get(Table::IsMine, &key).map_err(unread)?.is_none()
         {
             self.put_mine(conv, place, user, since_us.saturating_mul(ORDERS_PER_US));
@@ -289,13 +294,13 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn put_roster(&mut self, conv: ConvId, roster: &Arc<Roster>) {
-        self.batch.insert(Table::Rosters, keys::roster(conv), encode_roster(roster));
-        self.rosters.insert(conv, Arc::clone(roster));
-        self.notes.rosters.insert(conv, Arc::clone(roster));
+        self.draft.batch.insert(Table::Rosters, keys::roster(conv), encode_roster(roster));
+        self.draft.rosters.insert(conv, Arc::clone(roster));
+        self.draft.notes.rosters.insert(conv, Arc::clone(roster));
     }
 
     fn acked(&self, conv: ConvId, user: &UserName) -> Result<Option<AckSet>, TableError> {
-        match self.acks.get(&keys::acks(conv, user)) {
+        match self.draft.acks.get(&keys::acks(conv, user)) {
             Some(acked) => Ok(Some(acked.clone())),
             None => stored_acks(&*self.view, conv, user),
         }
@@ -303,7 +308,7 @@ impl<'a> BatchBuilder<'a> {
 
     /// Whether a user's acknowledgement has a start.
     fn is_joined(&self, conv: ConvId, user: &UserName) -> Result<bool, TableError> {
-        if self.acks.contains_key(&keys::acks(conv, user)) {
+        if self.draft.acks.contains_key(&keys::acks(conv, user)) {
             return Ok(true);
         }
         self.recents.load(self.tables, conv, &[user], |recent| recent.is_joined(user))
@@ -311,9 +316,9 @@ impl<'a> BatchBuilder<'a> {
 
     fn put_acks(&mut self, conv: ConvId, user: &UserName, acked: AckSet) {
         let key = keys::acks(conv, user);
-        self.batch.insert(Table::Acks, key.clone(), encode_acks(&acked));
-        self.acks.insert(key, acked.clone());
-        self.notes.acks.insert((conv, user.clone()), acked);
+        self.draft.batch.insert(Table::Acks, key.clone(), encode_acks(&acked));
+        self.draft.acks.insert(key, acked.clone());
+        self.draft.notes.acks.insert((conv, user.clone()), acked);
     }
 
     /// Decides one acknowledgement.
@@ -375,8 +380,15 @@ impl Notes {
         self.records.len() as u64
     }
 
+    fn clear(&mut self) {
+        let Self { records, acks, rosters } = self;
+        records.clear();
+        acks.clear();
+        rosters.clear();
+    }
+
     /// Tells the newest messages.
-    pub fn apply(self, recents: &Recents) {
+    pub fn apply(&self, recents: &Recents) {
         for (conv, record) in &self.records {
             recents.note_message(*conv, record);
         }

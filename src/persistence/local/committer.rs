@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
+use metrics::{Counter, Histogram};
 use tokio::sync::oneshot;
 
 use super::SyncPolicy;
-use super::batch::{BatchBuilder, Decided};
-use super::queue::{Queue, Source, queue};
+use super::batch::{BatchBuilder, Decided, Draft};
+use super::queue::{Queue, Source, at_once, queue, stopped};
 use super::recent::Recents;
 use super::request::{Answer, Request};
 use super::space::SpaceGuard;
 use super::tables::{TableError, Tables};
+use crate::clock;
 use crate::model::Epoch;
 use crate::persistence::EngineError;
 
@@ -41,8 +43,12 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread; it ends after [`Request::Close`], on a failed write, or when the queue is gone.
+    /// Starts the thread; it ends after [`Request::Close`], on a failed write, or when the queue is gone. Where nothing waits for a disk
+    /// there is none: a thread to wait for would cost more than all that it does.
     pub fn start(self) -> std::io::Result<Queue> {
+        if self.sync == SyncPolicy::Memory {
+            return Ok(self.without_thread());
+        }
         let (queue, mut inbox) = queue();
         std::thread::Builder::new()
             .name("committer".to_owned())
@@ -50,9 +56,30 @@ impl Committer {
         Ok(queue)
     }
 
+    fn without_thread(self) -> Queue {
+        let (mut committer, mut desk) = (Some(self), Desk::default());
+        at_once(move |request| {
+            let working = committer.as_mut().ok_or_else(stopped)?;
+            desk.requests.push(request);
+            let mut close = None;
+            let done = working.commit(&mut desk, &mut close, &clock::unix_us);
+            if done.is_err() || close.is_some() {
+                let over = committer.take();
+                if let (Err(error), Some(over)) = (done, over) {
+                    over.fail(error);
+                }
+            }
+            if let Some(answer) = close {
+                let _ = answer.send(Ok(()));
+            }
+            Ok(())
+        })
+    }
+
     /// What the thread does.
     pub fn run(mut self, source: &mut impl Source) {
         let mut unsynced_since: Option<Instant> = None;
+        let mut desk = Desk::default();
         loop {
             let first = match self.next(source, unsynced_since) {
                 Ok(first) => first,
@@ -65,9 +92,9 @@ impl Committer {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let requests = drain(first, source);
+            drain(first, source, &mut desk.requests);
             let mut close = None;
-            match self.commit(requests, &mut close, &|| source.unix_us()) {
+            match self.commit(&mut desk, &mut close, &|| source.unix_us()) {
                 Ok(wrote) => {
                     if wrote && unsynced_since.is_none() {
                         unsynced_since = Some(source.now());
@@ -101,15 +128,15 @@ impl Committer {
     /// Decides, writes and answers; `true` when something was written.
     fn commit(
         &mut self,
-        requests: Vec<Request>,
+        desk: &mut Desk,
         close: &mut Option<Answer<()>>,
         unix_us: &dyn Fn() -> u64,
     ) -> Result<bool, TableError> {
         let storage_full = self.space.as_ref().and_then(SpaceGuard::shortage);
-        let mut builder =
-            BatchBuilder::new(&*self.tables, &self.recents, &self.epoch, storage_full, unix_us);
-        let mut decided = Vec::with_capacity(requests.len());
-        for request in requests {
+        let Desk { requests, decided, draft, meters } = desk;
+        let (tables, recents, epoch) = (&*self.tables, &*self.recents, &self.epoch);
+        let mut builder = BatchBuilder::new(draft, tables, recents, epoch, storage_full, unix_us);
+        for request in requests.drain(..) {
             decided.push(match request {
                 Request::Append(append, answer) => Decided::Append(builder.append(append), answer),
                 Request::Ack(request, answer) => Decided::Ack(builder.ack(request), answer),
@@ -131,27 +158,28 @@ impl Committer {
                 }
             });
         }
-        let (batch, notes) = builder.finish();
+        drop(builder);
+        let Draft { batch, notes, .. } = draft;
         let wrote = !batch.is_empty();
         if wrote {
             let started = Instant::now();
             let messages = notes.messages();
             if let Err(error) = self.tables.commit(batch) {
-                for decision in decided {
+                for decision in decided.drain(..) {
                     decision.refuse(&EngineError::Internal(error.0.clone()));
                 }
                 return Err(error);
             }
             if matches!(self.sync, SyncPolicy::Always) {
-                metrics::counter!("chatctl_syncs_total").increment(1);
+                meters.syncs.increment(1);
             }
-            metrics::counter!("chatctl_commits_total").increment(1);
-            metrics::counter!("chatctl_messages_appended_total").increment(messages);
-            metrics::histogram!("chatctl_commit_seconds").record(started.elapsed().as_secs_f64());
+            meters.commits.increment(1);
+            meters.appended.increment(messages);
+            meters.took.record(started.elapsed().as_secs_f64());
             // After the batch is visible, before anyone is answered.
             notes.apply(&self.recents);
         }
-        for decision in decided {
+        for decision in decided.drain(..) {
             decision.answer();
         }
         Ok(wrote)
@@ -171,14 +199,42 @@ impl Committer {
     }
 }
 
-fn drain(first: Request, source: &mut impl Source) -> Vec<Request> {
-    let mut requests = vec![first];
-    let mut bytes = requests[0].bytes();
+/// What a batch is made with, kept for the next one.
+#[derive(Default)]
+struct Desk {
+    requests: Vec<Request>,
+    decided: Vec<Decided>,
+    draft: Draft,
+    meters: Meters,
+}
+
+/// Looked up once.
+struct Meters {
+    syncs: Counter,
+    commits: Counter,
+    appended: Counter,
+    took: Histogram,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            syncs: metrics::counter!("chatctl_syncs_total"),
+            commits: metrics::counter!("chatctl_commits_total"),
+            appended: metrics::counter!("chatctl_messages_appended_total"),
+            took: metrics::histogram!("chatctl_commit_seconds"),
+        }
+    }
+}
+
+fn drain(first: Request, source: &mut impl Source, requests: &mut Vec<Request>) {
+    let mut bytes = first.bytes();
+    requests.push(first);
+    source.gather();
     while requests.len() < BATCH_REQUESTS_MAX && bytes < BATCH_BYTES_MAX {
         let Some(request) = source.waiting() else { break };
         bytes += request.bytes();
         requests.push(request);
     }
     source.took(requests.len(), bytes);
-    requests
 }

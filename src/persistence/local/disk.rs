@@ -3,7 +3,9 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
+};
 
 use super::SyncPolicy;
 use super::journal::{self, Unsynced};
@@ -81,10 +83,11 @@ impl Tables for DiskTables {
         Box::new(DiskView { tables: self, snapshot: self.database.snapshot() })
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
         // fjall writes the journal, persists it, and only then shows the batch to readers.
-        let mut writes = self.database.batch().durability(Some(self.commit_mode));
-        for (table, key, value) in batch.inserts {
+        let room = OwnedWriteBatch::with_capacity(self.database.clone(), batch.inserts.len());
+        let mut writes = room.durability(Some(self.commit_mode));
+        for (table, key, value) in batch.inserts.drain(..) {
             writes.insert(&self.keyspaces[table as usize], key, value);
         }
         writes.commit().map_err(|error| located(&self.path, &error))

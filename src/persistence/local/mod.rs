@@ -203,7 +203,7 @@ fn cut_acks(tables: &dyn Tables) -> Result<(), TableError> {
         Ok(true)
     })?;
     drop(view);
-    if batch.is_empty() { Ok(()) } else { tables.commit(batch) }
+    if batch.is_empty() { Ok(()) } else { tables.commit(&mut batch) }
 }
 
 impl LocalPersistence {

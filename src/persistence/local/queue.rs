@@ -19,6 +19,9 @@ pub trait Source {
     /// Waits for a request, and no longer than to a moment.
     fn next(&mut self, until: Option<Instant>) -> Result<Request, RecvTimeoutError>;
 
+    /// Lets those go first who are about to ask, where they wait for this processor. No time passes where nobody does.
+    fn gather(&mut self) {}
+
     /// A request that waits already.
     fn waiting(&mut self) -> Option<Request>;
 
@@ -32,11 +35,17 @@ pub trait Source {
     fn unix_us(&self) -> u64;
 }
 
-/// The way to the committer's thread: bounded, never blocking.
-pub struct Queue {
-    sender: Mutex<Sender<Request>>,
-    waiting: Arc<Waiting>,
+/// The way to the committer: bounded, never blocking.
+pub struct Queue(Way);
+
+enum Way {
+    /// Its thread takes what waits.
+    Thread { sender: Mutex<Sender<Request>>, waiting: Arc<Waiting> },
+    /// It is done at once, by whoever asks.
+    AtOnce(Mutex<AtOnce>),
 }
+
+type AtOnce = Box<dyn FnMut(Request) -> Result<(), EngineError> + Send>;
 
 /// The committer's end of it.
 pub struct Inbox {
@@ -54,27 +63,41 @@ struct Waiting {
 pub fn queue() -> (Queue, Inbox) {
     let (sender, receiver) = std::sync::mpsc::channel();
     let waiting = Arc::new(Waiting::default());
-    let queue = Queue { sender: Mutex::new(sender), waiting: Arc::clone(&waiting) };
-    (queue, Inbox { receiver, waiting })
+    let way = Way::Thread { sender: Mutex::new(sender), waiting: Arc::clone(&waiting) };
+    (Queue(way), Inbox { receiver, waiting })
+}
+
+/// No queue: each request is done by `work` before [`Queue::send`] returns.
+pub fn at_once(work: impl FnMut(Request) -> Result<(), EngineError> + Send + 'static) -> Queue {
+    Queue(Way::AtOnce(Mutex::new(Box::new(work))))
 }
 
 impl Queue {
     /// Queues a request. The order of calls is the order of effects.
     pub fn send(&self, request: Request) -> Result<(), EngineError> {
+        let (sender, waiting) = match &self.0 {
+            Way::Thread { sender, waiting } => (sender, waiting),
+            Way::AtOnce(work) => {
+                return work.lock().unwrap_or_else(PoisonError::into_inner)(request);
+            }
+        };
         let bytes = request.bytes();
         // Under the lock, so that the bound is exact and the order is that of the calls.
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.waiting.requests.load(Ordering::Relaxed) >= QUEUE_REQUESTS_MAX
-            || self.waiting.bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
+        let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.requests.load(Ordering::Relaxed) >= QUEUE_REQUESTS_MAX
+            || waiting.bytes.load(Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX
         {
             return Err(EngineError::Overloaded("the commit queue is full".to_owned()));
         }
-        self.waiting.requests.fetch_add(1, Ordering::Relaxed);
-        self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-        sender
-            .send(request)
-            .map_err(|_| EngineError::Unavailable("the embedded engine has stopped".to_owned()))
+        waiting.requests.fetch_add(1, Ordering::Relaxed);
+        waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        sender.send(request).map_err(|_| stopped())
     }
+}
+
+/// It takes nothing any more.
+pub fn stopped() -> EngineError {
+    EngineError::Unavailable("the embedded engine has stopped".to_owned())
 }
 
 impl Source for Inbox {
@@ -85,6 +108,12 @@ impl Source for Inbox {
             }
             None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
+    }
+
+    fn gather(&mut self) {
+        // Its first request wakes the committer, often on the processor of whoever asks: without this that one
+        // would be interrupted after each request, and each batch be one request.
+        std::thread::yield_now();
     }
 
     fn waiting(&mut self) -> Option<Request> {

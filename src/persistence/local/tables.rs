@@ -76,8 +76,8 @@ pub trait Tables: Send + Sync + 'static {
     /// The tables as they are now.
     fn view(&self) -> Box<dyn View + '_>;
 
-    /// Makes a batch visible, after it has reached what the sync policy asks for. An error is indefinite.
-    fn commit(&self, batch: Batch) -> Result<(), TableError>;
+    /// Makes a batch visible, after it has reached what the sync policy asks for, and leaves it empty. An error is indefinite.
+    fn commit(&self, batch: &mut Batch) -> Result<(), TableError>;
 
     /// Forces everything committed to the disk.
     fn sync(&self) -> Result<(), TableError>;
@@ -96,9 +96,9 @@ impl Tables for MemoryTables {
         Box::new(MemoryView(self.tables.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        for (table, key, value) in batch.inserts {
+        for (table, key, value) in batch.inserts.drain(..) {
             tables[table as usize].insert(key, value);
         }
         Ok(())

@@ -8,8 +8,9 @@ use super::{Bench, Failure, MEMORY, US, middle, per_s, ratio};
 use crate::bench::floor::bare::Kind;
 
 const MEMBERS: usize = 100;
-/// Sends of the one who speaks in the channel that are unanswered: so many that servers write several at once where they can.
-const IN_FLIGHT: usize = 16;
+/// Sends of the one who speaks in the channel that are unanswered: so many that neither side waits for the other, and servers write
+/// several at once where they can.
+const IN_FLIGHT: usize = 64;
 
 pub(super) async fn to_one(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let subject = bench.subject(MEMORY).await?;

@@ -81,7 +81,7 @@ impl DiskTables {
     pub fn open(world: &Arc<World>, policy: SyncPolicy, flaw: Option<Flaw>) -> Arc<Self> {
         let memory = MemoryTables::default();
         for batch in &world.state().disk.batches {
-            memory.commit(Batch { inserts: batch.clone() }).unwrap();
+            memory.commit(&mut Batch { inserts: batch.clone() }).unwrap();
         }
         let world = Arc::downgrade(world);
         Arc::new(Self { world, memory, policy, flaw, is_opening: Mutex::new(true) })
@@ -113,7 +113,7 @@ impl Tables for DiskTables {
         self.memory.view()
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
         let world = self.world();
         let fate = world.fate();
         world.pass(fate.write_us);
