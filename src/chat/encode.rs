@@ -38,6 +38,7 @@ fn encode(frame: &impl Serialize) -> Frame {
             .unwrap_or_else(|_| unreachable!("frames are JSON"));
         let text = String::from_utf8(room.as_slice().to_vec())
             .unwrap_or_else(|_| unreachable!("JSON is UTF-8"));
+        room.clear();
         room.shrink_to(ROOM_BYTES_MAX);
         text.into()
     })

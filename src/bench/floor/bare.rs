@@ -27,7 +27,7 @@ const BATCH: usize = 256;
 pub(super) enum Kind {
     /// Each frame goes back, one send for each.
     Echo,
-    /// The first frame of a connection names its room. Each other is a send, which goes to all others in the room as a message, and its number goes back; what waits
+    /// The first frame of a connection names its room, and is answered. Each other is a send, which goes to all others in the room as a message, and its number goes back; what waits
     /// for a connection is written at once.
     Relay,
 }
@@ -123,6 +123,7 @@ async fn relay(number: usize, stream: TcpStream, rooms: Rooms) -> Option<()> {
         Arc::clone(rooms.entry(name).or_default())
     };
     room.lock().unwrap_or_else(PoisonError::into_inner).push((number, sender.clone()));
+    sink.send(Frame::Text(Utf8Bytes::from_static("{}"))).await.ok()?;
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {

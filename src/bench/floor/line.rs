@@ -46,16 +46,17 @@ pub(super) struct Scan {
 }
 
 impl Line {
-    /// To a bare server; `hello` is sent first, if any.
+    /// To a bare server; `hello` is sent first, if any, and answered.
     pub async fn bare(
         address: SocketAddr,
         hello: Option<&str>,
         epoch: Instant,
     ) -> io::Result<Self> {
-        let (incoming, mut outgoing) = connect(address, "/").await?;
+        let (mut incoming, mut outgoing) = connect(address, "/").await?;
         if let Some(hello) = hello {
             outgoing.frame(hello.as_bytes());
             outgoing.flush().await?;
+            incoming.text().await?;
         }
         Ok(Self { incoming, outgoing, frame: SendFrame::new("bare", "bare", epoch) })
     }

@@ -10,8 +10,8 @@ use super::line::{Line, Scan};
 use super::wire::Incoming;
 use crate::clock::thread_cpu;
 
-/// How long pushes may come after the last answer.
-const QUIET: Duration = Duration::from_millis(20);
+/// After the last answer messages are waited for until none came for so long.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// Longer than any answer takes (`answer_ms_max`).
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -29,8 +29,11 @@ pub(super) struct Slice {
     pub deliveries_ns: Vec<u64>,
     /// From the first send to the last answer.
     pub took: Duration,
-    /// CPU time of this thread meanwhile.
+    /// From the first send to the last message that came.
+    pub delivering: Duration,
+    /// CPU time of this thread until the last answer.
     pub clients_cpu: Duration,
+    last_at: Option<Instant>,
 }
 
 impl Slice {
@@ -46,7 +49,7 @@ impl Slice {
 
     /// Messages that came, a second.
     pub fn delivered_per_s(&self) -> f64 {
-        self.delivered as f64 / self.took.as_secs_f64()
+        self.delivered as f64 / self.delivering.as_secs_f64()
     }
 }
 
@@ -75,11 +78,30 @@ pub(super) async fn closed(
         let (incoming, _, frame) = line.parts();
         hear(incoming, &slice, frame.scan(), |_| None)
     }));
-    tokio::select! {
-        talked = talking => talked?,
-        heard = hearing, if is_heard => drop(heard?),
+    let all = async {
+        tokio::select! {
+            talked = talking => talked,
+            heard = hearing, if is_heard => heard.map(drop),
+        }
+    };
+    match tokio::time::timeout(time + ANSWER_MAX, all).await {
+        Ok(done) => done?,
+        Err(_) => return Err(unanswered()),
     }
-    Ok(slice.into_inner())
+    Ok(slice.into_inner().since(began))
+}
+
+/// Waits until no message has come for a while.
+async fn until_quiet(slice: &RefCell<Slice>) {
+    let mut delivered = None;
+    while delivered.replace(slice.borrow().delivered) != Some(slice.borrow().delivered) {
+        tokio::time::sleep(QUIET).await;
+    }
+}
+
+fn unanswered() -> io::Error {
+    let text = format!("sends are unanswered after {} s", ANSWER_MAX.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 async fn talk(
@@ -145,8 +167,14 @@ async fn hear(
 }
 
 impl Slice {
+    fn since(mut self, began: Instant) -> Self {
+        self.delivering = self.last_at.map_or(Duration::ZERO, |last| last - began);
+        self
+    }
+
     fn message(&mut self, now: Instant, sent: Option<Instant>) {
         self.delivered += 1;
+        self.last_at = Some(now);
         self.deliveries_ns.extend(sent.map(|sent| ns(now - sent)));
     }
 }
@@ -197,19 +225,19 @@ pub(super) async fn paced(
         let deadline = Instant::now() + ANSWER_MAX;
         while slice.borrow().acked < sends {
             if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Err(unanswered());
             }
             tokio::task::yield_now().await;
         }
         over.set(Some((began.elapsed(), thread_cpu() - cpu)));
-        tokio::time::sleep(QUIET).await;
+        until_quiet(&slice).await;
         Ok::<_, io::Error>(())
     };
     tokio::select! {
         sent = sending => sent?,
         heard = try_join_all(readers) => drop(heard?),
     }
-    let mut slice = slice.into_inner();
+    let mut slice = slice.into_inner().since(began);
     (slice.took, slice.clients_cpu) = over.get().unwrap_or_default();
     Ok(slice)
 }
@@ -258,8 +286,6 @@ mod tests {
         let server = BareServer::start(Kind::Relay, cores()).unwrap();
         let mut room = lines(&server, 5, 5).await;
         let (speaks, hear) = room.split_at_mut(1);
-        // Everybody has come in before it begins.
-        tokio::time::sleep(SHORT).await;
         let slice = closed(speaks, hear, 4, SHORT).await.unwrap();
         assert_eq!(slice.delivered, 4 * slice.acked, "{slice:?}");
         assert_eq!(slice.deliveries_ns.len() as u64, slice.delivered);
@@ -270,7 +296,6 @@ mod tests {
     async fn a_rate_is_kept() {
         let server = BareServer::start(Kind::Relay, cores()).unwrap();
         let mut pairs = lines(&server, 4, 2).await;
-        tokio::time::sleep(SHORT).await;
         let slice = paced(&mut pairs, 400.0, 4 * SHORT).await.unwrap();
         assert_eq!((slice.acked, slice.delivered), (80, 80));
         assert_eq!((slice.acks_ns.len(), slice.deliveries_ns.len()), (80, 80));

@@ -25,7 +25,7 @@ pub use report::{FloorReport, SCHEMA_VERSION, line, render};
 use super::error::BenchError;
 use crate::harness::{Host, ResultFolder, Versions, folder_name};
 use cores::Cores;
-use figures::{Bench, Experiment};
+use figures::{Bench, Experiment, is_asked};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -76,6 +76,7 @@ pub async fn run(
         rounds: options.rounds,
         slice: options.slice,
         epoch: Instant::now(),
+        only: options.only.clone(),
         program: options.program.clone(),
         environment: options.environment.clone(),
     };
@@ -118,7 +119,8 @@ async fn on_its_core(
                         measured = Box::pin(experiment.measure(&bench)) => measured,
                     };
                     match measured {
-                        Ok(measured) => {
+                        Ok(mut measured) => {
+                            measured.retain(|figure| is_asked(&bench.only, figure.id));
                             measured.iter().for_each(&told);
                             figures.extend(measured);
                         }

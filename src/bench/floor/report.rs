@@ -36,6 +36,11 @@ pub struct FloorReport {
 }
 
 impl FloorReport {
+    /// Figures of which nothing is known, although something is asked of them.
+    pub fn unknown(&self) -> usize {
+        self.figures.iter().filter(|of| of.goal.is_some() && of.is_met().is_none()).count()
+    }
+
     /// Figures that are not as they should be.
     pub fn missed(&self) -> usize {
         self.figures.iter().filter(|figure| figure.is_met() == Some(false)).count()

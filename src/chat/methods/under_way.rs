@@ -3,6 +3,7 @@
 //! What the engine answers at the same time wakes the session once, is answered together, and is written to the socket at once. With a task
 //! for each send every answer was a write of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -37,7 +38,8 @@ pub(super) struct UnderWay {
 #[derive(Default)]
 pub(super) struct SendsUnderWay {
     /// Of the task, which begins with the first send that must be waited for, and ends with the last after the session has.
-    queue: Option<mpsc::UnboundedSender<UnderWay>>,
+    /// Boxed: the queue keeps room for 32, also while the session is idle.
+    queue: Option<mpsc::UnboundedSender<Box<UnderWay>>>,
 }
 
 impl SendsUnderWay {
@@ -51,7 +53,7 @@ impl SendsUnderWay {
             service.spawn(finish_all(Arc::clone(service), waiting));
             queue
         });
-        if let Err(mpsc::error::SendError(send)) = queue.send(send) {
+        if let Err(mpsc::error::SendError(send)) = queue.send(Box::new(send)) {
             // The task has broken off, which it never should: the next one gets another.
             self.queue = None;
             let service = Arc::clone(service);
@@ -60,14 +62,18 @@ impl SendsUnderWay {
     }
 }
 
-async fn finish_all(service: Arc<ChatService>, mut waiting: mpsc::UnboundedReceiver<UnderWay>) {
+async fn finish_all(
+    service: Arc<ChatService>,
+    mut waiting: mpsc::UnboundedReceiver<Box<UnderWay>>,
+) {
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
-            Some(()) = under_way.next() => {}
+            Some(_) = under_way.next() => {}
             send = waiting.recv() => match send {
-                Some(send) => under_way.push(send.finish(&service)),
+                // One that broke off must not take the others with it.
+                Some(send) => under_way.push(AssertUnwindSafe(send.finish(&service)).catch_unwind()),
                 None => break,
             },
         }

@@ -32,7 +32,7 @@ pub(super) struct FloorArgs {
     /// Where result folders are made; nothing there is written over
     #[arg(long, default_value = "results", value_name = "DIR")]
     out: PathBuf,
-    /// Exit code 3 where a figure is not as it should be on a quiet machine of two cores
+    /// Exit code 3 where a figure is not as it should be on a quiet machine of two cores, 2 where one could not be told
     #[arg(long)]
     require: bool,
     #[command(flatten)]
@@ -62,6 +62,7 @@ pub(super) async fn run(args: FloorArgs, cancel: &CancellationToken) -> anyhow::
     Ok(match report.missed() {
         _ if report.aborted || !report.failures.is_empty() => Exit::Inconclusive,
         missed if missed > 0 && args.require => Exit::PerformanceGate,
+        _ if args.require && report.unknown() > 0 => Exit::Inconclusive,
         _ => Exit::Pass,
     })
 }

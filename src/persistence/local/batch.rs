@@ -34,7 +34,7 @@ pub struct Draft {
 
 impl Draft {
     /// Nothing is in it any more.
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         let Self { batch, notes, tips, cids, acks, mine, rosters } = self;
         batch.inserts.clear();
         notes.clear();
@@ -58,7 +58,7 @@ pub struct BatchBuilder<'a> {
 }
 
 impl<'a> BatchBuilder<'a> {
-    /// Starts a batch in `draft`; with `storage_full` nothing new is taken. `unix_us` is the wall clock.
+    /// Starts a batch in `draft`, which is empty; with `storage_full` nothing new is taken. `unix_us` is the wall clock.
     pub fn new(
         draft: &'a mut Draft,
         tables: &'a dyn Tables,
@@ -67,7 +67,6 @@ impl<'a> BatchBuilder<'a> {
         storage_full: Option<String>,
         unix_us: &'a dyn Fn() -> u64,
     ) -> Self {
-        draft.clear();
         Self { tables, recents, epoch, storage_full, unix_us, view: tables.view(), draft }
     }
 

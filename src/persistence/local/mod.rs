@@ -1,6 +1,6 @@
 //! LOCAL: the embedded engine. Durable by group commit, exact, one node only.
 //!
-//! Writes pass through one committer thread ([`committer`]); reads are answered from the newest
+//! Writes pass one committer ([`committer`]), a thread of its own but in memory; reads are answered from the newest
 //! messages in memory ([`recent`]) on the caller's thread, or from a snapshot of the tables on a
 //! blocking thread.
 

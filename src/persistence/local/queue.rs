@@ -19,9 +19,6 @@ pub trait Source {
     /// Waits for a request, and no longer than to a moment.
     fn next(&mut self, until: Option<Instant>) -> Result<Request, RecvTimeoutError>;
 
-    /// Lets those go first who are about to ask, where they wait for this processor. No time passes where nobody does.
-    fn gather(&mut self) {}
-
     /// A request that waits already.
     fn waiting(&mut self) -> Option<Request>;
 
@@ -108,12 +105,6 @@ impl Source for Inbox {
             }
             None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
-    }
-
-    fn gather(&mut self) {
-        // Its first request wakes the committer, often on the processor of whoever asks: without this that one
-        // would be interrupted after each request, and each batch be one request.
-        std::thread::yield_now();
     }
 
     fn waiting(&mut self) -> Option<Request> {

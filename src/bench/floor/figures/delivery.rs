@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::figure::{Figure, quantile};
 use super::super::load::closed;
-use super::{Bench, Failure, MEMORY, US, middle, per_s, ratio};
+use super::{Bench, Failure, MEMORY, US, middle_known, per_s, ratio};
 use crate::bench::floor::bare::Kind;
 
 const MEMBERS: usize = 100;
@@ -17,7 +17,7 @@ pub(super) async fn to_one(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let bare = bench.bare(Kind::Echo)?;
     let mut pair = subject.pairs(1).await?;
     let mut echo = bench.bare_lines(&bare, 1, None).await?;
-    let mut found: [Vec<f64>; 4] = Default::default();
+    let mut found: [Vec<Option<f64>>; 4] = Default::default();
     for round in 0..bench.rounds {
         for step in bench.order(round, 2) {
             let (at, mut samples) = match step {
@@ -28,14 +28,18 @@ pub(super) async fn to_one(bench: &Bench) -> Result<Vec<Figure>, Failure> {
                 }
                 _ => (2, closed(&mut echo, &mut [], 1, bench.slice).await?.acks_ns),
             };
-            found[at].extend(quantile(&mut samples, 0.5));
-            found[at + 1].extend(quantile(&mut samples, 0.99));
+            found[at].push(quantile(&mut samples, 0.5));
+            found[at + 1].push(quantile(&mut samples, 0.99));
         }
     }
     subject.stop().await?;
     let [p50, p99, echo_p50, echo_p99] = &found;
-    let us = |one: &[f64], other: &[f64]| {
-        format!("{:.1} µs ÷ {:.1} µs", middle(one) / US, middle(other) / US)
+    let us = |one: &[Option<f64>], other: &[Option<f64>]| {
+        format!("{:.1} µs ÷ {:.1} µs", middle_known(one) / US, middle_known(other) / US)
+    };
+    let ratio = |one: &[Option<f64>], other: &[Option<f64>]| {
+        let both = one.iter().zip(other);
+        both.map(|(one, other)| Some((*one)? / (*other)?)).collect::<Vec<_>>()
     };
     Ok(vec![
         Figure::new("G11", "delivery p50 on one node ÷ bare echo p50", &ratio(p50, echo_p50))

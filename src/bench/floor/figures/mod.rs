@@ -29,6 +29,7 @@ const DURABLE: &str = "always";
 #[derive(Debug, Clone)]
 pub(super) struct Bench {
     pub cores: Cores,
+    pub only: Vec<String>,
     pub rounds: usize,
     pub slice: Duration,
     pub epoch: Instant,
@@ -79,11 +80,9 @@ impl Experiment {
                 known.join(", ")
             )));
         }
-        let is_asked = |figures: &[&str]| {
-            names.is_empty()
-                || names.iter().any(|name| figures.iter().any(|of| name.eq_ignore_ascii_case(of)))
-        };
-        let asked = EXPERIMENTS.iter().filter(|(figures, _)| is_asked(figures));
+        let asked = EXPERIMENTS
+            .iter()
+            .filter(|(figures, _)| figures.iter().any(|figure| is_asked(names, figure)));
         Ok(asked.map(|&(_, experiment)| experiment).collect())
     }
 
@@ -97,6 +96,11 @@ impl Experiment {
             Self::AtARate => pairs::at_a_rate(bench).await,
         }
     }
+}
+
+/// Whether a figure is among `names`, or none are named.
+pub(super) fn is_asked(names: &[String], figure: &str) -> bool {
+    names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(figure))
 }
 
 impl Bench {
@@ -141,6 +145,11 @@ fn ratio(real: &[f64], bare: &[f64]) -> Vec<Option<f64>> {
 
 fn middle(values: &[f64]) -> f64 {
     median(values).unwrap_or(f64::NAN)
+}
+
+/// Of those that are known.
+fn middle_known(values: &[Option<f64>]) -> f64 {
+    middle(&values.iter().copied().flatten().collect::<Vec<_>>())
 }
 
 fn per_s(real: &[f64], bare: &[f64]) -> String {

@@ -1,4 +1,4 @@
-//! G22, G25 and G26: fifty pairs who write to each other, as fast as they can and at a rate.
+//! G25 and G26: fifty pairs who write to each other, as fast as they can and at a rate.
 
 use std::time::Duration;
 
