@@ -102,7 +102,8 @@ impl Work {
         self.options(&fresh_name("compare"), self.messages).validate()
     }
 
-    fn options(&self, user_prefix: &str, messages: u64) -> PairedClientsOptions {
+    /// The work of `messages` a client, by users of this prefix.
+    pub fn options(&self, user_prefix: &str, messages: u64) -> PairedClientsOptions {
         PairedClientsOptions {
             clients: self.clients,
             load: Load::Closed,

@@ -66,7 +66,9 @@ pub(super) async fn closed(
     let (began, cpu) = (Instant::now(), thread_cpu());
     let until = began + time;
     let talking = async {
-        try_join_all(senders.iter_mut().map(|line| talk(line, in_flight, until, &slice))).await?;
+        let going_on = |_| Instant::now() < until;
+        try_join_all(senders.iter_mut().map(|line| talk(line, in_flight, going_on, &slice)))
+            .await?;
         {
             let mut slice = slice.borrow_mut();
             (slice.took, slice.clients_cpu) = (began.elapsed(), thread_cpu() - cpu);
@@ -104,22 +106,32 @@ fn unanswered() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
+/// Each of `lines` sends so many, with `in_flight` of them unanswered, however long that takes.
+pub(super) async fn send_each(lines: &mut [Line], in_flight: usize, count: u64) -> io::Result<()> {
+    let slice = RefCell::new(Slice::default());
+    let going_on = |sent| sent < count;
+    try_join_all(lines.iter_mut().map(|line| talk(line, in_flight, going_on, &slice))).await?;
+    Ok(())
+}
+
+/// Sends while it is `going_on`, which is asked with what was sent, and waits for the answers.
 async fn talk(
     line: &mut Line,
     in_flight: usize,
-    until: Instant,
+    going_on: impl Fn(u64) -> bool,
     slice: &RefCell<Slice>,
 ) -> io::Result<()> {
     let (incoming, outgoing, frame) = line.parts();
     let mut sent_at = vec![Instant::now(); in_flight];
-    let mut unanswered = 0;
+    let (mut unanswered, mut sent) = (0, 0);
     let mut now = Instant::now();
     let mut scan = frame.scan();
     loop {
-        while unanswered < in_flight && now < until {
+        while unanswered < in_flight && going_on(sent) {
             let id = frame.put(outgoing, now);
             sent_at[id as usize % in_flight] = now;
             unanswered += 1;
+            sent += 1;
         }
         outgoing.flush().await?;
         if unanswered == 0 {

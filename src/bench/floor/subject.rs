@@ -11,7 +11,8 @@ use serde_json::json;
 use super::cores::Cores;
 use super::line::Line;
 use crate::bench::error::BenchError;
-use crate::harness::{Metrics, TargetOptions, Targets, fresh_name};
+use crate::client::Address;
+use crate::harness::{Metrics, ServerProcess, TargetOptions, Targets, fresh_name};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,6 +116,42 @@ impl Subject {
     /// What they have grown by.
     pub async fn since(&self, mark: &Mark) -> Result<BTreeMap<String, f64>, BenchError> {
         Ok(self.mark().await?.0.since(&mark.0))
+    }
+
+    /// Where clients connect.
+    pub fn addresses(&self) -> &[Address] {
+        self.targets.addresses()
+    }
+
+    /// Its resident memory, bytes.
+    pub async fn resident_bytes(&self) -> Option<u64> {
+        self.targets.resident_bytes().await
+    }
+
+    fn process(&mut self) -> Result<&mut ServerProcess, BenchError> {
+        let gone = || BenchError::Unmeasurable("there is no server of our own".to_owned());
+        self.targets.own_mut().first_mut().ok_or_else(gone)
+    }
+
+    /// Lets it end as on SIGTERM; its data stays.
+    pub async fn end(&mut self) -> Result<(), BenchError> {
+        self.process()?.stop().await.map_or(Ok(()), |wrong| Err(BenchError::Unmeasurable(wrong)))
+    }
+
+    /// Ends it with whatever is under way; its data stays.
+    pub async fn kill(&mut self) -> Result<(), BenchError> {
+        Ok(self.process()?.kill().await?)
+    }
+
+    /// Starts it again with its data, where it was; how long it took until it was ready.
+    pub async fn begin(&mut self, cores: Cores) -> Result<Duration, BenchError> {
+        Cores::stay_on(cores.server)?;
+        let began = Instant::now();
+        let begun = self.process()?.restart(&[]).await;
+        let took = began.elapsed();
+        Cores::stay_on(cores.clients)?;
+        begun?;
+        Ok(took)
     }
 
     /// Ends it; what was wrong with its end is an error.

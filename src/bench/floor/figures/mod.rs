@@ -2,8 +2,10 @@
 
 mod delivery;
 mod durable;
+mod harness;
 mod notes;
 mod pairs;
+mod standing;
 
 use std::io;
 use std::path::PathBuf;
@@ -47,11 +49,14 @@ pub(super) enum Failure {
 }
 
 /// Which figures an experiment measures.
-const EXPERIMENTS: [(&[&str], Experiment); 6] = [
+const EXPERIMENTS: [(&[&str], Experiment); 9] = [
     (&["G1", "G2"], Experiment::Notes),
     (&["G3", "G4", "G5", "G6"], Experiment::Durable),
     (&["G11"], Experiment::ToOne),
     (&["G12", "G13"], Experiment::ToMany),
+    (&["G14"], Experiment::Idle),
+    (&["G18"], Experiment::Harness),
+    (&["G23"], Experiment::Starts),
     (&["G25"], Experiment::FlatOut),
     (&["G26"], Experiment::AtARate),
 ];
@@ -63,6 +68,9 @@ pub(super) enum Experiment {
     Durable,
     ToOne,
     ToMany,
+    Idle,
+    Harness,
+    Starts,
     FlatOut,
     AtARate,
 }
@@ -92,6 +100,9 @@ impl Experiment {
             Self::Durable => durable::measure(bench).await,
             Self::ToOne => delivery::to_one(bench).await,
             Self::ToMany => delivery::to_many(bench).await,
+            Self::Idle => standing::idle(bench).await,
+            Self::Harness => harness::measure(bench).await,
+            Self::Starts => Box::pin(standing::starts(bench)).await,
             Self::FlatOut => pairs::flat_out(bench).await,
             Self::AtARate => pairs::at_a_rate(bench).await,
         }
