@@ -76,12 +76,26 @@ export class ChatError extends Error {
     Object.assign(this, { code, temporary, definite, field, retryAfterMs: retry_after_ms, closeCode });
   }
 }
-export const closed = (message: string, closeCode?: number) => new ChatError({ code: "closed", message, temporary: false, definite: false }, closeCode);
+export const closed = (reason: string, closeCode?: number) =>
+  new ChatError({ code: "closed", message: reason || `close code ${closeCode}`, temporary: false, definite: false }, closeCode);
+
+/** What came: an answer has the `id` of its question and the name of its method, or `error`; a push has none, which is 0 here. */
+export interface Frame { id: number; name: string; body: any }
+export function parse(text: string): Frame {
+  const { id = 0, ...named } = JSON.parse(text);
+  const [name, body] = Object.entries(named)[0]!;
+  return { id, name, body };
+}
+export const frame = (id: number, method: Method, body: object) => JSON.stringify({ id, [method]: body });
 
 /** ms, after so many tries in a row. Jitter over the whole span: after a restart of a server its clients must not come back all at once. */
 export const backoff = (tries: number) => Math.random() * Math.min(10_000, 125 * 2 ** tries);
 /** How a connection ends whose `hello` is refused like this. */
 export const closeCode = ({ code, temporary }: ErrorBody) =>
   new Map([["bad_token", 4501], ["token_expired", 4501], ["limit", 4504]]).get(code) ?? (temporary ? 1013 : 4500);
-/** 3500–3999 and 4500–4999 say that we must not come back; after 1002, 1003, 1007 and 1009 we would only do the same wrong again. */
-export const isFinal = (code: number) => (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000) || [1002, 1003, 1007, 1009].includes(code);
+/**
+ * 3500–3999 and 4500–4999 say that we must not come back; after 1002, 1003, 1007 and 1009 we would only do the same wrong again.
+ * Without a code it was the program.
+ */
+export const isFinal = (code?: number) =>
+  code === undefined || (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000) || [1002, 1003, 1007, 1009].includes(code);

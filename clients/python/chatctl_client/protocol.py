@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 To = dict[str, str]
 """`{"user": …}`, `{"channel": …}` or `{"group": …}`."""
@@ -96,8 +96,8 @@ class ChatError(Exception):
         self.close_code = close_code
 
 
-def closed(message: str, close_code: int | None = None) -> ChatError:
-    return ChatError({"code": "closed", "message": message, "temporary": False, "definite": False}, close_code)
+def closed(reason: str, close_code: int | None = None) -> ChatError:
+    return ChatError({"code": "closed", "message": reason or f"close code {close_code}", "temporary": False, "definite": False}, close_code)
 
 
 # Handlers are plain functions, called one at a time in the order of events: start a task for what takes time.
@@ -114,6 +114,15 @@ OnError = Callable[[ChatError], Any]
 (`close_code`; 4501: only with a new token); `connect` begins again."""
 
 
+class Handlers(NamedTuple):
+    """Of a conversation."""
+
+    message: OnMessage
+    page: OnPage
+    push: OnPush
+    ended: OnError
+
+
 def ignore(*_: Any) -> None:
     pass
 
@@ -123,14 +132,22 @@ def frame(frame_id: int, method: str, body: dict[str, Any]) -> str:
     return json.dumps({"id": frame_id, method: {name: value for name, value in body.items() if value is not None}}, ensure_ascii=False)
 
 
+def parse(text: str | bytes) -> tuple[int, str, Any]:
+    """What came: an answer has the `id` of its question and the name of its method, or `error`; a push has none, which is 0 here."""
+    named = json.loads(text)
+    frame_id = named.pop("id", 0)
+    [(name, body)] = named.items()
+    return frame_id, name, body
+
+
 def backoff(tries: int) -> float:
     """Seconds, after so many tries in a row. Jitter over the whole span: after a restart of a server its clients must not come back all at once."""
     return random.uniform(0, min(10, 0.125 * 2 ** min(tries, 10)))
 
 
-def close_code(error: ChatError) -> int:
+def close_code(error: dict[str, Any]) -> int:
     """How a connection ends whose `hello` is refused like this."""
-    return {"bad_token": 4501, "token_expired": 4501, "limit": 4504}.get(error.code, 1013 if error.temporary else 4500)
+    return {"bad_token": 4501, "token_expired": 4501, "limit": 4504}.get(error["code"], 1013 if error["temporary"] else 4500)
 
 
 def is_final(code: int) -> bool:
