@@ -74,6 +74,15 @@ impl Run {
         self.fault.is_none() && !self.seed.is_multiple_of(2)
     }
 
+    fn sync_policy(&self) -> &'static str {
+        match self.fault {
+            _ if self.has_nemesis() => "interval",
+            // In memory each message is a batch of its own.
+            Some(Fault::DropBatchHalf | Fault::ShowInBatches) => "never",
+            _ => "memory",
+        }
+    }
+
     fn command(
         &self,
         out: &Path,
@@ -93,7 +102,7 @@ impl Run {
             .args(["--seed", &self.seed.to_string(), "--out"])
             .arg(out)
             // The servers that it starts inherit this. Nothing is kept on a slow disk, but where a server is killed it comes back.
-            .env("CHATCTL_LOCAL_SYNC", if self.has_nemesis() { "interval" } else { "memory" });
+            .env("CHATCTL_LOCAL_SYNC", self.sync_policy());
         match own {
             Some(own) => {
                 for (key, _) in variables {
