@@ -68,7 +68,6 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
 	$(CARGO) run $(PROFILE) --features faults --quiet -- bench paired-clients --clients 20 --messages 500 \
 	  --gate-file .ci/allocations.gates --out "$$(mktemp -d)"
-	$(CARGO) run $(PROFILE) --features faults --quiet -- bench floor --only G13 --rounds 3 --slice 300ms --require --out "$$(mktemp -d)"
 
 perf: tools ## How near the server is to what the machine allows: the whole table, kept in results/ (some minutes; a quiet machine of two cores).
 	$(CARGO) run $(PROFILE) -- bench floor
