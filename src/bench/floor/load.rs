@@ -73,7 +73,7 @@ pub(super) async fn closed(
             let mut slice = slice.borrow_mut();
             (slice.took, slice.clients_cpu) = (began.elapsed(), thread_cpu() - cpu);
         }
-        tokio::time::sleep(QUIET).await;
+        until_quiet(&slice).await;
         Ok::<_, io::Error>(())
     };
     let hearing = try_join_all(listeners.iter_mut().map(|line| {

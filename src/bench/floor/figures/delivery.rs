@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::figure::{Figure, quantile};
 use super::super::load::closed;
-use super::{Bench, Failure, MEMORY, US, middle_known, per_s, ratio};
+use super::{Bench, Failure, MEMORY, US, middle, per_s, ratio};
 use crate::bench::floor::bare::Kind;
 
 const MEMBERS: usize = 100;
@@ -35,11 +35,7 @@ pub(super) async fn to_one(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     subject.stop().await?;
     let [p50, p99, echo_p50, echo_p99] = &found;
     let us = |one: &[Option<f64>], other: &[Option<f64>]| {
-        format!("{:.1} µs ÷ {:.1} µs", middle_known(one) / US, middle_known(other) / US)
-    };
-    let ratio = |one: &[Option<f64>], other: &[Option<f64>]| {
-        let both = one.iter().zip(other);
-        both.map(|(one, other)| Some((*one)? / (*other)?)).collect::<Vec<_>>()
+        format!("{:.1} µs ÷ {:.1} µs", middle(one) / US, middle(other) / US)
     };
     Ok(vec![
         Figure::new("G11", "delivery p50 on one node ÷ bare echo p50", &ratio(p50, echo_p50))

@@ -59,30 +59,29 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let engine = subject.engine();
     subject.stop().await?;
     let column = |index: usize| rounds.iter().map(|round| round[index]).collect::<Vec<_>>();
-    let known = |index: usize| column(index).into_iter().flatten().collect::<Vec<_>>();
     let (disk, echo, ack) = (column(0), column(1), column(2));
     let cost = ack.iter().zip(disk.iter().zip(&echo));
     let cost: Vec<_> =
         cost.map(|(ack, (disk, echo))| Some((*ack)? / ((*disk)? + (*echo)?))).collect();
     let made_of = format!(
         "{:.3} ms ÷ ({:.3} ms + {:.3} ms), {engine}",
-        middle(&known(2)) / MS,
-        middle(&known(0)) / MS,
-        middle(&known(1)) / MS
+        middle(&column(2)) / MS,
+        middle(&column(0)) / MS,
+        middle(&column(1)) / MS
     );
-    let many = format!("{:.0}/s ÷ {:.0}/s", middle(&known(4)), middle(&known(3)));
+    let many = format!("{:.0}/s ÷ {:.0}/s", middle(&column(4)), middle(&column(3)));
     Ok(vec![
         Figure::new("G3", "durable ack p50, 1 client ÷ (fdatasync p50 + bare echo p50)", &cost)
             .at_most(1.5)
             .of(made_of),
         Figure::new("G4", format!("durable messages/s, {CLIENTS} clients"), &column(4)),
-        Figure::new("G4", "the same ÷ 1 client", &ratio(&known(4), &known(3)))
+        Figure::new("G4", "the same ÷ 1 client", &ratio(&column(4), &column(3)))
             .at_least(10.0)
             .of(many),
         Figure::new("G5", format!("syncs per acked message, {CLIENTS} clients"), &column(5))
             .at_most(0.05),
         Figure::new("G6", "durable ack p99 ÷ p50 at half that rate", &column(6))
             .at_most(4.0)
-            .of(format!("p50 {:.3} ms", middle(&known(7)) / MS)),
+            .of(format!("p50 {:.3} ms", middle(&column(7)) / MS)),
     ])
 }

@@ -150,17 +150,16 @@ impl Bench {
     }
 }
 
-fn ratio(real: &[f64], bare: &[f64]) -> Vec<Option<f64>> {
-    real.iter().zip(bare).map(|(real, bare)| Some(real / bare)).collect()
+/// Round by round; unknown where either is.
+fn ratio<T: Copy + Into<Option<f64>>>(real: &[T], bare: &[T]) -> Vec<Option<f64>> {
+    let both = real.iter().zip(bare);
+    both.map(|(&real, &bare)| Some(real.into()? / bare.into()?)).collect()
 }
 
-fn middle(values: &[f64]) -> f64 {
-    median(values).unwrap_or(f64::NAN)
-}
-
-/// Of those that are known.
-fn middle_known(values: &[Option<f64>]) -> f64 {
-    middle(&values.iter().copied().flatten().collect::<Vec<_>>())
+/// The median of those that are known.
+fn middle<T: Copy + Into<Option<f64>>>(values: &[T]) -> f64 {
+    let known: Vec<f64> = values.iter().filter_map(|&value| value.into()).collect();
+    median(&known).unwrap_or(f64::NAN)
 }
 
 fn per_s(real: &[f64], bare: &[f64]) -> String {

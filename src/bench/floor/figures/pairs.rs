@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::figure::{Figure, quantile};
 use super::super::load::{Slice, closed, paced};
 use super::super::subject::Subject;
-use super::{Bench, DURABLE, Failure, MEMORY, MS, US, middle};
+use super::{Bench, DURABLE, Failure, MEMORY, MS, US, middle, ratio};
 use crate::bench::floor::bare::Kind;
 use crate::bench::floor::line::Line;
 use crate::clock::process_cpu;
@@ -108,17 +108,13 @@ pub(super) async fn at_a_rate(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         let column = |of: &[[Option<f64>; 4]], index: usize, unit: f64| {
             of.iter().map(|round| Some(round[index]? / unit)).collect::<Vec<_>>()
         };
-        let known = |of: &[[Option<f64>; 4]], index: usize| {
-            middle(&column(of, index, US).into_iter().flatten().collect::<Vec<_>>())
-        };
+        let known = |of: &[[Option<f64>; 4]], index: usize| middle(&column(of, index, US));
         for (name, index, goal) in [("ack", 0, ACK_MS_MAX), ("delivery", 2, DELIVERY_MS_MAX)] {
             let what = format!("{name} p50 ms at {rate:.0} messages/s, LOCAL durable");
             let figure = Figure::new("G26", what, &column(real, index, MS)).at_most(goal);
             figures.push(figure.of(format!("bare relay {:.0} µs", known(relay, index))));
             let index = index + 1;
-            let of_relay = real.iter().zip(relay);
-            let of_relay: Vec<_> =
-                of_relay.map(|(real, relay)| Some(real[index]? / relay[index]?)).collect();
+            let of_relay = ratio(&column(real, index, US), &column(relay, index, US));
             let what = format!("{name} p90 at {rate:.0} messages/s ÷ bare relay's");
             let basis = format!("{:.0} µs ÷ {:.0} µs", known(real, index), known(relay, index));
             figures.push(Figure::new("G26", what, &of_relay).at_most(1.5).of(basis));
