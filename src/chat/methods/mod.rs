@@ -160,10 +160,11 @@ impl Greeted {
 
     /// A place in the node's work for a command that has one in its session, or the refusal.
     async fn turn(&mut self, admission: &Arc<Admission>) -> Result<Ticket, ErrorBody> {
-        let now = Instant::now();
-        if let Some(until) = self.turned_away_until.filter(|&until| until > now) {
+        if let Some(until) = self.turned_away_until
+            && let Some(left) = until.checked_duration_since(Instant::now())
+        {
             // What it has sent before it heard of it; the others need not wait for that.
-            return Err(turned_away(until - now));
+            return Err(turned_away(left));
         }
         let ticket = admission.enter().await.map_err(|retry_after| {
             self.turned_away_until = Some(Instant::now() + retry_after);

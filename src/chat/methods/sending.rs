@@ -65,7 +65,8 @@ impl Begun {
         let Self { id, conv, place, subscription, own_send, taken, turn } = self;
         let Turn { in_session, work } = turn;
         drop(work);
-        service.appends.record(taken.elapsed(), &outcome);
+        let took = taken.elapsed();
+        service.appends.record(took, &outcome);
         let stored = match &outcome {
             Ok(AppendOutcome::Stored(stored)) => Some(stored.message.seq),
             _ => None,
@@ -97,7 +98,7 @@ impl Begun {
             }),
         });
         let outcome = outcome.and_then(|stored| {
-            Stage::Stored.record(taken.elapsed());
+            Stage::Stored.record(took);
             let reply = send_reply(&stored);
             let is_known = subscription.lives_in(&stored.epoch);
             service.publish_stored(conv, place, stored);
