@@ -59,13 +59,15 @@ pub(super) async fn starts(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         subject.kill().await?;
         killed.push(Some(seconds(subject.begin(bench.cores).await?)));
         lines = subject.notes(FILLERS).await?;
-        let asking = closed(&mut lines, &mut [], IN_FLIGHT, Duration::from_secs(60));
+        let asking = async move {
+            // It tells everybody to go, which ends the asking with an error; they go.
+            closed(&mut lines, &mut [], IN_FLIGHT, Duration::from_secs(60)).await
+        };
         let ending = async {
             tokio::time::sleep(bench.slice).await;
             let began = Instant::now();
             subject.end().await.map(|()| began.elapsed())
         };
-        // It tells everybody to go, which ends the asking with an error.
         let (_, took) = tokio::join!(asking, ending);
         stopped.push(Some(seconds(took?)));
         subject.begin(bench.cores).await?;
