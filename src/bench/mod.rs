@@ -11,6 +11,8 @@ mod dispatcher;
 pub mod engines;
 mod error;
 mod file_limit;
+mod filled;
+mod filling;
 pub mod find_max;
 pub mod floor;
 pub mod gate;
