@@ -6,6 +6,7 @@
 pub mod baseline;
 pub mod compare;
 mod correctness;
+mod crowd;
 mod delivery_checker;
 mod dispatcher;
 pub mod engines;
@@ -16,6 +17,7 @@ mod filling;
 pub mod find_max;
 pub mod floor;
 pub mod gate;
+pub mod growth;
 pub mod idle_connections;
 mod judged;
 mod load_meter;
