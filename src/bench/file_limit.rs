@@ -20,7 +20,7 @@ pub fn make_room_for(clients: usize) -> Result<(), BenchError> {
     let needed = clients as u64 + OTHER_FILES;
     match limit.maximum {
         Some(maximum) if maximum < needed => Err(BenchError::Limits(format!(
-            "--clients {clients} needs {needed} open files and the hard limit is {maximum}; raise it (ulimit -Hn) or ask for fewer clients"
+            "{clients} connections need {needed} open files and the hard limit is {maximum}; raise it (ulimit -Hn) or ask for fewer"
         ))),
         _ => Ok(()),
     }

@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::crowd::{Connected, connect_crowd};
 use super::error::BenchError;
 use super::file_limit::make_room_for;
-use super::progress::Progress;
 use super::recorder::Recorder;
 use super::run::{Findings, Finished, Run, RunOptions};
-use crate::client::{Client, ClientOptions};
+use crate::client::Client;
 use crate::harness::Targets;
-use crate::model::UserName;
-
-/// Connections that are made at the same time.
-const CONNECTING_MAX: usize = 64;
 
 /// How often memory is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -88,34 +83,17 @@ async fn connect_all(
     options: &IdleConnectionsOptions,
     cancel: &CancellationToken,
 ) -> Result<Vec<Client>, BenchError> {
-    let progress = Progress::start("connecting", Some(options.clients as u64));
     let addresses = run.targets().addresses();
     run.record.start();
-    let connecting = stream::iter(0..options.clients).map(|index| {
-        let progress = &progress;
-        async move {
-            let user = UserName::new(&format!("{}-{index}", options.user_prefix))
-                .map_err(|error| BenchError::Usage(format!("--user-prefix: give {error}")))?;
-            let client_options = ClientOptions {
-                connect_timeout: Duration::from_millis(options.connect_timeout_ms),
-                ..ClientOptions::default()
-            };
-            let asked_at = Instant::now();
-            let address = &addresses[index % addresses.len()];
-            let client = Client::connect(address, &user, client_options)
-                .await
-                .map_err(BenchError::client(format!("connecting client {index}")))?;
-            progress.add(1);
-            Ok::<_, BenchError>((client, asked_at, Instant::now()))
-        }
-    });
-    let connecting = connecting.buffer_unordered(CONNECTING_MAX).try_collect::<Vec<_>>();
+    let connect_timeout = Duration::from_millis(options.connect_timeout_ms);
+    let connecting =
+        connect_crowd(addresses, &options.user_prefix, 0..options.clients, connect_timeout);
     let connected = tokio::select! {
         connected = connecting => connected?,
         () = cancel.cancelled() => Vec::new(),
     };
     let mut recorder = Recorder::new();
-    let clients = connected.into_iter().map(|(client, asked_at, connected_at)| {
+    let clients = connected.into_iter().map(|Connected { client, asked_at, connected_at }| {
         recorder.record(0, connected_at, connected_at.duration_since(asked_at));
         client
     });

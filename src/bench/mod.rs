@@ -6,14 +6,18 @@
 pub mod baseline;
 pub mod compare;
 mod correctness;
+mod crowd;
 mod delivery_checker;
 mod dispatcher;
 pub mod engines;
 mod error;
 mod file_limit;
+mod filled;
+mod filling;
 pub mod find_max;
 pub mod floor;
 pub mod gate;
+pub mod growth;
 pub mod idle_connections;
 mod judged;
 mod load_meter;

@@ -12,7 +12,7 @@ use super::error::BenchError;
 use super::gate::Gates;
 use super::judged::Judged;
 use super::recorder::{Interval, RunRecord};
-use super::report::{Check, Mark, Report, SCHEMA_VERSION, Verdict, write_report};
+use super::report::{Check, Growth, Mark, Report, SCHEMA_VERSION, Verdict, write_report};
 use super::stats::LatencyStats;
 use crate::checker::keep;
 use crate::harness::Host;
@@ -90,6 +90,8 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// Moments that plots over time point out.
     pub marks: Vec<Mark>,
+    /// How operations changed with a size.
+    pub growth: Option<Growth>,
     /// What was recorded, and the verdict on it.
     pub judged: Option<Judged>,
 }
@@ -152,6 +154,11 @@ impl Run {
     /// The servers.
     pub fn targets(&self) -> &Targets {
         self.nemesis.world().targets()
+    }
+
+    /// Has so many servers of our own, and refuses it where they could not share what they store.
+    pub async fn grow(&mut self, options: &TargetOptions, nodes: usize) -> Result<(), BenchError> {
+        Ok(self.nemesis.world_mut().targets_mut().grow(options, nodes).await?)
     }
 
     /// From now on the servers' counters count.
@@ -236,6 +243,7 @@ impl Run {
             server_counters,
             notes,
             marks: findings.marks,
+            growth: findings.growth,
             check,
             gates: Vec::new(),
         };

@@ -64,6 +64,14 @@ const EXAMPLES: &[Examples] = &[
         &["bench", "newest-page"],
         &[("chatctl bench newest-page --volumes 1000,1000000", "do reads grow?")],
     ),
+    (
+        &["bench", "growth"],
+        &[
+            ("chatctl bench growth --of messages --sizes 1e3,1e4,1e5", "one conversation"),
+            ("chatctl bench growth --of conversations --sizes 1e2,1e3,1e4 --engine redis", ""),
+            ("chatctl bench growth --of connections --sizes 100,1000,10000", ""),
+        ],
+    ),
     (&["bench", "idle-connections"], &[("chatctl bench idle-connections --clients 5000", "")]),
     (
         &["bench", "report"],

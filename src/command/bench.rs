@@ -6,6 +6,7 @@ mod engines;
 mod find_max;
 mod floor;
 mod gate_args;
+mod growth;
 mod nemesis;
 mod overload;
 mod paired_clients;
@@ -70,6 +71,8 @@ enum Workload {
     IdleConnections(Box<IdleConnectionsArgs>),
     /// Latency of the newest page in conversations of different sizes.
     NewestPage(Box<NewestPageArgs>),
+    /// What each operation costs at each size: of a conversation, of the store, of the crowd of connections, of the cluster.
+    Growth(Box<growth::GrowthArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -241,6 +244,10 @@ async fn run_workload(
             let finished = Box::pin(newest_page::run(&common, &options, cancel)).await;
             (json, finished.map_err(Into::into))
         }
+        Workload::Growth(args) => {
+            let json = args.common.format.is_json();
+            (json, Box::pin(args.run(cancel)).await)
+        }
     }
 }
 
@@ -250,6 +257,7 @@ impl Workload {
             Self::PairedClients(args) => &args.common,
             Self::IdleConnections(args) => &args.common,
             Self::NewestPage(args) => &args.common,
+            Self::Growth(args) => &args.common,
         }
     }
 }

@@ -84,49 +84,79 @@ pub struct Targets {
 impl Targets {
     /// Finds the servers, or starts some, and says `hello` to each. Several of our own need engines that they share.
     pub async fn start(options: &TargetOptions) -> Result<Self, HarnessError> {
-        let mut own = Vec::new();
-        if options.addresses.is_empty() {
-            // One after the other: the first may have to make what the others find.
-            for node in 0..options.nodes.max(1) {
-                let more = options.environment_of_each.get(node).into_iter().flatten();
-                let environment: Vec<_> = options.environment.iter().chain(more).cloned().collect();
-                own.push(ServerProcess::start(options.program.as_deref(), &environment).await?);
+        let mut targets = Self {
+            addresses: options.addresses.clone(),
+            admins: options.admins.clone(),
+            infos: Vec::new(),
+            label: options.label.clone(),
+            own: Vec::new(),
+        };
+        match options.addresses.is_empty() {
+            true => {
+                // Those that were given are of no server that there is.
+                targets.admins.clear();
+                targets.grow(options, options.nodes.max(1)).await?;
+            }
+            false => targets.ask_new_ones(options).await?,
+        }
+        Ok(targets)
+    }
+
+    /// Starts more servers of our own as `options` say, until there are `nodes`.
+    pub async fn grow(
+        &mut self,
+        options: &TargetOptions,
+        nodes: usize,
+    ) -> Result<(), HarnessError> {
+        // One after the other: the first may have to make what the others find.
+        for node in self.own.len()..nodes {
+            let more = options.environment_of_each.get(node).into_iter().flatten();
+            let environment: Vec<_> = options.environment.iter().chain(more).cloned().collect();
+            let server = ServerProcess::start(options.program.as_deref(), &environment).await?;
+            self.addresses.push(server.address().clone());
+            self.admins.extend(server.admin().map(str::to_owned));
+            self.own.push(server);
+        }
+        self.ask_new_ones(options).await?;
+        match self.check_count(self.own.len()) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let _ = self.stop().await;
+                Err(error)
             }
         }
-        let (addresses, admins) = match own.is_empty() {
-            false => (
-                own.iter().map(|server| server.address().clone()).collect(),
-                own.iter().filter_map(ServerProcess::admin).map(str::to_owned).collect(),
-            ),
-            true => (options.addresses.clone(), options.admins.clone()),
-        };
+    }
+
+    /// Refuses so many servers of our own on engines that they cannot share.
+    pub fn check_count(&self, nodes: usize) -> Result<(), HarnessError> {
+        match nodes > 1 && self.infos.iter().any(|info| info.own && info.engine == "LOCAL") {
+            true => Err(HarnessError::Usage(ALONE.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Says `hello` to each server that was not asked yet who it is.
+    async fn ask_new_ones(&mut self, options: &TargetOptions) -> Result<(), HarnessError> {
         let probe = UserName::new("harness-probe")
             .map_err(|error| HarnessError::Usage(format!("bench-probe: {error}")))?;
-        let mut infos = Vec::new();
-        for (index, address) in addresses.iter().enumerate() {
+        for (index, address) in self.addresses.iter().enumerate().skip(self.infos.len()) {
             let connect_timeout = options.connect_timeout;
             let client = ClientOptions { connect_timeout, ..ClientOptions::default() };
             let client = Client::connect(address, &probe, client)
                 .await
                 .map_err(HarnessError::client("asking the server who it is"))?;
             let hello = client.hello();
-            infos.push(ServerInfo {
+            self.infos.push(ServerInfo {
                 url: address.to_string(),
                 node: hello.node.to_string(),
                 engine: hello.engine.name.clone(),
                 durability: hello.engine.durability.to_string(),
-                own: !own.is_empty(),
-                data_filesystem: own.get(index).map(|own| filesystem(own.data_folder())),
+                own: !self.own.is_empty(),
+                data_filesystem: self.own.get(index).map(|own| filesystem(own.data_folder())),
             });
             client.close().await;
         }
-        let label = options.label.clone();
-        let mut targets = Self { addresses, admins, infos, label, own };
-        if targets.own.len() > 1 && targets.infos.iter().any(|info| info.engine == "LOCAL") {
-            let _ = targets.stop().await;
-            return Err(HarnessError::Usage(ALONE.to_owned()));
-        }
-        Ok(targets)
+        Ok(())
     }
 
     /// Servers that nobody asks who they are.

@@ -33,6 +33,11 @@ impl Nemesis {
         &self.world
     }
 
+    /// The same, to be changed.
+    pub fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
     /// How many acts were begun so far.
     pub fn done(&self) -> u64 {
         self.done

@@ -31,6 +31,7 @@ mod floor;
 mod formats;
 mod gates;
 mod groups;
+mod growth;
 mod guides;
 mod host_faults;
 mod identity;

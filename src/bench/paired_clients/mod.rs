@@ -293,6 +293,7 @@ fn findings(driven: Driven, options: &PairedClientsOptions, aborted: bool) -> Fi
         aborted,
         notes,
         marks: Vec::new(),
+        growth: None,
         judged: None,
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod folder;
 mod gate_result;
+mod growth;
 mod hgrm;
 mod hlog;
 mod html;
@@ -28,6 +29,7 @@ use crate::harness::{Host, ServerInfo, Versions};
 pub use check::Check;
 pub use folder::{TABLE_FILE, write_report};
 pub use gate_result::{GateOutcome, GateResult, GateUnit};
+pub use growth::{Growth, OperationGrowth};
 pub use junit::junit;
 pub use mark::Mark;
 pub use markdown::markdown;
@@ -46,7 +48,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Report {
     /// Raised when a field changes its meaning or goes away.
     pub schema_version: u32,
-    /// `paired-clients`, `idle-connections`, `newest-page`.
+    /// `paired-clients`, `idle-connections`, `newest-page`, `growth-messages`, ….
     pub workload: String,
     /// The storage engines' names.
     pub engine: String,
@@ -92,6 +94,9 @@ pub struct Report {
     /// Moments that plots over time point out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
+    /// How operations change with a size, where the workload is about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
     /// The verdict on what was recorded, where `--check` asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
@@ -214,6 +219,7 @@ pub(in crate::bench) mod tests {
             server_counters: BTreeMap::from([(text("chatctl_syncs_total"), 375.0)]),
             notes: vec![text("a note")],
             marks: Vec::new(),
+            growth: None,
             check: None,
             gates: gates(),
         }

@@ -53,7 +53,10 @@ fn write_all(
         writeln!(text, "{}", bold("  ABORTED: stopped with Ctrl-C before it was complete", style))?;
     }
     writeln!(text)?;
-    if totals.iter().any(|(_, histogram)| !histogram.is_empty()) {
+    if let Some(growth) = &report.growth {
+        // Its columns are the latencies at each size, which one by one say less.
+        text.push_str(&growth.render());
+    } else if totals.iter().any(|(_, histogram)| !histogram.is_empty()) {
         write_table(text, report, totals)?;
         let is_drawn = |(name, histogram): &&(String, Histogram<u64>)| {
             !histogram.is_empty() && !name.ends_with("_service")

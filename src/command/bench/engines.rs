@@ -35,12 +35,12 @@ pub struct EnginesArgs {
 }
 
 /// `1000`, `1e3`.
-fn volume(text: &str) -> Result<u64, String> {
+pub(super) fn volume(text: &str) -> Result<u64, String> {
     match text.trim().parse::<f64>() {
         Ok(volume) if (1.0..=VOLUME_MAX).contains(&volume) && volume.fract() == 0.0 => {
             Ok(volume as u64)
         }
-        _ => Err("write a number of messages, like 1000 or 1e3".to_owned()),
+        _ => Err("write a whole number from 1 to 1e9, like 1000 or 1e3".to_owned()),
     }
 }
 

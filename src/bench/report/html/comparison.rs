@@ -34,7 +34,10 @@ pub fn page_of_several(runs: &[ShownRun], growths: &[Growth]) -> String {
         html.push_str(&format!("<h2>{}</h2>\n", escaped(workload)));
         html.push_str(&latencies(workload, &of_workload));
         html.push_str(&rates(workload, &of_workload));
-        html.push_str(&growth_plots(workload, growths));
+        let plots = growth_plots(workload, growths);
+        if !plots.is_empty() {
+            html.push_str(&format!("<h3>Growth</h3>\n{plots}"));
+        }
     }
     html.push_str("<h2>Each run</h2>\n");
     for (index, run) in numbered {
@@ -182,18 +185,18 @@ fn values(key: &str, caption: &str, names: &[&str], runs: &[&ShownRun]) -> Strin
     table(key, caption, &columns, &rows)
 }
 
-fn growth_plots(workload: &str, growths: &[Growth]) -> String {
+/// What grows in runs of `workload`.
+pub fn growth_plots(workload: &str, growths: &[Growth]) -> String {
     let mut html = String::new();
     for (index, growth) in growths.iter().enumerate() {
         if growth.workload == workload {
             let what = if growth.is_latency { "latency" } else { "rate" };
-            let caption = format!("{} {what} over what was stored", growth.of);
+            let caption = format!("{} {what} over {}", growth.of, growth.over);
             let attributes = [("growth", index.to_string())];
-            let note = "messages stored when the run began; none counts as one";
-            html.push_str(&plot("growth", &caption, note, &attributes));
+            html.push_str(&plot("growth", &caption, "none counts as one", &attributes));
         }
     }
-    if html.is_empty() { html } else { format!("<h3>Growth</h3>\n{html}") }
+    html
 }
 
 /// The runs of each durability class, the strongest class first.

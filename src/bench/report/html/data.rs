@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::super::Report;
 use super::super::mark::Mark;
 use super::super::stored_run::index;
 use super::curve::{CurvePoint, curve_points, curve_us};
@@ -17,7 +18,7 @@ pub struct PageData {
     /// 1 / (1 − q) of each point of every curve.
     inverses: Vec<f64>,
     runs: Vec<RunData>,
-    /// Figures over what was stored when a run began.
+    /// Figures over what was stored when a run began, and over what grew within one.
     pub growths: Vec<Growth>,
 }
 
@@ -54,13 +55,15 @@ struct LatencyOverTime {
     per_s: Vec<Option<f64>>,
 }
 
-/// How one thing grows with what is stored, for each engine and durability.
+/// How one thing grows with a size, mostly with what is stored, for each engine and durability.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Growth {
     /// The workload that it is of.
     pub workload: String,
     /// A latency's name, µs, or a rate's, per second.
     pub of: String,
+    /// What the sizes count.
+    pub over: String,
     /// A latency rather than a rate.
     pub is_latency: bool,
     /// The lines.
@@ -70,7 +73,7 @@ pub struct Growth {
 #[derive(Debug, PartialEq, Serialize)]
 struct GrowthSeries {
     label: String,
-    /// Messages stored when the run began, ascending.
+    /// The sizes, ascending.
     stored: Vec<f64>,
     values: Vec<Option<f64>>,
 }
@@ -142,9 +145,14 @@ fn over_time(run: &ShownRun) -> Option<OverTime> {
     Some(OverTime { width_s, at_s, latencies })
 }
 
-/// One growth per latency and rate of each workload that was run on at least two volumes.
+/// What the volumes of runs count.
+const STORED: &str = "messages stored before";
+
+/// One growth per latency and rate of each workload that was run on at least two volumes, and per operation of what grew within a run.
 fn growths(runs: &[ShownRun]) -> Vec<Growth> {
     let mut growths = Vec::new();
+    // Of runs that are added up there is no one curve.
+    let runs_grown = runs.iter().filter(|run| run.run_count() == 1);
     let mut workloads: Vec<&str> = Vec::new();
     for run in runs {
         if !workloads.contains(&run.report().workload.as_str()) {
@@ -164,7 +172,8 @@ fn growths(runs: &[ShownRun]) -> Vec<Growth> {
             let mut series = lines(&runs, "p50", p50);
             series.extend(lines(&runs, "p99", p99));
             let workload = workload.to_owned();
-            growths.push(Growth { workload, of: latency, is_latency: true, series });
+            let over = STORED.to_owned();
+            growths.push(Growth { workload, of: latency, over, is_latency: true, series });
         }
         for rate in names(&runs, |run| run.report().rates.keys().map(String::as_str)) {
             // Of runs added up there is no rate.
@@ -173,11 +182,42 @@ fn growths(runs: &[ShownRun]) -> Vec<Growth> {
                 run.report().rates.get(&rate).copied().filter(|_| alone)
             };
             let (workload, series) = (workload.to_owned(), lines(&runs, "", value));
-            growths.push(Growth { workload, of: rate, is_latency: false, series });
+            let over = STORED.to_owned();
+            growths.push(Growth { workload, of: rate, over, is_latency: false, series });
         }
     }
     growths.retain(|growth| !growth.series.is_empty());
+    for run in runs_grown {
+        add_grown(&mut growths, run.report());
+    }
     growths
+}
+
+/// Draws what grew within a run beside the same of other engines.
+fn add_grown(growths: &mut Vec<Growth>, report: &Report) {
+    let Some(grown) = report.growth.as_ref().filter(|grown| grown.sizes.len() > 1) else { return };
+    let stored: Vec<f64> = grown.sizes.iter().map(|&size| size as f64).collect();
+    for operation in &grown.operations {
+        let line = |suffix: &str, values: &Vec<Option<f64>>| GrowthSeries {
+            label: format!("{}, {} {suffix}", report.engine, report.durability()),
+            stored: stored.clone(),
+            values: values.clone(),
+        };
+        let lines = [line("p50", &operation.p50_us), line("p99", &operation.p99_us)];
+        let lines = lines.into_iter().filter(|line| line.values.iter().any(Option::is_some));
+        let is_same =
+            |known: &&mut Growth| known.workload == report.workload && known.of == operation.name;
+        match growths.iter_mut().find(is_same) {
+            Some(known) => known.series.extend(lines),
+            None => growths.push(Growth {
+                workload: report.workload.clone(),
+                of: operation.name.clone(),
+                over: grown.of.clone(),
+                is_latency: true,
+                series: lines.collect(),
+            }),
+        }
+    }
 }
 
 fn names<'a, I>(runs: &[(f64, &'a ShownRun)], of: impl Fn(&'a ShownRun) -> I) -> Vec<String>

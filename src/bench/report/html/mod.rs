@@ -34,7 +34,7 @@ pub fn page(mut runs: Vec<ShownRun>) -> serde_json::Result<String> {
     let data = PageData::of(&runs);
     let json = embedded_json(&serde_json::to_string(&data)?);
     let (title, body) = match runs.as_slice() {
-        [run] => (run_section::title(run), run_section::page_of_one(run)),
+        [run] => (run_section::title(run), run_section::page_of_one(run, &data.growths)),
         runs => (comparison::title(runs), comparison::page_of_several(runs, &data.growths)),
     };
     let title = escaped(&title);

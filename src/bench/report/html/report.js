@@ -256,13 +256,13 @@
           y: growth.is_latency ? yScale(numbers(columns)) : { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] },
         },
         axes: [
-          axis("messages stored before (logarithmic)", {
+          axis(`${growth.over} (logarithmic)`, {
             values: (_, splits) => splits.map((value) => (value == null ? "" : short(value))),
           }),
           yAxis(what),
         ],
         series: [
-          { label: "stored", value: (_, stored) => number(stored) },
+          { label: growth.over, value: (_, size) => number(size) },
           ...growth.series.map((series) => line(series.label, engineOf(series), {
             spanGaps: true,
             points: { show: true, size: 6 },

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Report, Verdict};
+use super::comparison::growth_plots;
+use super::data::Growth;
 use super::markup::{Cell, escaped, number, plot, table};
 use super::shown_run::ShownRun;
 
@@ -34,14 +36,17 @@ pub fn title(run: &ShownRun) -> String {
 }
 
 /// The body of a page of one run.
-pub fn page_of_one(run: &ShownRun) -> String {
-    format!("<h1>{}</h1>\n{}", escaped(&title(run)), section(run, 0, 2))
+pub fn page_of_one(run: &ShownRun, growths: &[Growth]) -> String {
+    let plots = growth_plots(&run.report().workload, growths);
+    let plots = if plots.is_empty() { plots } else { format!("<h2>Growth</h2>\n{plots}") };
+    format!("<h1>{}</h1>\n{}{plots}", escaped(&title(run)), section(run, 0, 2))
 }
 
 /// Everything about the run with this place in the page's data; headings begin at `level`.
 pub fn section(run: &ShownRun, index: usize, level: u8) -> String {
     let heading = |text: &str| format!("<h{level}>{text}</h{level}>\n");
     let mut html = head(run);
+    html.push_str(&growth(run, &heading));
     html.push_str(&heading("Latencies"));
     html.push_str(&latencies(run));
     let has_samples = run.latencies.iter().any(|(_, histogram)| !histogram.is_empty());
@@ -50,7 +55,10 @@ pub fn section(run: &ShownRun, index: usize, level: u8) -> String {
         let note = "each as far as ten samples lie beyond it";
         html.push_str(&plot("curves", "Percentile curves", note, std::slice::from_ref(&place)));
     }
-    html.push_str(&over_time(run, &place, &heading));
+    if run.report().growth.is_none() {
+        // Each of its latencies is of one part of the time only.
+        html.push_str(&over_time(run, &place, &heading));
+    }
     html.push_str(&stages(run, &heading));
     html.push_str(&heading("Figures"));
     html.push_str(&figures(run));
@@ -194,6 +202,21 @@ fn latencies(run: &ShownRun) -> String {
     let columns: Vec<_> = std::iter::once("latency").chain(LATENCY_COLUMNS).collect();
     let caption = "From all samples; –: too few for this percentile";
     table("latencies", caption, &columns, &rows)
+}
+
+/// What operations took at each size.
+fn growth(run: &ShownRun, heading: &dyn Fn(&str) -> String) -> String {
+    let mut html = String::new();
+    for growth in run.reports().filter_map(|report| report.growth.as_ref()) {
+        for (caption, rows) in growth.tables() {
+            let Some((columns, rows)) = rows.split_first() else { continue };
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let cells = |row: &Vec<String>| row.iter().map(Cell::text).collect::<Vec<_>>();
+            let rows: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
+            html.push_str(&table(&format!("growth {caption}"), &caption, &columns, &rows));
+        }
+    }
+    if html.is_empty() { html } else { heading("What operations cost at each size") + &html }
 }
 
 fn over_time(

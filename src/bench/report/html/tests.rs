@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::tests::{record, report};
-use super::super::{Mark, Report, StoredRun};
+use super::super::{Growth, Mark, OperationGrowth, Report, StoredRun};
 use super::*;
 use crate::bench::recorder::{Recorder, RunRecord};
 use crate::bench::stats::LatencyStats;
@@ -204,4 +204,35 @@ fn growth_is_a_line_per_engine_over_what_was_stored() {
     assert_eq!(latency["series"][0]["label"], "local, disk p50");
     assert_eq!(rate["series"][0]["stored"], serde_json::json!([0.0, 1e3, 1e6]));
     assert_eq!(rate["series"][0]["values"], serde_json::json!([100.0, 200.0, 300.0]));
+    assert_eq!(rate["over"], "messages stored before");
+}
+
+#[test]
+fn what_grew_within_runs_is_a_table_and_a_line_for_each_engine() {
+    let of = |engine: &str, sizes: &[u64]| {
+        shown_of(&writes(1..=20), |report| {
+            report.engine = engine.to_owned();
+            report.workload = "growth-nodes".to_owned();
+            let send = OperationGrowth {
+                name: "send".to_owned(),
+                p50_us: sizes.iter().map(|size| Some(*size as f64 * 10.0)).collect(),
+                p99_us: vec![None; sizes.len()],
+                cpu_us: vec![None; sizes.len()],
+            };
+            let (of, sizes) = ("nodes".to_owned(), sizes.to_vec());
+            report.growth = Some(Growth { of, sizes, operations: vec![send] });
+        })
+    };
+    let alone = page(vec![of("redis", &[1, 3])]).unwrap();
+    assert!(alone.contains("largest ÷ smallest") && alone.contains("send latency over nodes"));
+    assert!(!alone.contains("Over time"), "each latency is of one step");
+    let both = data_of(&page(vec![of("redis", &[1, 3]), of("cassandra", &[1, 2, 3])]).unwrap());
+    let growths = both["growths"].as_array().unwrap();
+    assert_eq!(growths.len(), 1, "{growths:?}");
+    assert_eq!(growths[0]["over"], "nodes");
+    let series = growths[0]["series"].as_array().unwrap();
+    let labels: Vec<_> = series.iter().map(|line| line["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["redis, disk p50", "cassandra, disk p50"], "no p99 is known");
+    assert_eq!(series[1]["values"], serde_json::json!([10.0, 20.0, 30.0]));
+    assert_eq!(data_of(&page(vec![of("redis", &[3])]).unwrap())["growths"], serde_json::json!([]));
 }
