@@ -60,7 +60,7 @@ fuzz: tools ## Every target of fuzz/, each for CHATCTL_FUZZ_S seconds (default 1
 	CARGO="$(CARGO)" fuzz/run
 
 mutants: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
-mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); servers that end at every point of a send; what a message allocates.
+mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); servers that end at every point of a send; what a message and a delivery allocate.
 	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
 	$(CARGO) test $(PROFILE) --features faults --lib -- fault
 	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
@@ -68,6 +68,7 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
 	$(CARGO) run $(PROFILE) --features faults --quiet -- bench paired-clients --clients 20 --messages 500 \
 	  --gate-file .ci/allocations.gates --out "$$(mktemp -d)"
+	$(CARGO) run $(PROFILE) --features faults --quiet -- bench floor --only G13 --rounds 2 --require --out "$$(mktemp -d)"
 
 instructions: tools ## Count what operations cost, and write .ci/instructions.budgets anew: only where a change may cost more, or costs less.
 	CHATCTL_TEST_BUDGETS=write $(CARGO) test $(PROFILE) --lib instructions:: -- --nocapture
