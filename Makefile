@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PROFILE := --release --locked
 
-.PHONY: help test check documents supply-chain advisories cargo-deny fuzz mutants perf bench soak tools
+.PHONY: help test check documents supply-chain advisories cargo-deny fuzz mutants instructions perf bench soak tools
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ fuzz: tools ## Every target of fuzz/, each for CHATCTL_FUZZ_S seconds (default 1
 	CARGO="$(CARGO)" fuzz/run
 
 mutants: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)
-mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); servers that end at every point of a send; what a message allocates.
+mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTANT_RUNS of each, default 3); servers that end at every point of a send; what a message and a delivery allocate.
 	$(CARGO) clippy $(PROFILE) --all-targets --features faults -- -D warnings
 	$(CARGO) test $(PROFILE) --features faults --lib -- fault
 	$(CARGO) test $(PROFILE) --features faults --test integration mutants -- --nocapture
@@ -68,6 +68,10 @@ mutants: tools ## The judge against servers with deliberate faults (CHATCTL_MUTA
 	$(CARGO) test $(PROFILE) --features faults --test integration slow_servers -- --test-threads 1
 	$(CARGO) run $(PROFILE) --features faults --quiet -- bench paired-clients --clients 20 --messages 500 \
 	  --gate-file .ci/allocations.gates --out "$$(mktemp -d)"
+	$(CARGO) run $(PROFILE) --features faults --quiet -- bench floor --only G13 --rounds 2 --require --out "$$(mktemp -d)"
+
+instructions: tools ## Count what operations cost, and write .ci/instructions.budgets anew: only where a change may cost more, or costs less.
+	CHATCTL_TEST_BUDGETS=write $(CARGO) test $(PROFILE) --lib instructions:: -- --nocapture
 
 perf: tools ## How near the server is to what the machine allows: the whole table, kept in results/ (some minutes; a quiet machine of two cores).
 	$(CARGO) run $(PROFILE) -- bench floor
@@ -109,6 +113,10 @@ tools:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends chromium; \
 	  else echo "left out: report.html and the chat page are not opened without chromium (Debian: apt-get install chromium)" >&2; fi; }
+	@command -v valgrind >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends valgrind; \
+	  else echo "left out: the instructions of operations are not counted without valgrind (Debian: apt-get install valgrind)" >&2; fi; }
 	@command -v npm >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; \

@@ -18,6 +18,9 @@ fn main() {
     println!("cargo::rustc-env=CHATCTL_RUSTC_VERSION={}", rustc.as_deref().unwrap_or("unknown"));
     let profile = std::env::var("PROFILE").unwrap_or_else(|_| "unknown".to_owned());
     println!("cargo::rustc-env=CHATCTL_PROFILE={profile}");
+    // Of this package alone: a profile may say so.
+    let opt_level = std::env::var("OPT_LEVEL").unwrap_or_else(|_| "unknown".to_owned());
+    println!("cargo::rustc-env=CHATCTL_OPT_LEVEL={opt_level}");
 
     // `src` too: whether the tree is dirty changes with it. `--git-path` finds the right files in a
     // worktree, where .git is a file.

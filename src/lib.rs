@@ -27,6 +27,8 @@ pub mod fuzzing;
 pub mod harness;
 pub mod history;
 pub mod identity;
+#[cfg(test)]
+mod instructions;
 pub mod kafka_link;
 pub mod model;
 mod nearest;

@@ -8,6 +8,8 @@ mod expiries;
 mod flaw;
 mod gaps;
 mod groups;
+#[cfg(test)]
+pub(crate) mod instructions;
 mod listing;
 mod membership;
 mod methods;

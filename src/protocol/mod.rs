@@ -6,6 +6,8 @@ mod close;
 mod command;
 mod error;
 mod fields;
+#[cfg(test)]
+pub(crate) mod instructions;
 mod parse;
 mod parse_send;
 mod push;

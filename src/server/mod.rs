@@ -13,6 +13,8 @@ mod frame_reader;
 mod frame_writer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+#[cfg(test)]
+pub(crate) mod instructions;
 mod listen;
 mod metrics;
 mod metrics_table;

@@ -13,6 +13,8 @@ mod folder;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod inspect;
+#[cfg(test)]
+pub(crate) mod instructions;
 mod journal;
 mod keys;
 mod queue;

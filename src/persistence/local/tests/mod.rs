@@ -14,16 +14,16 @@ use crate::model::{Cid, MessageType};
 use crate::persistence::OpenView;
 use crate::persistence::conformance::subject::epoch_of;
 
-fn settings(path: &Path, sync: SyncPolicy) -> LocalSettings {
+pub(super) fn settings(path: &Path, sync: SyncPolicy) -> LocalSettings {
     LocalSettings { data_dir: path.to_owned(), sync, reserve_bytes: 0, cache_bytes: 8 << 20 }
 }
 
-fn place() -> Arc<Place> {
+pub(super) fn place() -> Arc<Place> {
     let user = |name| UserName::new(name).unwrap();
     Arc::new(Place::direct(user("ann"), user("bob")))
 }
 
-fn append_of(cid: usize) -> Append {
+pub(super) fn append_of(cid: usize) -> Append {
     Append {
         conv: place().conv_id(),
         place: place(),
