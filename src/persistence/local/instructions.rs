@@ -6,10 +6,12 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use tokio::runtime::Builder;
 
+use super::codec::{Record, encode_message};
+use super::keys::{self, Table};
 use super::tests::{append_of, place, settings};
-use super::{LocalPersistence, SyncPolicy, TableLog, open};
+use super::{Batch, LocalPersistence, SyncPolicy, TableLog, open};
 use crate::instructions::{CONTENT, LARGE, Operation, SMALL, mark};
-use crate::model::Order;
+use crate::model::{Message, Order, Seq};
 use crate::persistence::log::Log as _;
 use crate::persistence::{Append, AppendOutcome, Persistence as _, RangeQuery};
 
@@ -51,13 +53,22 @@ fn append(times: usize, sync: SyncPolicy) {
     });
 }
 
-/// An engine in memory, with so many messages in one conversation.
+/// An engine in memory, with so many messages in one conversation. As rows: to append them all would take longer than all that is counted.
 fn filled(messages: usize) -> Arc<LocalPersistence> {
     let (engine, _fatal) = open(settings("unused".as_ref(), SyncPolicy::Memory)).unwrap();
-    for cid in 0..messages {
-        let outcome = engine.append(usual(cid)).now_or_never();
-        assert!(matches!(outcome, Some(Ok(AppendOutcome::Stored(_)))));
+    let conv = place().conv_id();
+    let mut batch = Batch::default();
+    for number in 1..=messages as u64 {
+        let Append { sender, cid, kind, content, .. } = usual(number as usize);
+        let (seq, ts) = (Seq(number), number);
+        let message = Message { seq, from: sender, cid, kind, content, ts, at: ts, late: false };
+        let record = Record { message: Arc::new(message), high_ts_before: ts - 1 };
+        batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
+        batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
     }
+    engine.tables.commit(&mut batch).unwrap();
+    // The newest are in memory from now on.
+    engine.recents.load(&*engine.tables, conv, &[], |_| ()).unwrap();
     engine
 }
 

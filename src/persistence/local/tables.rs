@@ -94,23 +94,22 @@ pub struct MemoryTables {
 struct MemoryView<'a>(RwLockReadGuard<'a, [BTreeSet<Row>; Table::ALL.len()]>);
 
 /// A key and its value in one piece, and known by its key. Rows are all that grows here, and what a message costs is for a good part
-/// the fresh memory that it takes: a key and a value of their own, in a map, took half as much again.
-struct Row(Box<[u8]>);
-
-/// Before the key stands its length.
-type KeyLength = u16;
-const KEY_AT: usize = size_of::<KeyLength>();
+/// the fresh memory that it takes: with a key and a value of their own, in a map, it took a quarter more.
+struct Row {
+    piece: Box<[u8]>,
+    /// Of these the key; beside the piece, since every search looks at it.
+    key_bytes: u32,
+}
 
 impl Row {
     /// `None`: no key is that long.
     fn new(key: &[u8], value: &[u8]) -> Option<Self> {
-        let length = KeyLength::try_from(key.len()).ok()?;
-        Some(Self([&length.to_ne_bytes(), key, value].concat().into_boxed_slice()))
+        let key_bytes = u32::try_from(key.len()).ok()?;
+        Some(Self { piece: [key, value].concat().into_boxed_slice(), key_bytes })
     }
 
     fn split(&self) -> (&[u8], &[u8]) {
-        let (length, rest) = self.0.split_first_chunk::<KEY_AT>().unwrap_or((&[0; KEY_AT], &[]));
-        rest.split_at(KeyLength::from_ne_bytes(*length).into())
+        self.piece.split_at(self.key_bytes as usize)
     }
 }
 
