@@ -98,18 +98,16 @@ struct MemoryView<'a>(RwLockReadGuard<'a, [BTreeSet<Row>; Table::ALL.len()]>);
 struct Row {
     piece: Box<[u8]>,
     /// Of these the key; beside the piece, since every search looks at it.
-    key_bytes: u32,
+    key_bytes: usize,
 }
 
 impl Row {
-    /// `None`: no key is that long.
-    fn new(key: &[u8], value: &[u8]) -> Option<Self> {
-        let key_bytes = u32::try_from(key.len()).ok()?;
-        Some(Self { piece: [key, value].concat().into_boxed_slice(), key_bytes })
+    fn new(key: &[u8], value: &[u8]) -> Self {
+        Self { piece: [key, value].concat().into_boxed_slice(), key_bytes: key.len() }
     }
 
     fn split(&self) -> (&[u8], &[u8]) {
-        self.piece.split_at(self.key_bytes as usize)
+        self.piece.split_at(self.key_bytes)
     }
 }
 
@@ -147,9 +145,7 @@ impl Tables for MemoryTables {
     fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         for (table, key, value) in batch.inserts.drain(..) {
-            let row = Row::new(&key, &value)
-                .ok_or_else(|| TableError(format!("a key of {} bytes", key.len())))?;
-            tables[table as usize].replace(row);
+            tables[table as usize].replace(Row::new(&key, &value));
         }
         Ok(())
     }
