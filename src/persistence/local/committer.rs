@@ -101,6 +101,7 @@ impl Committer {
             if let Some(answer) = close {
                 match self.force_sync() {
                     Ok(()) => {
+                        self.tables.settle();
                         let _ = answer.send(Ok(()));
                         return;
                     }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::super::figure::Figure;
 use super::super::load::{closed, send_each};
+use super::super::subject::Subject;
 use super::{Bench, DURABLE, Failure, MEMORY};
+use crate::bench::BenchError;
 use crate::bench::file_limit::make_room_for;
 
 /// Of rounds of a second; fewer in shorter ones.
@@ -52,34 +54,21 @@ pub(super) async fn starts(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let mut lines = subject.notes(FILLERS).await?;
     send_each(&mut lines, IN_FLIGHT, count.div_ceil(FILLERS as u64)).await?;
     let (mut clean, mut killed, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.rounds.min(3) {
-        drop(lines);
-        subject.end().await?;
-        clean.push(Some(seconds(subject.begin(bench.cores).await?)));
-        subject.kill().await?;
-        killed.push(Some(seconds(subject.begin(bench.cores).await?)));
-        lines = subject.notes(FILLERS).await?;
-        let asking = async move {
-            // It tells everybody to go, which ends the asking with an error; they go.
-            closed(&mut lines, &mut [], IN_FLIGHT, Duration::from_secs(60)).await
-        };
-        let ending = async {
-            tokio::time::sleep(bench.slice).await;
-            let began = Instant::now();
-            subject.end().await.map(|()| began.elapsed())
-        };
-        let (_, took) = tokio::join!(asking, ending);
-        stopped.push(Some(seconds(took?)));
-        subject.begin(bench.cores).await?;
-        lines = subject.notes(FILLERS).await?;
-    }
     drop(lines);
+    for _ in 0..bench.rounds.min(3) {
+        // The first kill finds what the filling left, the next ones what was written since.
+        under_load(&mut subject, bench.slice, async |subject| subject.kill().await).await?;
+        killed.push(Some(seconds(subject.begin(bench.cores).await?)));
+        let ended = under_load(&mut subject, bench.slice, async |subject| subject.end().await);
+        stopped.push(Some(seconds(ended.await?)));
+        clean.push(Some(seconds(subject.begin(bench.cores).await?)));
+    }
     subject.stop().await?;
     let of = format!("{count} messages stored");
     Ok(vec![
         Figure::new("G23", format!("s from start to ready after a clean stop, {of}"), &clean)
             .at_most(0.5),
-        Figure::new("G23", "s from start to ready after kill -9", &killed).at_most(1.5),
+        Figure::new("G23", "s from start to ready after kill -9 under load", &killed).at_most(1.5),
         Figure::new(
             "G23",
             format!("s to stop under load, {FILLERS} × {IN_FLIGHT} in flight"),
@@ -87,6 +76,25 @@ pub(super) async fn starts(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         )
         .at_most(2.0),
     ])
+}
+
+/// Ends the server while everybody asks, after a slice of that; how long the end took.
+async fn under_load(
+    subject: &mut Subject,
+    slice: Duration,
+    end: impl AsyncFnOnce(&mut Subject) -> Result<(), BenchError>,
+) -> Result<Duration, Failure> {
+    let mut lines = subject.notes(FILLERS).await?;
+    // Everybody is told to go, or cut off, which ends the asking with an error; they go.
+    let asking =
+        async move { closed(&mut lines, &mut [], IN_FLIGHT, Duration::from_secs(60)).await };
+    let ending = async {
+        tokio::time::sleep(slice).await;
+        let began = Instant::now();
+        end(subject).await.map(|()| began.elapsed())
+    };
+    let (_, took) = tokio::join!(asking, ending);
+    Ok(took?)
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -149,6 +149,24 @@ async fn a_store_that_may_have_lost_something_gets_a_new_epoch_and_cut_acknowled
     engine.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_leaves_the_next_start_no_journal_to_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, copy) = (folder.path().join("source"), folder.path().join("copy"));
+    let unwritten_of = |path: &Path| {
+        let path = path.join("store");
+        let tables = DiskTables::open(&path, SyncPolicy::Always, 1 << 20, Unsynced::LastBatch);
+        tables.unwrap().unwritten_bytes()
+    };
+    let (engine, _fatal) = open(settings(&source, SyncPolicy::Always)).unwrap();
+    fill(&engine, 50).await;
+    crashed_copy(&source, &copy, 1.0);
+    engine.close().await;
+    drop(engine);
+    assert!(unwritten_of(&copy) > 50 * 200, "after a crash it is all in the journal");
+    assert_eq!(unwritten_of(&source), 0);
+}
+
 /// Tables whose writes fail when told to.
 #[derive(Default)]
 struct FailingTables {
