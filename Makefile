@@ -74,7 +74,7 @@ instructions: tools ## Count what operations cost, and write .ci/instructions.bu
 	CHATCTL_TEST_BUDGETS=write $(CARGO) test $(PROFILE) --lib instructions:: -- --nocapture
 
 perf: tools ## How near the server is to what the machine allows: the whole table, kept in results/ (some minutes; a quiet machine of two cores).
-	$(CARGO) run $(PROFILE) -- bench floor
+	$(CARGO) run $(PROFILE) -- bench floor --engines redis,cassandra,kafka --redis-fsync everysec
 	$(CARGO) run $(PROFILE) -- bench newest-page --volumes 1000,1000000
 	$(CARGO) run $(PROFILE) -- bench paired-clients --clients 200 --in-flight 8 --overload 1,2 --duration 6s
 

@@ -11,6 +11,7 @@ mod nemesis;
 mod overload;
 mod paired_clients;
 mod report;
+mod served;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! `bench floor`: how near the server is to what the machine allows.
 //!
-//! Bare programs that do the same work without a chat (an echo, a relay, a sync of the disk) and the real server, by turns, on one core; the
-//! clients on another. So every figure is a ratio of one run, or is told beside what the machine gave at that moment.
+//! Bare programs that do the same work without a chat (an echo, a relay, a sync of the disk, a write to the service of an engine) and the
+//! real server, by turns, on one core; the clients on another. So every figure is a ratio of one run, or is told beside what the machine
+//! gave at that moment.
 
 mod bare;
 mod cores;
@@ -11,6 +12,7 @@ mod figures;
 mod line;
 mod load;
 mod report;
+mod service;
 mod subject;
 mod wire;
 
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use figure::{Figure, Goal};
 pub use report::{FloorReport, SCHEMA_VERSION, line, render};
+pub use service::{Served, Service};
 
 use super::error::BenchError;
 use crate::harness::{Host, ResultFolder, Versions, folder_name};
@@ -43,10 +46,26 @@ pub struct FloorOptions {
     pub program: Option<PathBuf>,
     /// On top of ours, of the chat servers.
     pub environment: Vec<(String, String)>,
+    /// Engines that stand on services, to be measured too.
+    pub served: Vec<Served>,
     /// Where result folders go.
     pub out: PathBuf,
     /// The command line for the report, secrets already left out.
     pub command: String,
+}
+
+impl FloorOptions {
+    /// Whether they can be done; the error names the flag.
+    pub fn validate(&self) -> Result<(), BenchError> {
+        Experiment::choose(&self.only)?;
+        if self.rounds == 0 {
+            return Err(BenchError::Usage("--rounds 0: give at least 1".to_owned()));
+        }
+        if self.slice < Duration::from_millis(10) {
+            return Err(BenchError::Usage("--slice: give at least 10ms".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// A table that is over and kept.
@@ -64,13 +83,8 @@ pub async fn run(
     cancel: &CancellationToken,
     told: impl Fn(&Figure) + Send + 'static,
 ) -> Result<Measured, BenchError> {
+    options.validate()?;
     let experiments = Experiment::choose(&options.only)?;
-    if options.rounds == 0 {
-        return Err(BenchError::Usage("--rounds 0: give at least 1".to_owned()));
-    }
-    if options.slice < Duration::from_millis(10) {
-        return Err(BenchError::Usage("--slice: give at least 10ms".to_owned()));
-    }
     super::file_limit::make_room_for(CONNECTIONS_USUAL)?;
     ResultFolder::check(&options.out)?;
     let started_at = jiff::Timestamp::now().to_string();
@@ -82,6 +96,7 @@ pub async fn run(
         only: options.only.clone(),
         program: options.program.clone(),
         environment: options.environment.clone(),
+        served: options.served.clone(),
     };
     let (figures, failures) = on_its_core(bench, experiments, cancel.clone(), told).await?;
     let report = FloorReport {

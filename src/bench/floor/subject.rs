@@ -20,11 +20,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// No pings while it is measured, and nobody is closed for being silent.
 const PING_MS: &str = "600000";
 
-/// A server of our own.
+/// A server of our own, or several on engines that they share.
 #[derive(Debug)]
 pub(super) struct Subject {
     targets: Targets,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     epoch: Instant,
 }
 
@@ -37,12 +37,13 @@ impl Subject {
     pub async fn start(
         program: Option<&Path>,
         environment: &[(String, String)],
+        nodes: usize,
         cores: Cores,
         epoch: Instant,
     ) -> Result<Self, BenchError> {
         let ping = ("CHATCTL_PING_MS".to_owned(), PING_MS.to_owned());
         let options = TargetOptions {
-            nodes: 1,
+            nodes,
             program: program.map(Path::to_owned),
             environment: [ping].into_iter().chain(environment.iter().cloned()).collect(),
             connect_timeout: CONNECT_TIMEOUT,
@@ -53,11 +54,18 @@ impl Subject {
         let targets = Targets::start(&options).await;
         Cores::stay_on(cores.clients)?;
         let targets = targets?;
-        let authority = targets.addresses()[0].authority().to_owned();
-        let address = tokio::net::lookup_host(&authority).await.ok().and_then(|mut all| all.next());
-        let address = address
-            .ok_or_else(|| BenchError::Unmeasurable(format!("{authority} is no address")))?;
-        Ok(Self { targets, address, epoch })
+        let mut addresses = Vec::new();
+        for address in targets.addresses() {
+            let authority = address.authority();
+            let found =
+                tokio::net::lookup_host(authority).await.ok().and_then(|mut all| all.next());
+            addresses.push(
+                found.ok_or_else(|| {
+                    BenchError::Unmeasurable(format!("{authority} is no address"))
+                })?,
+            );
+        }
+        Ok(Self { targets, addresses, epoch })
     }
 
     // Names are never used twice: a message is known by its sender and its number, which begins anew with each line.
@@ -69,20 +77,21 @@ impl Subject {
         for number in 0..count {
             let user = format!("{name}-{number}");
             let to = json!({"user": user});
-            lines.push(Line::chat(self.address, &user, &to, true, self.epoch).await?);
+            lines.push(Line::chat(self.addresses[0], &user, &to, true, self.epoch).await?);
         }
         Ok(lines)
     }
 
-    /// Pairs who write to each other: the two of a pair follow each other. Their own messages do not come back.
+    /// Pairs who write to each other, from one server to the next: the two of a pair follow each other. Their own messages do not come back.
     pub async fn pairs(&self, count: usize) -> io::Result<Vec<Line>> {
         let name = fresh_name("floor");
         let mut lines = Vec::with_capacity(2 * count);
         for pair in 0..count {
             let (one, other) = (format!("{name}-{pair}a"), format!("{name}-{pair}b"));
-            for (user, peer) in [(&one, &other), (&other, &one)] {
+            for (node, user, peer) in [(0, &one, &other), (1, &other, &one)] {
                 let to = json!({"user": peer});
-                lines.push(Line::chat(self.address, user, &to, false, self.epoch).await?);
+                let address = self.addresses[node % self.addresses.len()];
+                lines.push(Line::chat(address, user, &to, false, self.epoch).await?);
             }
         }
         Ok(lines)
@@ -95,7 +104,7 @@ impl Subject {
         let mut lines = Vec::with_capacity(members);
         for member in 0..members {
             let user = format!("{name}-{member}");
-            lines.push(Line::chat(self.address, &user, &to, false, self.epoch).await?);
+            lines.push(Line::chat(self.addresses[0], &user, &to, false, self.epoch).await?);
         }
         Ok(lines)
     }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::black_box::{server_variable, shown_command};
 use super::super::{Exit, print_out};
+use super::served::ServedArgs;
 use super::{duration, failed};
 use crate::bench::floor::{FloorOptions, line, render, run as measure};
 use crate::command::format::FormatArgs;
@@ -36,20 +37,37 @@ pub(super) struct FloorArgs {
     #[arg(long)]
     require: bool,
     #[command(flatten)]
+    served: ServedArgs,
+    #[command(flatten)]
     format: FormatArgs,
 }
 
 pub(super) async fn run(args: FloorArgs, cancel: &CancellationToken) -> anyhow::Result<Exit> {
-    let options = FloorOptions {
+    let mut options = FloorOptions {
         only: args.only,
         rounds: args.rounds,
         slice: args.slice,
         program: args.binary,
         environment: args.server_env,
+        served: Vec::new(),
         out: args.out,
         command: shown_command(),
     };
-    let measured = match measure(&options, cancel, |figure| eprintln!("{}", line(figure))).await {
+    // Before services are brought up for nothing.
+    if let Err(error) = options.validate() {
+        return failed(error);
+    }
+    let brought_up = match Box::pin(args.served.bring_up()).await {
+        Ok(brought_up) => brought_up,
+        Err(error) => return error.downcast().map_or_else(Err, failed),
+    };
+    let redis_before;
+    (options.served, redis_before) = brought_up;
+    let measured = measure(&options, cancel, |figure| eprintln!("{}", line(figure))).await;
+    if let Some(before) = redis_before {
+        before.restore().await?;
+    }
+    let measured = match measured {
         Ok(measured) => measured,
         Err(error) => return failed(error),
     };

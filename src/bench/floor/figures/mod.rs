@@ -5,6 +5,7 @@ mod durable;
 mod harness;
 mod notes;
 mod pairs;
+mod served;
 mod standing;
 
 use std::io;
@@ -15,6 +16,7 @@ use super::bare::{BareServer, Kind};
 use super::cores::Cores;
 use super::figure::Figure;
 use super::line::Line;
+use super::service::Served;
 use super::subject::Subject;
 use crate::bench::error::BenchError;
 use crate::bench::stats::median;
@@ -37,6 +39,7 @@ pub(super) struct Bench {
     pub epoch: Instant,
     pub program: Option<PathBuf>,
     pub environment: Vec<(String, String)>,
+    pub served: Vec<Served>,
 }
 
 /// Why a figure could not be measured.
@@ -49,7 +52,7 @@ pub(super) enum Failure {
 }
 
 /// Which figures an experiment measures.
-const EXPERIMENTS: [(&[&str], Experiment); 9] = [
+const EXPERIMENTS: [(&[&str], Experiment); 10] = [
     (&["G1", "G2"], Experiment::Notes),
     (&["G3", "G4", "G5", "G6"], Experiment::Durable),
     (&["G11"], Experiment::ToOne),
@@ -59,6 +62,7 @@ const EXPERIMENTS: [(&[&str], Experiment); 9] = [
     (&["G23"], Experiment::Starts),
     (&["G25"], Experiment::FlatOut),
     (&["G26"], Experiment::AtARate),
+    (&["G25", "G26"], Experiment::Served),
 ];
 
 /// Figures that are measured together.
@@ -73,6 +77,8 @@ pub(super) enum Experiment {
     Starts,
     FlatOut,
     AtARate,
+    /// On engines that stand on services; of none, none.
+    Served,
 }
 
 impl Experiment {
@@ -105,6 +111,7 @@ impl Experiment {
             Self::Starts => Box::pin(standing::starts(bench)).await,
             Self::FlatOut => pairs::flat_out(bench).await,
             Self::AtARate => pairs::at_a_rate(bench).await,
+            Self::Served => served::measure(bench).await,
         }
     }
 }
@@ -119,7 +126,15 @@ impl Bench {
     async fn subject(&self, policy: &str) -> Result<Subject, BenchError> {
         let policy = ("CHATCTL_LOCAL_SYNC".to_owned(), policy.to_owned());
         let environment: Vec<_> = self.environment.iter().cloned().chain([policy]).collect();
-        Subject::start(self.program.as_deref(), &environment, self.cores, self.epoch).await
+        Subject::start(self.program.as_deref(), &environment, 1, self.cores, self.epoch).await
+    }
+
+    /// Servers whose engines stand on a service.
+    async fn served_subject(&self, served: &Served) -> Result<Subject, BenchError> {
+        let environment: Vec<_> =
+            served.environment.iter().chain(&self.environment).cloned().collect();
+        let program = self.program.as_deref();
+        Subject::start(program, &environment, served.nodes, self.cores, self.epoch).await
     }
 
     fn bare(&self, kind: Kind) -> Result<BareServer, BenchError> {

@@ -10,15 +10,15 @@ use crate::bench::floor::bare::Kind;
 use crate::bench::floor::line::Line;
 use crate::clock::process_cpu;
 
-const PAIRS: usize = 50;
-const IN_FLIGHT: usize = 8;
+pub(super) const PAIRS: usize = 50;
+pub(super) const IN_FLIGHT: usize = 8;
 
 /// Rates of the open loop, messages/s.
-const RATES: [f64; 2] = [500.0, 2_000.0];
+pub(super) const RATES: [f64; 2] = [500.0, 2_000.0];
 
 /// Most that an ack and a delivery may take in the middle, ms.
-const ACK_MS_MAX: f64 = 0.53;
-const DELIVERY_MS_MAX: f64 = 0.41;
+pub(super) const ACK_MS_MAX: f64 = 0.53;
+pub(super) const DELIVERY_MS_MAX: f64 = 0.41;
 
 pub(super) async fn flat_out(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let servers = [bench.subject(MEMORY).await?, bench.subject(DURABLE).await?];
@@ -73,7 +73,7 @@ pub(super) async fn flat_out(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     ])
 }
 
-async fn of_server(
+pub(super) async fn of_server(
     server: &Subject,
     lines: &mut [Line],
     bench: &Bench,

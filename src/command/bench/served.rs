@@ -1,0 +1,123 @@
+//! `chatctl bench floor --engines …`: engines that stand on services, which are brought up.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use crate::bench::BenchError;
+use crate::bench::floor::{Served, Service};
+use crate::command::engine_choice::{Engine, EngineChoice, services_of};
+use crate::command::place::start_services;
+use crate::config::{Sources, VariableArgs};
+use crate::services::{Nodes, ServiceKind};
+
+#[derive(Debug, Args)]
+pub(super) struct ServedArgs {
+    /// Measure these too, beside a bare program that writes to the same service: redis, cassandra, kafka (two servers that keep
+    /// messages in Redis). Services are brought up as init-env does, where no variable says where they are
+    #[arg(long, value_delimiter = ',')]
+    engines: Vec<Engine>,
+    /// Folder of services of its own for --engines, as init-env --dir makes them, instead of those that variables name. They
+    /// go on running: chatctl init-env --dir FOLDER --down
+    #[arg(long, requires = "engines", value_name = "FOLDER")]
+    services_dir: Option<PathBuf>,
+    /// appendfsync of the Redis while it is measured; afterwards it is what it was
+    #[arg(long, requires = "engines", value_name = "WHEN", value_enum)]
+    redis_fsync: Option<Fsync>,
+}
+
+/// When Redis syncs its log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Fsync {
+    Always,
+    Everysec,
+    No,
+}
+
+/// What a setting of Redis was, to be so again.
+#[derive(Debug)]
+pub(super) struct Before {
+    url: String,
+    fsync: String,
+}
+
+impl ServedArgs {
+    /// Brings up what the engines need.
+    pub(super) async fn bring_up(&self) -> anyhow::Result<(Vec<Served>, Option<Before>)> {
+        let choices: Vec<_> =
+            self.engines.iter().map(|&engine| choice(engine)).collect::<Result<_, _>>()?;
+        let mut sources = Sources::of_process(&VariableArgs::default())?;
+        let needed = services_of(&choices);
+        let folder = self.services_dir.as_deref();
+        start_services(folder, &needed, Nodes::One, &mut sources).await?;
+        let mut served = Vec::new();
+        for (engine, choice) in self.engines.iter().zip(&choices) {
+            let of = |key: &str| sources.value(key).with_context(|| format!("{key} is not set"));
+            let list = |key: &str| -> anyhow::Result<Vec<String>> {
+                Ok(of(key)?.split(',').map(|one| one.trim().to_owned()).collect())
+            };
+            let service = match engine {
+                Engine::Cassandra => Service::Cassandra(list("CASSANDRA_HOSTS")?),
+                Engine::Kafka => Service::Kafka(list("KAFKA_BROKERS")?),
+                Engine::Redis | Engine::Local => Service::Redis(of("REDIS_URL")?.to_owned()),
+            };
+            let environment = choice.environment(&sources)?;
+            let name = choice.name().to_uppercase().replace('-', " + ");
+            served.push(Served { name, environment, nodes: choice.nodes, service });
+        }
+        let redis = sources.value("REDIS_URL").filter(|_| needed.contains(&ServiceKind::Redis));
+        let before = match (self.redis_fsync, redis) {
+            (Some(fsync), Some(url)) => Some(set_fsync(url, fsync).await?),
+            (Some(_), None) => return Err(usage("--redis-fsync: none of --engines uses Redis")),
+            (None, _) => None,
+        };
+        Ok((served, before))
+    }
+}
+
+impl Before {
+    /// Makes it so again.
+    pub(super) async fn restore(self) -> anyhow::Result<()> {
+        fsync_of(&self.url, &self.fsync).await.map(drop)
+    }
+}
+
+fn choice(engine: Engine) -> anyhow::Result<EngineChoice> {
+    Ok(match engine {
+        Engine::Redis | Engine::Cassandra => {
+            EngineChoice { messages: engine, bus: Engine::Local, nodes: 1 }
+        }
+        Engine::Kafka => EngineChoice { messages: Engine::Redis, bus: Engine::Kafka, nodes: 2 },
+        Engine::Local => {
+            return Err(usage(
+                "--engines local: LOCAL is measured always; give redis, cassandra or kafka",
+            ));
+        }
+    })
+}
+
+fn usage(text: &str) -> anyhow::Error {
+    BenchError::Usage(text.to_owned()).into()
+}
+
+async fn set_fsync(url: &str, fsync: Fsync) -> anyhow::Result<Before> {
+    let value =
+        fsync.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let before = fsync_of(url, &value).await?;
+    Ok(Before { url: url.to_owned(), fsync: before })
+}
+
+/// Sets it; the result is what it was.
+async fn fsync_of(url: &str, value: &str) -> anyhow::Result<String> {
+    let set = async {
+        let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+        let mut ask = redis::cmd("CONFIG");
+        let (_, before): (String, String) =
+            ask.arg("GET").arg("appendfsync").query_async(&mut connection).await?;
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("appendfsync").arg(value).exec_async(&mut connection).await?;
+        redis::RedisResult::Ok(before)
+    };
+    set.await.context("--redis-fsync: appendfsync of the Redis cannot be set")
+}
