@@ -33,10 +33,16 @@ pub(super) struct Slice {
     pub delivering: Duration,
     /// CPU time of this thread until the last answer.
     pub clients_cpu: Duration,
+    /// What was sent before is of an earlier step.
+    begun_at: Option<Instant>,
     last_at: Option<Instant>,
 }
 
 impl Slice {
+    fn begun() -> Self {
+        Self { begun_at: Some(Instant::now()), ..Self::default() }
+    }
+
     /// Frames that were sent and that came, a second.
     pub fn frames_per_s(&self) -> f64 {
         (2 * self.acked + self.delivered) as f64 / self.took.as_secs_f64()
@@ -45,6 +51,11 @@ impl Slice {
     /// Answered sends a second.
     pub fn acked_per_s(&self) -> f64 {
         self.acked as f64 / self.took.as_secs_f64()
+    }
+
+    /// Answered sends a second, until the last of them came to whom it was for.
+    pub fn done_per_s(&self) -> f64 {
+        self.acked as f64 / self.took.max(self.delivering).as_secs_f64()
     }
 
     /// Messages that came, a second.
@@ -60,7 +71,7 @@ pub(super) async fn closed(
     in_flight: usize,
     time: Duration,
 ) -> io::Result<Slice> {
-    let slice = RefCell::new(Slice::default());
+    let slice = RefCell::new(Slice::begun());
     // Of nobody nothing is heard, which would be over at once.
     let is_heard = !listeners.is_empty();
     let (began, cpu) = (Instant::now(), thread_cpu());
@@ -73,7 +84,15 @@ pub(super) async fn closed(
             let mut slice = slice.borrow_mut();
             (slice.took, slice.clients_cpu) = (began.elapsed(), thread_cpu() - cpu);
         }
-        until_quiet(&slice).await;
+        // What is still on its way belongs to this step, not to the next.
+        let hearing = try_join_all(senders.iter_mut().map(|line| {
+            let (incoming, _, frame) = line.parts();
+            hear(incoming, &slice, frame.scan(), |_| None)
+        }));
+        tokio::select! {
+            () = until_quiet(&slice) => {}
+            heard = hearing => drop(heard?),
+        }
         Ok::<_, io::Error>(())
     };
     let hearing = try_join_all(listeners.iter_mut().map(|line| {
@@ -185,6 +204,9 @@ impl Slice {
     }
 
     fn message(&mut self, now: Instant, sent: Option<Instant>) {
+        if sent < self.begun_at && sent.is_some() {
+            return;
+        }
         self.delivered += 1;
         self.last_at = Some(now);
         self.deliveries_ns.extend(sent.map(|sent| ns(now - sent)));
@@ -209,7 +231,7 @@ pub(super) async fn paced(
     rate_per_s: f64,
     time: Duration,
 ) -> io::Result<Slice> {
-    let slice = RefCell::new(Slice::default());
+    let slice = RefCell::new(Slice::begun());
     let sends = (rate_per_s * time.as_secs_f64()) as u64;
     let count = lines.len() as u64;
     let (began, cpu) = (Instant::now(), thread_cpu());

@@ -99,7 +99,9 @@ impl Service {
             let looped = runtime.block_on(async {
                 match &service {
                     Self::Redis(url) => redis_loop(url, in_flight, time).await,
-                    Self::Cassandra(hosts) => cassandra_loop(hosts, in_flight, time).await,
+                    Self::Cassandra(hosts) => {
+                        Box::pin(cassandra_loop(hosts, in_flight, time)).await
+                    }
                     Self::Kafka(brokers) => kafka_loop(brokers, in_flight, time).await,
                 }
             });

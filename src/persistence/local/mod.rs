@@ -17,6 +17,7 @@ mod inspect;
 pub(crate) mod instructions;
 mod journal;
 mod keys;
+mod memory;
 mod queue;
 mod recent;
 mod request;
@@ -46,13 +47,14 @@ pub use self::folder::FolderError;
 pub use self::inspect::{Inspection, inspect};
 use self::journal::Unsynced;
 use self::keys::Table;
+use self::memory::MemoryTables;
 use self::queue::Queue;
 use self::recent::Recents;
 use self::request::{Answer, Request};
 use self::space::SpaceGuard;
 use self::table_log::TableLog;
 use self::tables::Miss;
-use self::tables::{Batch, MemoryTables, TableError, Tables};
+use self::tables::{Batch, TableError, Tables};
 use super::log::{self, Log};
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Following, GroupOutcome,

@@ -11,18 +11,21 @@ use super::{Bench, Failure, MS, middle, ratio};
 /// Connections are warm, and scripts and statements are known, after this long.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// A figure in each round.
+type Column = Vec<Option<f64>>;
+
 /// Of what is measured in each round: its rounds.
 #[derive(Debug, Default)]
 struct Rounds {
-    per_s: Vec<Option<f64>>,
-    cost_us: Vec<Option<f64>>,
-    service_us: Vec<Option<f64>>,
-    bare_per_s: Vec<Option<f64>>,
-    bare_us: Vec<Option<f64>>,
-    bare_ack_ms: Vec<Option<f64>>,
-    bare_read_ms: Vec<Option<f64>>,
+    per_s: Column,
+    cost_us: Column,
+    service_us: Column,
+    bare_per_s: Column,
+    bare_us: Column,
+    bare_ack_ms: Column,
+    bare_read_ms: Column,
     /// Of each rate: ack p50 and delivery p50, ms.
-    paced: [(Vec<Option<f64>>, Vec<Option<f64>>); RATES.len()],
+    paced: [[Column; 2]; RATES.len()],
 }
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
@@ -47,7 +50,7 @@ async fn of_one(bench: &Bench, served: &Served) -> Result<Vec<Figure>, Failure> 
                     let after = served.service.cpu_s().await;
                     let us = |s: f64| s * 1e6 / slice.acked as f64;
                     let of_service = before.zip(after).map(|(before, after)| us(after - before));
-                    found.per_s.push(Some(slice.acked_per_s()));
+                    found.per_s.push(Some(slice.done_per_s()));
                     found.cost_us.push(cpu_s.map(us));
                     found.service_us.push(of_service);
                 }
@@ -64,7 +67,7 @@ async fn of_one(bench: &Bench, served: &Served) -> Result<Vec<Figure>, Failure> 
                 step => {
                     let rate = RATES[step - 2];
                     let mut slice = paced(&mut lines, rate, bench.slice).await?;
-                    let (acks, deliveries) = &mut found.paced[step - 2];
+                    let [acks, deliveries] = &mut found.paced[step - 2];
                     acks.push(quantile(&mut slice.acks_ns, 0.5).map(|ns| ns / MS));
                     deliveries.push(quantile(&mut slice.deliveries_ns, 0.5).map(|ns| ns / MS));
                 }
@@ -85,14 +88,18 @@ impl Rounds {
         };
         let work = format!("{PAIRS} pairs × {IN_FLIGHT} in flight");
         let of = service.name();
-        let per_s = Figure::new("G25", format!("acked messages/s, {work}, {name}"), &self.per_s);
+        let per_s = Figure::new(
+            "G25",
+            format!("acked and delivered messages/s, {work}, {name}"),
+            &self.per_s,
+        );
         let cost = format!("server CPU µs per acked and delivered message, {name}");
         let cost = Figure::new("G25", cost, &self.cost_us);
         let cost = match middle(&self.service_us) {
             us if us.is_nan() => cost,
             us => cost.of(format!("and {us:.1} µs of {of}")),
         };
-        let share = format!("acked messages/s, {name} ÷ writes/s of a bare program to {of}");
+        let share = format!("messages/s, {name} ÷ writes/s of a bare program to {of}");
         let (real, bare) = (middle(&self.per_s), middle(&self.bare_per_s));
         let share = Figure::new("G25", share, &ratio(&self.per_s, &self.bare_per_s));
         let bare_us = middle(&self.bare_us);
@@ -102,7 +109,7 @@ impl Rounds {
             share.of(format!("{real:.0}/s ÷ {bare:.0}/s, which costs it {bare_us:.1} µs")),
         ];
         let (ack, read) = (middle(&self.bare_ack_ms), middle(&self.bare_read_ms));
-        for (rate, (acks, deliveries)) in RATES.iter().zip(&self.paced) {
+        for (rate, [acks, deliveries]) in RATES.iter().zip(&self.paced) {
             let what = format!("ack p50 ms at {rate:.0} messages/s, {name}");
             let figure = Figure::new("G26", what, acks);
             let figure = figure.of(format!("a bare program's write to {of}: {ack:.3} ms"));

@@ -10,7 +10,8 @@ use super::world::World;
 use crate::persistence::local::SyncPolicy;
 use crate::persistence::local::folder::Marker;
 use crate::persistence::local::keys::Table;
-use crate::persistence::local::tables::{Batch, MemoryTables, TableError, Tables, View};
+use crate::persistence::local::memory::MemoryTables;
+use crate::persistence::local::tables::{Batch, TableError, Tables, View};
 
 /// Table, key, value.
 type Insert = (Table, Vec<u8>, Vec<u8>);
