@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use figure::{Figure, Goal};
 pub use report::{FloorReport, SCHEMA_VERSION, line, render};
-pub use service::{Served, Service};
+pub use service::{Served, Service, set_redis_fsync};
 
 use super::error::BenchError;
 use crate::harness::{Host, ResultFolder, Versions, folder_name};

@@ -133,6 +133,18 @@ async fn redis_connection(url: &str) -> Result<redis::aio::MultiplexedConnection
     client.get_multiplexed_async_connection().await.map_err(text)
 }
 
+/// Sets `appendfsync` of a Redis; the result is what it was.
+pub async fn set_redis_fsync(url: &str, fsync: &str) -> Result<String, String> {
+    let mut connection = redis_connection(url).await?;
+    let mut ask = redis::cmd("CONFIG");
+    let (_, before): (String, String) =
+        ask.arg("GET").arg("appendfsync").query_async(&mut connection).await.map_err(text)?;
+    let mut set = redis::cmd("CONFIG");
+    set.arg("SET").arg("appendfsync").arg(fsync);
+    set.exec_async(&mut connection).await.map_err(text)?;
+    Ok(before)
+}
+
 async fn redis_loop(url: &str, in_flight: usize, time: Duration) -> Result<Looped, String> {
     let connection = redis_connection(url).await?;
     let (key, body) = (fresh_name("floor"), "x".repeat(BODY_BYTES));

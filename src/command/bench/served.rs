@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::bench::BenchError;
-use crate::bench::floor::{Served, Service};
+use crate::bench::floor::{Served, Service, set_redis_fsync};
 use crate::command::engine_choice::{Engine, EngineChoice, services_of};
 use crate::command::place::start_services;
 use crate::config::{Sources, VariableArgs};
@@ -79,7 +79,7 @@ impl ServedArgs {
 impl Before {
     /// Makes it so again.
     pub(super) async fn restore(self) -> anyhow::Result<()> {
-        fsync_of(&self.url, &self.fsync).await.map(drop)
+        set(&self.url, &self.fsync).await.map(drop)
     }
 }
 
@@ -104,20 +104,12 @@ fn usage(text: &str) -> anyhow::Error {
 async fn set_fsync(url: &str, fsync: Fsync) -> anyhow::Result<Before> {
     let value =
         fsync.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    let before = fsync_of(url, &value).await?;
+    let before = set(url, &value).await?;
     Ok(Before { url: url.to_owned(), fsync: before })
 }
 
-/// Sets it; the result is what it was.
-async fn fsync_of(url: &str, value: &str) -> anyhow::Result<String> {
-    let set = async {
-        let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-        let mut ask = redis::cmd("CONFIG");
-        let (_, before): (String, String) =
-            ask.arg("GET").arg("appendfsync").query_async(&mut connection).await?;
-        let mut set = redis::cmd("CONFIG");
-        set.arg("SET").arg("appendfsync").arg(value).exec_async(&mut connection).await?;
-        redis::RedisResult::Ok(before)
-    };
-    set.await.context("--redis-fsync: appendfsync of the Redis cannot be set")
+/// The result is what it was.
+async fn set(url: &str, fsync: &str) -> anyhow::Result<String> {
+    let before = set_redis_fsync(url, fsync).await.map_err(anyhow::Error::msg);
+    before.context("--redis-fsync: appendfsync of the Redis cannot be set")
 }
