@@ -94,6 +94,7 @@ fn what_is_not_there_is_named() {
         (&["--engines", "local"][..], "LOCAL is measured always"),
         (&["--engines", "riak"], "redis, cassandra"),
         (&["--redis-fsync", "no"], "--engines"),
+        (&["--engines", "cassandra", "--redis-fsync", "no"], "none of --engines uses Redis"),
         (&["--only", "G99"], "G26"),
         (&["--rounds", "0"], "--rounds"),
         (&["--slice", "1ms"], "--slice"),

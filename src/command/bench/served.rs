@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::bench::BenchError;
 use crate::bench::floor::{Served, Service, set_redis_fsync};
@@ -23,16 +23,8 @@ pub(super) struct ServedArgs {
     #[arg(long, requires = "engines", value_name = "FOLDER")]
     services_dir: Option<PathBuf>,
     /// appendfsync of the Redis while it is measured; afterwards it is what it was
-    #[arg(long, requires = "engines", value_name = "WHEN", value_enum)]
-    redis_fsync: Option<Fsync>,
-}
-
-/// When Redis syncs its log.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Fsync {
-    Always,
-    Everysec,
-    No,
+    #[arg(long, requires = "engines", value_name = "WHEN", value_parser = ["always", "everysec", "no"])]
+    redis_fsync: Option<String>,
 }
 
 /// What a setting of Redis was, to be so again.
@@ -49,6 +41,9 @@ impl ServedArgs {
             self.engines.iter().map(|&engine| choice(engine)).collect::<Result<_, _>>()?;
         let mut sources = Sources::of_process(&VariableArgs::default())?;
         let needed = services_of(&choices);
+        if self.redis_fsync.is_some() && !needed.contains(&ServiceKind::Redis) {
+            return Err(usage("--redis-fsync: none of --engines uses Redis"));
+        }
         let folder = self.services_dir.as_deref();
         start_services(folder, &needed, Nodes::One, &mut sources).await?;
         let mut served = Vec::new();
@@ -66,11 +61,12 @@ impl ServedArgs {
             let name = choice.name().to_uppercase().replace('-', " + ");
             served.push(Served { name, environment, nodes: choice.nodes, service });
         }
-        let redis = sources.value("REDIS_URL").filter(|_| needed.contains(&ServiceKind::Redis));
-        let before = match (self.redis_fsync, redis) {
-            (Some(fsync), Some(url)) => Some(set_fsync(url, fsync).await?),
-            (Some(_), None) => return Err(usage("--redis-fsync: none of --engines uses Redis")),
-            (None, _) => None,
+        let before = match &self.redis_fsync {
+            Some(fsync) => {
+                let url = sources.value("REDIS_URL").context("REDIS_URL is not set")?.to_owned();
+                Some(Before { fsync: set(&url, fsync).await?, url })
+            }
+            None => None,
         };
         Ok((served, before))
     }
@@ -99,13 +95,6 @@ fn choice(engine: Engine) -> anyhow::Result<EngineChoice> {
 
 fn usage(text: &str) -> anyhow::Error {
     BenchError::Usage(text.to_owned()).into()
-}
-
-async fn set_fsync(url: &str, fsync: Fsync) -> anyhow::Result<Before> {
-    let value =
-        fsync.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    let before = set(url, &value).await?;
-    Ok(Before { url: url.to_owned(), fsync: before })
 }
 
 /// The result is what it was.

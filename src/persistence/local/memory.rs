@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -222,18 +222,8 @@ fn within<'a>(part: &[u8; ConvId::BYTES], (low, high): Bounds<'a>) -> Option<Bou
     Some((of(low, Ordering::Greater)?, of(high, Ordering::Less)?))
 }
 
-fn is_between(key: &[u8], (low, high): Bounds<'_>) -> bool {
-    let is_above = match low {
-        Bound::Included(low) => key >= low,
-        Bound::Excluded(low) => key > low,
-        Bound::Unbounded => true,
-    };
-    is_above
-        && match high {
-            Bound::Included(high) => key <= high,
-            Bound::Excluded(high) => key < high,
-            Bound::Unbounded => true,
-        }
+fn is_between(key: &[u8], bounds: Bounds<'_>) -> bool {
+    RangeBounds::<[u8]>::contains(&bounds, key)
 }
 
 /// What the key of a table begins with that is parted; shorter keys, of which there are none, are filled up.
