@@ -28,6 +28,7 @@ pub(crate) mod redis_cluster;
 mod reference;
 pub(super) mod reopen;
 mod resume;
+pub(crate) mod riak_server;
 mod schedule;
 pub(crate) mod service;
 pub(super) mod subject;
