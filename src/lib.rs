@@ -2,7 +2,7 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Imports go downward only:
 //! `main → command → {server, bench, check, demo}`, `server → {chat, protocol}`,
-//! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, model}`, `demo → harness`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`,
+//! `chat → {persistence, distribution, registry, identity} → {redis_link, cassandra_link, kafka_link, riak_link, model}`, `demo → harness`, `{bench, check} → {checker, nemesis} → history → harness → client → {protocol, identity} → model`,
 //! `bench/floor → {redis_link, cassandra_link, kafka_link}`: bare programs beside the servers.
 //! `{server, client, identity} → tls`: certificates. `command → transfer → persistence`: conversations from one engine to another.
 //! `command → documents → {protocol, config}`: the protocol as documents.
@@ -38,6 +38,7 @@ pub mod persistence;
 pub mod protocol;
 pub mod redis_link;
 pub mod registry;
+pub mod riak_link;
 #[cfg(test)]
 mod schema_violation;
 pub mod server;

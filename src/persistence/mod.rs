@@ -50,9 +50,11 @@ pub mod local;
 mod log;
 mod operations;
 pub mod redis;
+pub mod riak;
 mod shared_reads;
 mod status;
 mod timed;
+mod writer;
 
 pub use archive::{Archive, Entry, Restored, RestoredMember};
 pub use operations::Operation;

@@ -50,6 +50,7 @@ pub(super) const METRICS: &[(&str, &[Described])] = &[
         row(Histogram, "chatctl_commit_seconds", "", "Time of each such batch"),
         row(Counter, "chatctl_syncs_total", "", "Syncs of the disk (LOCAL)"),
         row(Event, "chatctl_shared_reads_total", "", "Reads that were answered by the read of somebody else who asked the same"),
+        row(Event, "chatctl_riak_siblings_total", "", "Objects of which several values were found and one was settled on (RIAK)"),
     ]),
     ("Deliveries and the bus", &[
         row(Histogram, "chatctl_delivery_stage_seconds", "stage", "Stages of a delivery: stored (frame to durable), told (durable to the bus having it), travelled (durable to another node), written (queued to in the socket). The counts of told and travelled are hints sent and received"),

@@ -14,8 +14,8 @@ use super::decision::Decision;
 use super::failure;
 use super::link::{CallError, Link};
 use super::rosters::{self, RosterId};
-use super::writer::Change;
 use crate::model::{ConvId, Roster, UserName};
+use crate::persistence::writer::Change;
 use crate::persistence::{GroupOutcome, GroupRequest, Rostered};
 
 /// What is done of a change that is tried again: little may be left between a look at the end and the write, or it would never
@@ -31,8 +31,8 @@ struct Begun {
 }
 
 impl Committer {
-    /// Does it or refuses it.
-    pub async fn change(&self, conv: ConvId, change: Change) {
+    /// Does it or refuses it, in time.
+    pub(super) async fn change_in_time(&self, conv: ConvId, change: Change) {
         let deadline = change.since + ANSWER_TIME;
         let mut last = failure::down("there was no time");
         let mut begun = Begun::default();

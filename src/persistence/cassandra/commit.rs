@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -18,10 +19,10 @@ use super::link::{CallError, Link};
 use super::rosters::RosterId;
 use super::store::Store;
 use super::tail::Tail;
-use super::writer::Queued;
 use super::{names, seal};
 use crate::clock;
 use crate::model::{Cid, ConvId, Message, Place, Seq, UserName};
+use crate::persistence::writer::{Change, Commits, Queued};
 use crate::persistence::{AppendOutcome, Stored};
 
 /// A batch is answered within this of the first call in it; below `answer_ms_max`.
@@ -34,14 +35,28 @@ pub struct Committer {
     tasks: TaskTracker,
 }
 
+#[async_trait]
+impl Commits for Committer {
+    fn engine(&self) -> &'static str {
+        "cassandra"
+    }
+
+    async fn commit(&self, conv: ConvId, queued: Vec<Queued>) {
+        self.commit_in_time(conv, queued).await;
+    }
+
+    async fn change(&self, conv: ConvId, change: Change) {
+        self.change_in_time(conv, change).await;
+    }
+}
+
 impl Committer {
     /// Of one store; what need not be waited for is spawned on `tasks`.
     pub fn new(store: Arc<Store>, tasks: TaskTracker) -> Self {
         Self { store, tasks }
     }
 
-    /// Stores or refuses appends of one conversation, in their order.
-    pub async fn commit(&self, conv: ConvId, mut queued: Vec<Queued>) {
+    async fn commit_in_time(&self, conv: ConvId, mut queued: Vec<Queued>) {
         let Some(first) = queued.first() else { return };
         let deadline = first.since + ANSWER_TIME;
         let mut last = failure::down("there was no time");

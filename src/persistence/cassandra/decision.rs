@@ -7,8 +7,8 @@ use super::codec::{Row, Values, bigint, cuts_text, insert_values};
 use super::layout::Layout;
 use super::rosters::RosterId;
 use super::tail::Tail;
-use super::writer::Queued;
 use crate::model::{Cid, ConvId, Message, Roster, Seq, UserName};
+use crate::persistence::writer::Queued;
 use crate::persistence::{Append, Restored};
 use scylla::value::CqlValue;
 

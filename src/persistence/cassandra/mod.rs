@@ -1,7 +1,7 @@
 //! CASSANDRA: messages in a Cassandra of one node or many; any number of servers.
 //!
 //! A conversation is a row of buckets, each a partition of a fixed count of numbers. Appends that wait share one conditional batch
-//! ([`writer`], [`decision`], [`commit`], [`batch`]); a full bucket never changes again, and what reads need to know of it is written before
+//! ([`writer`](super::writer), [`decision`], [`commit`], [`batch`]); a full bucket never changes again, and what reads need to know of it is written before
 //! the next begins ([`seal`]). Reads bring the last bucket up to date with one read of a quorum ([`ends`]), ask the rules of
 //! [`log`](super::log) over what is at hand ([`snapshot`], [`merge`]), and fetch only what is shown ([`reader`], [`buckets`]).
 //! Who is in a group stands beside the end of its conversation and changes on the same condition ([`rosters`], [`changes`]).
@@ -40,7 +40,6 @@ mod store;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,9 +58,9 @@ use self::dialer::{DialError, Dialer};
 use self::layout::BUCKET_ROWS;
 use self::link::{CallError, Link};
 use self::store::Store;
-use self::writer::Writer;
 use super::lineage::Lineage;
 use super::status::Status;
+use super::writer::Writer;
 use super::{
     AckOutcome, AckRequest, Append, AppendOutcome, EngineError, Examined, Following, GroupOutcome,
     GroupRequest, LatePage, Lost, Mine, OpenQuery, Opened, Page, Persistence, RangeQuery, Rostered,
@@ -113,7 +112,7 @@ const ACK_TRIES: u8 = 32;
 pub struct CassandraPersistence {
     store: Arc<Store>,
     lineage: Arc<Lineage>,
-    writer: Writer,
+    writer: Writer<Committer>,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Ends the work also when nobody calls `close`.

@@ -27,7 +27,9 @@ pub(crate) mod redis;
 pub(crate) mod redis_cluster;
 mod reference;
 pub(super) mod reopen;
+pub(super) mod restored;
 mod resume;
+pub(crate) mod riak;
 pub(crate) mod riak_server;
 mod schedule;
 pub(crate) mod service;
@@ -40,6 +42,7 @@ use self::cassandra::CassandraFactory;
 use self::local::LocalFactory;
 use self::redis::RedisFactory;
 use self::reference::ReferenceFactory;
+use self::riak::{RacingFactory, RiakFactory};
 use super::local::SyncPolicy;
 
 /// Makes one test per case out of lists of cases.
@@ -202,6 +205,9 @@ conformance_suite!(valkey_server, RedisFactory::valkey());
 conformance_suite!(redis_three_primaries, RedisFactory::cluster());
 conformance_suite!(cassandra_node, CassandraFactory::usual());
 conformance_suite!(cassandra_small_buckets, CassandraFactory::small_buckets());
+conformance_suite!(riak_node, RiakFactory::node());
+conformance_suite!(riak_racing, RacingFactory::new());
+conformance_suite!(riak_lossy, RiakFactory::lossy());
 
 #[cfg(feature = "faults")]
 mod faulty;

@@ -4,8 +4,6 @@
 //! It is harder on its clients than a node is: a read asks no more replicas than it must, so what reached only one is often
 //! overlooked, and a range of keys is told by one replica of each.
 
-#![allow(dead_code, reason = "the engine that asks it comes next")]
-
 mod answer;
 mod faults;
 mod node;

@@ -1,26 +1,26 @@
-//! Appends: order fixed by the call, one batch of a conversation at a time, many conversations side by side.
+//! The way into a store that is asked over a network: order fixed by the call, one batch of a conversation at a time, many conversations
+//! side by side.
 //!
-//! All appends of a conversation that wait share the next conditional batch (no timer): while one is under way the next gathers.
+//! All appends of a conversation that wait share the next batch (no timer): while one is under way the next gathers.
 //! A change of a group takes its turn among them, alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::commit::Committer;
-use super::failure;
+use super::{Append, AppendOutcome, EngineError, GroupOutcome, GroupRequest};
 use crate::model::{ConvId, Place};
-use crate::persistence::{Append, AppendOutcome, EngineError, GroupOutcome, GroupRequest};
 
 /// Appends that may wait in all; above: `overloaded`.
 const QUEUE_REQUESTS_MAX: usize = 16_384;
 /// Their content bytes; above: `overloaded`.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// How long an append may wait for its batch. With [`CALL_TIME`](super::calls::CALL_TIME) of a batch before it, it stays below
+/// How long an append may wait for its batch. With the time of a call of a batch before it, it stays below
 /// `answer_ms_max`.
 const QUEUED_TIME: Duration = Duration::from_secs(3);
 /// While it waits for a place, a queue is looked at this often.
@@ -130,17 +130,30 @@ struct Queues {
     is_closed: bool,
 }
 
+/// Writes what had its turn. Dropped in the middle, what it held is answered by nobody: callers are told that they do not know.
+#[async_trait]
+pub trait Commits: Send + Sync + 'static {
+    /// Who it is that tells of it in errors.
+    fn engine(&self) -> &'static str;
+
+    /// Stores or refuses appends of one conversation, in their order.
+    async fn commit(&self, conv: ConvId, queued: Vec<Queued>);
+
+    /// Does a change of a group or refuses it.
+    async fn change(&self, conv: ConvId, change: Change);
+}
+
 /// The way in.
-pub struct Writer {
+pub struct Writer<C> {
     queues: Arc<Mutex<Queues>>,
-    committer: Arc<Committer>,
+    committer: Arc<C>,
     batches: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-impl Writer {
+impl<C: Commits> Writer<C> {
     /// Nothing waits yet; the work is spawned on `tasks`.
-    pub fn new(committer: Arc<Committer>, tasks: TaskTracker) -> Self {
+    pub fn new(committer: Arc<C>, tasks: TaskTracker) -> Self {
         let batches = Arc::new(Semaphore::new(BATCHES_MAX));
         Self { queues: Arc::default(), committer, batches, tasks }
     }
@@ -168,13 +181,13 @@ impl Writer {
     }
 
     fn queue(&self, conv: ConvId, waiting: Waiting) -> Result<(), EngineError> {
-        let bytes = waiting.bytes();
+        let (bytes, engine) = (waiting.bytes(), self.committer.engine());
         let mut queues = lock(&self.queues);
         if queues.is_closed {
-            return Err(failure::closed());
+            return Err(EngineError::Unavailable(format!("{engine}: the engine is closed")));
         }
         if queues.requests >= QUEUE_REQUESTS_MAX || queues.bytes + bytes > QUEUE_BYTES_MAX {
-            return Err(failure::crowded("too many messages wait"));
+            return Err(crowded(engine, "too many messages wait"));
         }
         queues.requests += 1;
         queues.bytes += bytes;
@@ -192,14 +205,13 @@ impl Writer {
             let (queues, batches) = (Arc::clone(&self.queues), Arc::clone(&self.batches));
             let committer = Arc::clone(&self.committer);
             self.tasks.spawn(async move {
-                while let Some(permit) = turn(&queues, &batches, conv).await {
-                    // Boxed: they hold whole requests.
-                    match next(&queues, conv) {
+                while let Some(permit) = turn(engine, &queues, &batches, conv).await {
+                    match next(engine, &queues, conv) {
                         Some(Turn::Appends(queued)) => {
-                            Box::pin(committer.commit(conv, queued)).await;
+                            committer.commit(conv, queued).await;
                         }
                         Some(Turn::Change(change)) => {
-                            Box::pin(committer.change(conv, change)).await;
+                            committer.change(conv, change).await;
                         }
                         None => break,
                     }
@@ -223,6 +235,7 @@ fn lock(queues: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
 
 /// Waits for a place among the batches under way; `None` when nothing is left that waits for it.
 async fn turn<'a>(
+    engine: &str,
     queues: &Mutex<Queues>,
     batches: &'a Semaphore,
     conv: ConvId,
@@ -233,7 +246,7 @@ async fn turn<'a>(
             Ok(permit) => return permit.ok(),
             Err(_) => {
                 let (late, is_empty) = take_late(&mut lock(queues), conv);
-                refuse(late);
+                refuse(engine, late);
                 if is_empty {
                     return None;
                 }
@@ -243,19 +256,23 @@ async fn turn<'a>(
 }
 
 /// What goes into the next batch; `None` when nothing waits: whoever comes next begins anew.
-fn next(queues: &Mutex<Queues>, conv: ConvId) -> Option<Turn> {
+fn next(engine: &str, queues: &Mutex<Queues>, conv: ConvId) -> Option<Turn> {
     let mut queues = lock(queues);
     let (late, is_empty) = take_late(&mut queues, conv);
     let turn = if is_empty { None } else { Some(take(&mut queues, conv)) };
     drop(queues);
-    refuse(late);
+    refuse(engine, late);
     turn
 }
 
-fn refuse(late: Vec<Waiting>) {
+fn refuse(engine: &str, late: Vec<Waiting>) {
     for waiting in late {
-        waiting.refuse(failure::crowded("it waited too long for its turn"));
+        waiting.refuse(crowded(engine, "it waited too long for its turn"));
     }
+}
+
+fn crowded(engine: &str, reason: &str) -> EngineError {
+    EngineError::Overloaded(format!("{engine}: {reason}"))
 }
 
 /// What has waited too long: it was never sent. In order of arrival, so the oldest are in front. Where nothing else waits the
