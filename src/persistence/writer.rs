@@ -205,6 +205,7 @@ impl<C: Commits> Writer<C> {
             let (queues, batches) = (Arc::clone(&self.queues), Arc::clone(&self.batches));
             let committer = Arc::clone(&self.committer);
             self.tasks.spawn(async move {
+                let mut post = Post { queues: Arc::clone(&queues), conv, is_left: false };
                 while let Some(permit) = turn(engine, &queues, &batches, conv).await {
                     match next(engine, &queues, conv) {
                         Some(Turn::Appends(queued)) => {
@@ -217,6 +218,7 @@ impl<C: Commits> Writer<C> {
                     }
                     drop(permit);
                 }
+                post.is_left = true;
             });
         }
         Ok(())
@@ -225,6 +227,25 @@ impl<C: Commits> Writer<C> {
     /// Takes nothing more; what waits is still stored or refused.
     pub fn close(&self) {
         lock(&self.queues).is_closed = true;
+    }
+}
+
+/// The task of a queue. Where it ends in the middle, by a panic, what waits is answered by nobody, and its callers hear that; whoever comes
+/// next begins anew.
+struct Post {
+    queues: Arc<Mutex<Queues>>,
+    conv: ConvId,
+    is_left: bool,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        if !self.is_left {
+            let mut queues = lock(&self.queues);
+            // What waits goes with its senders: callers hear that nobody answers.
+            let _waiting = take_while(&mut queues, self.conv, |_, _, _| true);
+            queues.by_conv.remove(&self.conv);
+        }
     }
 }
 
@@ -322,4 +343,52 @@ fn take_while(
     queues.requests -= taken.len();
     queues.bytes -= bytes;
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelName, UserName};
+    use crate::persistence::conformance::subject::{PAST, Room};
+
+    /// Panics at the first batch, and refuses all others.
+    struct Fragile(std::sync::atomic::AtomicU32);
+
+    #[async_trait]
+    impl Commits for Fragile {
+        fn engine(&self) -> &'static str {
+            "test"
+        }
+
+        async fn commit(&self, _: ConvId, queued: Vec<Queued>) {
+            let batch = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            // What comes meanwhile waits.
+            tokio::task::yield_now().await;
+            assert!(batch > 0, "the first one");
+            for queued in queued {
+                queued.answer(Ok(AppendOutcome::TsInFuture));
+            }
+        }
+
+        async fn change(&self, _: ConvId, _: Change) {}
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_panics_leaves_nobody_waiting_and_the_queue_open() {
+        let writer = Writer::new(Arc::new(Fragile(0.into())), TaskTracker::new());
+        let room = Room::new(Place::Channel(ChannelName::new("fragile").unwrap()));
+        let message = || room.message(&UserName::new("ann").unwrap(), PAST);
+        let lost = writer.send(message(), 1).unwrap();
+        tokio::task::yield_now().await;
+        let waited = writer.send(message(), 2).unwrap();
+        assert!(lost.await.is_err(), "nobody answers");
+        assert!(waited.await.is_err(), "nor what waited behind it");
+        let counts = {
+            let queues = lock(&writer.queues);
+            (queues.requests, queues.bytes)
+        };
+        assert_eq!(counts, (0, 0));
+        let after = writer.send(message(), 3).unwrap();
+        assert!(matches!(after.await.unwrap(), Ok(AppendOutcome::TsInFuture)));
+    }
 }

@@ -289,10 +289,11 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
 
     async fn lines(server: &BareServer, count: usize, in_a_room: usize) -> Vec<Line> {
-        let mut lines = Vec::new();
+        // One for all: a time that one line tells another is counted from it.
+        let (mut lines, epoch) = (Vec::new(), Instant::now());
         for number in 0..count {
             let room = number.checked_div(in_a_room).map(|room| format!("room {room}"));
-            let line = Line::bare(server.address(), room.as_deref(), Instant::now()).await;
+            let line = Line::bare(server.address(), room.as_deref(), epoch).await;
             lines.push(line.unwrap());
         }
         lines

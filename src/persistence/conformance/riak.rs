@@ -60,9 +60,9 @@ impl RiakFactory {
         let store = STORE.get_or_init(|| {
             let store = RiakStore::stand_in(ConditionalPut::Token);
             if let Some(server) = &store.server {
-                server.faults().lose_reply_every(7);
-                server.faults().cut_write_every(11, 2);
-                server.faults().delay_every(97, Duration::from_millis(300));
+                server.faults().lose_reply_every(19);
+                server.faults().cut_write_every(29, 2);
+                server.faults().delay_every(499, Duration::from_millis(300));
             }
             store
         });

@@ -235,15 +235,16 @@ impl RiakPersistence {
         place: &Arc<Place>,
     ) -> Result<Option<Mine>, EngineError> {
         let conv = place.conv_id();
+        let Some(at) = self.store.newest_at(conv).await? else { return Ok(None) };
         // The first message of a direct chat made it both users'; who is in a group is for the caller to ask.
-        let is_channel = matches!(**place, Place::Channel(_));
-        let users = if is_channel { vec![user] } else { Vec::new() };
-        self.ask(conv, &users, |snapshot, _| {
-            let is_theirs = !is_channel || snapshot.acked.values().any(Option::is_some);
-            let newest = snapshot.conversation.newest().filter(|_| is_theirs)?;
-            Some(Mine { conv, place: Arc::clone(place), at: newest.at })
-        })
-        .await
+        if matches!(**place, Place::Channel(_)) {
+            let object = acks::place(conv, user);
+            let acks: acks::Acks = shared::read(&self.store.node, &object).await?;
+            if acks.joined.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Mine { conv, place: Arc::clone(place), at }))
     }
 
     async fn open_or_wait(&self, query: OpenQuery) -> Result<Opened, EngineError> {

@@ -83,6 +83,7 @@ impl Store {
             let (is_there, next, life) = tokio::try_join!(last, next, life)?;
             if is_there {
                 self.read_on(conv, known, next).await?;
+                self.confirm(conv, known).await?;
                 if known.generation() <= life.generation {
                     return Ok(Arc::new(life));
                 }
@@ -100,7 +101,16 @@ impl Store {
         Err(failure::crowded("entries of the conversation come and go"))
     }
 
-    /// The same, and what users have acknowledged of it. Where somebody has acknowledged more than there is, something is gone, and
+    /// The commit time of the newest message, for lists, of which a page asks a thousand: nothing is looked at but what is new.
+    pub async fn newest_at(&self, conv: ConvId) -> Result<Option<u64>, EngineError> {
+        let known = self.conversation(conv);
+        let mut known = known.lock().await;
+        let next = self.node.get(&entry::place(conv, known.entries + 1)).await?;
+        self.read_on(conv, &mut known, next).await?;
+        Ok(known.newest().map(|message| message.at))
+    }
+
+    /// [`Self::fresh`], and what users have acknowledged of it. Where somebody has acknowledged more than there is, something is gone, and
     /// another life begins.
     pub async fn fresh_for(
         &self,
@@ -184,8 +194,12 @@ impl Store {
             let places: Vec<_> = numbers.map(|number| entry::place(conv, number)).collect();
             found = try_join_all(places.iter().map(|place| self.node.get(place))).await?;
         }
+        Ok(())
+    }
+
+    /// Whoever wrote the last entry may have reached less than a quorum, and somebody else could read past it: not after this.
+    async fn confirm(&self, conv: ConvId, known: &mut Conversation) -> Result<(), EngineError> {
         if let Some(Unconfirmed { number, bytes, version }) = known.unconfirmed.clone() {
-            // Whoever wrote it may have reached less than a quorum, and somebody else could read past it: not after this.
             let place = entry::place(conv, number);
             self.node.put(&place, bytes, Condition::Replaces(&version)).await?;
             known.unconfirmed = None;
