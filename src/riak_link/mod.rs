@@ -157,7 +157,7 @@ impl Node {
         Ok(Some(Found { values, version }))
     }
 
-    /// Writes an object to a quorum of its replicas. `Err` is indefinite but for `Unavailable`.
+    /// Writes an object to a quorum of its replicas. An error says of each kind whether it is definite.
     pub async fn put(
         &self,
         place: &Place,

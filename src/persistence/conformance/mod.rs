@@ -42,7 +42,7 @@ use self::cassandra::CassandraFactory;
 use self::local::LocalFactory;
 use self::redis::RedisFactory;
 use self::reference::ReferenceFactory;
-use self::riak::{RacingFactory, RiakFactory};
+use self::riak::RiakFactory;
 use super::local::SyncPolicy;
 
 /// Makes one test per case out of lists of cases.
@@ -206,7 +206,7 @@ conformance_suite!(redis_three_primaries, RedisFactory::cluster());
 conformance_suite!(cassandra_node, CassandraFactory::usual());
 conformance_suite!(cassandra_small_buckets, CassandraFactory::small_buckets());
 conformance_suite!(riak_node, RiakFactory::node());
-conformance_suite!(riak_racing, RacingFactory::new());
+conformance_suite!(riak_racing, RiakFactory::racing());
 conformance_suite!(riak_lossy, RiakFactory::lossy());
 
 #[cfg(feature = "faults")]

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 
 use super::riak_server::{ConditionalPut, RiakServer};
 use super::service::{ServiceFactory, Store};
-use super::subject::{Ending, Factory};
 use crate::persistence::Persistence;
 use crate::persistence::riak::{RiakSettings, open};
 
@@ -17,13 +16,15 @@ pub struct RiakStore {
     /// The stand-in that it is in.
     pub server: Option<RiakServer>,
     url: String,
+    is_racing: bool,
 }
 
 impl RiakStore {
     /// In a stand-in of its own.
     pub fn stand_in(conditional: ConditionalPut) -> Self {
         let server = RiakServer::start(conditional);
-        Self { url: server.url(), server: Some(server) }
+        let is_racing = conditional == ConditionalPut::Racing;
+        Self { url: server.url(), server: Some(server), is_racing }
     }
 
     /// Of the stand-in, or of the node; that has a bucket type of this name.
@@ -35,7 +36,12 @@ impl RiakStore {
 #[async_trait]
 impl Store for RiakStore {
     async fn engine(&self) -> Arc<dyn Persistence> {
-        open(self.settings()).await.expect("the node answers")
+        let engine = open(self.settings()).await.expect("the node answers");
+        assert!(
+            !self.is_racing || engine.alone_because().is_some(),
+            "writers at once are seen to win"
+        );
+        engine
     }
 }
 
@@ -48,7 +54,7 @@ impl RiakFactory {
     pub fn node() -> Self {
         static STORE: OnceLock<RiakStore> = OnceLock::new();
         let store = STORE.get_or_init(|| match std::env::var("RIAK_URL") {
-            Ok(url) => RiakStore { server: None, url },
+            Ok(url) => RiakStore { server: None, url, is_racing: false },
             Err(_) => RiakStore::stand_in(ConditionalPut::Token),
         });
         Self::new(Some(store.clone()))
@@ -68,36 +74,10 @@ impl RiakFactory {
         });
         Self::new(Some(store.clone()))
     }
-}
 
-/// Engines of one server alone, over a stand-in that lets several writers win.
-pub struct RacingFactory(RiakStore);
-
-impl RacingFactory {
-    /// All of them share it.
-    pub fn new() -> Self {
+    /// Of one server alone, over a stand-in that lets several writers win.
+    pub fn racing() -> Self {
         static STORE: OnceLock<RiakStore> = OnceLock::new();
-        Self(STORE.get_or_init(|| RiakStore::stand_in(ConditionalPut::Racing)).clone())
-    }
-}
-
-#[async_trait]
-impl Factory for RacingFactory {
-    async fn create(&self) -> Arc<dyn Persistence> {
-        let engine = open(self.0.settings()).await.expect("the node answers");
-        assert!(engine.alone_because().is_some(), "writers at once are seen to win");
-        engine
-    }
-
-    fn survives(&self) -> bool {
-        true
-    }
-
-    async fn reopen(&self, engine: Arc<dyn Persistence>, ending: Ending) -> Arc<dyn Persistence> {
-        if ending == Ending::Closed {
-            engine.close().await;
-        }
-        drop(engine);
-        self.create().await
+        Self::alone(STORE.get_or_init(|| RiakStore::stand_in(ConditionalPut::Racing)).clone())
     }
 }

@@ -26,12 +26,19 @@ pub trait Store: Clone + Send + Sync + 'static {
 pub struct ServiceFactory<S> {
     /// Without one nothing is installed; the embedded engine stands in, so that everything else runs.
     store: Result<S, LocalFactory>,
+    is_alone: bool,
 }
 
 impl<S> ServiceFactory<S> {
     /// Over a store, if there is one.
     pub fn new(store: Option<S>) -> Self {
-        Self { store: store.ok_or_else(|| LocalFactory::new(SyncPolicy::Memory)) }
+        let store = store.ok_or_else(|| LocalFactory::new(SyncPolicy::Memory));
+        Self { store, is_alone: false }
+    }
+
+    /// Of a store that has one node at a time.
+    pub fn alone(store: S) -> Self {
+        Self { store: Ok(store), is_alone: true }
     }
 }
 
@@ -46,8 +53,8 @@ impl<S: Store> Factory for ServiceFactory<S> {
 
     async fn second_node(&self) -> Option<Arc<dyn Persistence>> {
         match &self.store {
-            Ok(store) => Some(store.engine().await),
-            Err(_) => None,
+            Ok(store) if !self.is_alone => Some(store.engine().await),
+            _ => None,
         }
     }
 

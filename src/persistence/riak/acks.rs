@@ -1,5 +1,7 @@
 //! What users have acknowledged, and whose a conversation is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::conversation::Conversation;
@@ -15,42 +17,24 @@ pub struct Acks {
     /// The conversation is theirs; by the call of this tag.
     pub mine: Option<u64>,
     /// What was acknowledged in each life.
-    pub said: Vec<Said>,
-}
-
-/// What was acknowledged in one life.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
-    /// The life.
-    pub generation: u64,
-    /// All at or below.
-    pub up_to: Seq,
-    /// Half-open ranges above.
-    pub ranges: Vec<(Seq, Seq)>,
+    pub said: BTreeMap<u64, AckSet>,
 }
 
 impl Mergeable for Acks {
     const WHAT: &'static str = "an acknowledgement";
 
     fn is_sound(&self) -> bool {
-        let set = |said: &Said| AckSet { up_to: said.up_to, ranges: said.ranges.clone() };
         let joined = self.joined.map_or(Seq::ZERO, |(seq, _)| seq);
         joined.0 < INTEGER_MAX
-            && self.said.iter().all(|said| said.up_to.0 < INTEGER_MAX && set(said).is_normal())
+            && self.said.values().all(|said| said.up_to.0 < INTEGER_MAX && said.is_normal())
     }
 
     fn merge(&mut self, other: Self) {
-        self.mine = match (self.mine, other.mine) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        self.mine = [self.mine, other.mine].into_iter().flatten().min();
         // Who joined twice at once began where less was read.
-        self.joined = match (self.joined, other.joined) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        for said in other.said {
-            self.say(said.generation, &AckSet { up_to: said.up_to, ranges: said.ranges });
+        self.joined = [self.joined, other.joined].into_iter().flatten().min();
+        for (generation, said) in &other.said {
+            self.say(*generation, said);
         }
     }
 }
@@ -63,17 +47,8 @@ impl Acks {
 
     /// Adds what was acknowledged in a life.
     pub fn say(&mut self, generation: u64, acked: &AckSet) {
-        let at = self.said.iter().position(|said| said.generation == generation);
-        let at = at.unwrap_or_else(|| {
-            self.said.push(Said { generation, ..Said::default() });
-            self.said.sort_by_key(|said| said.generation);
-            self.said.iter().position(|said| said.generation == generation).unwrap_or_default()
-        });
-        if let Some(said) = self.said.get_mut(at) {
-            let before = AckSet { up_to: said.up_to, ranges: said.ranges.clone() };
-            let AckSet { up_to, ranges } = union(&before, acked);
-            (said.up_to, said.ranges) = (up_to, ranges);
-        }
+        let said = self.said.entry(generation).or_default();
+        *said = union(said, acked);
     }
 
     /// The union, of what is left after the store's lives; `None` before the first open.
@@ -81,20 +56,18 @@ impl Acks {
         if self.joined.is_none() && self.said.is_empty() {
             return None;
         }
-        let joined = self.joined.map(|(seq, generation)| (AckSet::up_to(seq), generation));
-        let said = self.said.iter().map(|said| {
-            (AckSet { up_to: said.up_to, ranges: said.ranges.clone() }, said.generation)
-        });
-        let left = joined.into_iter().chain(said);
-        let left = left.map(|(acked, generation)| conversation.left_of(&acked, generation));
-        Some(left.fold(AckSet::default(), |all, left| union(&all, &left)))
+        let joined = self.joined.map(|(seq, generation)| (generation, AckSet::up_to(seq)));
+        let said =
+            self.said.iter().map(|(generation, said)| conversation.left_of(said, *generation));
+        let left =
+            joined.iter().map(|(generation, joined)| conversation.left_of(joined, *generation));
+        Some(left.chain(said).fold(AckSet::default(), |all, left| union(&all, &left)))
     }
 
     /// The highest number that was acknowledged in a life, before any cut.
     pub fn top(&self, generation: u64) -> Seq {
         let joined = self.joined.filter(|(_, life)| *life == generation);
-        let said = self.said.iter().filter(|said| said.generation == generation);
-        let ends = said.map(|said| {
+        let ends = self.said.get(&generation).into_iter().map(|said| {
             let last = said.ranges.last().map_or(0, |(_, hi)| hi.0.saturating_sub(1));
             said.up_to.max(Seq(last))
         });

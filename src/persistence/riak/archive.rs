@@ -74,13 +74,7 @@ impl Archive for RiakPersistence {
             if known.roster.version > 0 {
                 return Ok(known.roster == roster);
             }
-            let entry = LogEntry {
-                after: known.digest,
-                generation: life.generation,
-                tag: rand::random(),
-                messages: Vec::new(),
-                roster: Some(Arc::clone(&roster)),
-            };
+            let entry = LogEntry { roster: Some(Arc::clone(&roster)), ..known.next_entry(&life) };
             match self.store.claim(conv, &mut known, entry, deadline).await? {
                 Claimed::Done => return Ok(true),
                 Claimed::Moved(doubt) if Instant::now() > deadline => {

@@ -84,7 +84,7 @@ impl Committer {
                     let enlisted = until(deadline, self.enlist(queued)).await;
                     enlisted.map_err(|error| undone(error, &doubt))?;
                 }
-                let entry = Entry { messages, ..self.entry(&known, &life) };
+                let entry = Entry { messages, ..known.next_entry(&life) };
                 let claim = self.store.claim(conv, &mut known, entry, deadline);
                 claimed = until(deadline, claim).await;
             }
@@ -156,7 +156,7 @@ impl Committer {
                 let enlisted = until(deadline, self.enlist_one(user, place, stamp)).await;
                 enlisted.map_err(|error| undone(error, &doubt))?;
             }
-            let entry = Entry { roster: Some(Arc::clone(&changed)), ..self.entry(&known, &life) };
+            let entry = Entry { roster: Some(Arc::clone(&changed)), ..known.next_entry(&life) };
             let claim = self.store.claim(conv, &mut known, entry, deadline);
             let claimed = until(deadline, claim).await;
             match claimed.map_err(|error| doubt.clone().unwrap_or(error))? {
@@ -188,17 +188,6 @@ impl Committer {
     ) -> Result<OwnedMutexGuard<Conversation>, EngineError> {
         let locked = timeout_at(deadline, self.store.conversation(conv).lock_owned()).await;
         locked.map_err(|_| failure::crowded("the conversation is read for too long"))
-    }
-
-    /// The next one, with nothing in it.
-    fn entry(&self, known: &Conversation, life: &Life) -> Entry {
-        Entry {
-            after: known.digest,
-            generation: life.generation,
-            tag: rand::random(),
-            messages: Vec::new(),
-            roster: None,
-        }
     }
 
     /// Before the first message of a direct chat: it will be in the lists of both.

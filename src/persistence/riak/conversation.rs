@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::acks::Acks;
-use super::entry::Written;
+use super::entry::{Entry, Written};
 use super::failure;
 use crate::model::{AckSet, Cid, LIMITS, Message, Order, Roster, Seq, UserName};
+use crate::persistence::lineage::Life;
 use crate::persistence::log::{Each, Log, PageBuilder};
 use crate::persistence::{EngineError, Page, RangeQuery};
 use crate::riak_link::Version;
@@ -81,6 +82,12 @@ impl Conversation {
         self.digest_before = std::mem::replace(&mut self.digest, written.digest);
         self.orphan = None;
         Ok(())
+    }
+
+    /// An entry behind those that are known, with nothing in it.
+    pub fn next_entry(&self, life: &Life) -> Entry {
+        let (after, generation, tag) = (self.digest, life.generation, rand::random());
+        Entry { after, generation, tag, messages: Vec::new(), roster: None }
     }
 
     /// The newest life that wrote in it.
