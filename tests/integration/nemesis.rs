@@ -146,6 +146,7 @@ async fn a_rolling_restart_loses_nothing_and_closes_nobody_untold() {
         assert_eq!((act.as_str(), target), ("restart", &format!("node {}", number % 3 + 1)));
     }
     let (mut signalled, mut closed) = (None, Vec::new());
+    let mut told_to_go = 0;
     for line in lines(out.path()) {
         let at = Duration::from_nanos(line["time_ns"].as_u64().unwrap());
         let value = &line["value"];
@@ -154,8 +155,8 @@ async fn a_rolling_restart_loses_nothing_and_closes_nobody_untold() {
             ("nemesis", Some("ends")) => {
                 let took = at - signalled.take().unwrap();
                 assert!(took < RESTART_EVERY.mul_f64(0.55) + DRAIN + STARTED_MAX, "{took:?}");
-                assert!(!closed.is_empty(), "nobody was there: {at:?}");
                 println!("{took:?}, {} clients told to go", closed.len());
+                told_to_go += closed.len();
                 closed.clear();
             }
             ("close", _) if line["type"] == "ok" && value["by_us"] == false => {
@@ -166,4 +167,6 @@ async fn a_rolling_restart_loses_nothing_and_closes_nobody_untold() {
             _ => {}
         }
     }
+    // They come and go as they like: one server may have had none of them when its turn came.
+    assert!(told_to_go >= begun.len(), "{told_to_go} clients were there in {} restarts", begun.len());
 }
