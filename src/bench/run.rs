@@ -190,6 +190,7 @@ impl Run {
         let targets = world.targets_mut();
         notes.extend(findings.notes);
         let engine = targets.engine_label();
+        notes.extend(caveat(&engine).map(str::to_owned));
         let servers = targets.infos().to_vec();
         let server_counters = match (&before, &after) {
             (Some(before), Some(after)) => after.since(before),
@@ -295,6 +296,14 @@ fn stage_figures(stages: &BTreeMap<String, Stage>) -> BTreeMap<String, f64> {
 
 fn rfc3339(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map_or_else(|_| "unknown".to_owned(), |time| time.to_string())
+}
+
+/// What whoever reads the figures of an engine must know of it.
+fn caveat(engine: &str) -> Option<&'static str> {
+    let is_riak = engine.split_whitespace().next() == Some("RIAK");
+    is_riak.then_some(
+        "RIAK is tried against a stand-in only: no CI of this project runs a real Riak, and nobody has told of one yet",
+    )
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(super) enum Engine {
     Local,
     Redis,
     Cassandra,
+    Riak,
     Kafka,
 }
 
@@ -27,12 +28,13 @@ impl FromStr for Engine {
             "local" => Ok(Self::Local),
             "redis" => Ok(Self::Redis),
             "cassandra" => Ok(Self::Cassandra),
+            "riak" => Ok(Self::Riak),
             "kafka" => Ok(Self::Kafka),
             word => {
-                let known = ["local", "redis", "cassandra", "kafka"];
+                let known = ["local", "redis", "cassandra", "riak", "kafka"];
                 let meant = did_you_mean(word, known.into_iter());
                 Err(format!(
-                    "use local, redis, cassandra (messages) or local, redis, kafka (the bus){meant}"
+                    "use local, redis, cassandra, riak (messages) or local, redis, kafka (the bus){meant}"
                 ))
             }
         }
@@ -45,6 +47,7 @@ impl fmt::Display for Engine {
             Self::Local => "local",
             Self::Redis => "redis",
             Self::Cassandra => "cassandra",
+            Self::Riak => "riak",
             Self::Kafka => "kafka",
         })
     }
@@ -62,7 +65,7 @@ impl EngineChoice {
     /// Whether there is such a thing.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { messages, bus, .. } = self;
-        match *messages == Engine::Kafka || *bus == Engine::Cassandra {
+        match *messages == Engine::Kafka || matches!(bus, Engine::Cassandra | Engine::Riak) {
             true => Err(format!("{messages} with {bus} as its bus is nothing that there is")),
             false => Ok(()),
         }
@@ -108,6 +111,7 @@ impl EngineChoice {
             (Engine::Redis, "REDIS_URL"),
             (Engine::Kafka, "KAFKA_BROKERS"),
             (Engine::Cassandra, "CASSANDRA_HOSTS"),
+            (Engine::Riak, "RIAK_URL"),
         ] {
             if self.used().contains(&engine) {
                 let value = sources.value(key).with_context(|| format!("{key} is not set"))?;
@@ -123,7 +127,7 @@ impl EngineChoice {
     }
 }
 
-/// The services that these need.
+/// The services that these need and that can be brought up; a Riak is somebody else's always, and servers say what is wrong with it.
 pub(super) fn services_of(choices: &[EngineChoice]) -> Vec<ServiceKind> {
     let used = |engine| choices.iter().any(|choice| choice.used().contains(&engine));
     let mut needed = Vec::new();

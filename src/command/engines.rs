@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 use crate::cassandra_link::{Access, Cluster};
 use crate::config::{
     CassandraConfig, Config, DistributionEngine, KafkaAccess, KafkaLogin, LocalConfig, LocalSync,
-    PersistenceEngine, RedisConfig, RedisPlace, RedisSentinels, RegistryEngine, Secret, ServiceTls,
+    PersistenceEngine, RedisConfig, RedisPlace, RedisSentinels, RegistryEngine, RiakConfig, Secret,
+    ServiceTls,
 };
 use crate::distribution::Distribution;
 use crate::distribution::kafka::{KafkaDistribution, KafkaSettings, Reading};
@@ -24,6 +25,7 @@ use crate::model::{Durability, NodeId};
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::local::{self, LocalSettings, SyncPolicy};
 use crate::persistence::redis::{self, RedisSettings};
+use crate::persistence::riak::{self, RiakSettings};
 use crate::persistence::{Archive, Persistence, SharedReads, Timed};
 use crate::redis_link::{ClusterNodes, RedisServer, Sentinels};
 use crate::registry::local::LocalRegistry;
@@ -34,6 +36,9 @@ use crate::tls::{self, Trust};
 
 /// What to change for a stronger durability class of the LOCAL engine.
 pub(super) const LOCAL_ADVICE: &str = "set CHATCTL_LOCAL_SYNC=always";
+/// Why a second server may not use a Riak that lets several writers be the first.
+const RIAK_SINGLE: &str =
+    "WS_MESSAGE_PERSISTENCE_ENGINE=RIAK without conditional_put_mode=prefer_token in riak.conf";
 
 /// The services that the chosen engines need.
 pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
@@ -42,6 +47,7 @@ pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
         PersistenceEngine::Local(_) => {}
         PersistenceEngine::Redis(_) => needed.push(ServiceKind::Redis),
         PersistenceEngine::Cassandra(_) => needed.push(ServiceKind::Cassandra),
+        PersistenceEngine::Riak(_) => needed.push(ServiceKind::Riak),
     }
     match config.distribution {
         DistributionEngine::Local => {}
@@ -64,6 +70,8 @@ pub(super) struct Store<E: ?Sized = dyn Persistence> {
     pub(super) broken: Option<oneshot::Receiver<String>>,
     /// What to change for a stronger durability class.
     pub(super) advice: String,
+    /// What of the service keeps a second server from using it, and what would change that; `None`: nothing does.
+    pub(super) single: Option<&'static str>,
 }
 
 /// All engines, opened.
@@ -135,8 +143,8 @@ pub(super) async fn open_engines(
 
 /// Opens the message engine alone.
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let Store { persistence, broken, advice } = open_archive(config).await?;
-    Ok(Store { persistence, broken, advice })
+    let Store { persistence, broken, advice, single } = open_archive(config).await?;
+    Ok(Store { persistence, broken, advice, single })
 }
 
 /// The same, to carry conversations to it or away.
@@ -151,7 +159,7 @@ pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Ar
                 .context("the LOCAL engine cannot start")?
                 .context("the LOCAL engine cannot start")?;
             let (broken, advice) = (Some(broken), LOCAL_ADVICE.to_owned());
-            Ok(Store { persistence: engine, broken, advice })
+            Ok(Store { persistence: engine, broken, advice, single: None })
         }
         PersistenceEngine::Redis(settings) => {
             let (server, prefix) = (redis_server(settings)?, settings.prefix.clone());
@@ -161,20 +169,32 @@ pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Ar
             if in_cluster {
                 let engine = redis::open_cluster(settings).await.context(cannot)?;
                 let advice = engine.advice();
-                return Ok(Store { persistence: engine, broken: None, advice });
+                return Ok(Store { persistence: engine, broken: None, advice, single: None });
             }
             let engine = redis::open(settings).await.context(cannot)?;
             let advice = engine.advice();
-            Ok(Store { persistence: engine, broken: None, advice })
+            Ok(Store { persistence: engine, broken: None, advice, single: None })
         }
         PersistenceEngine::Cassandra(settings) => {
             let settings = CassandraSettings::new(cluster(settings)?, settings.keyspace.clone());
             let engine =
                 cassandra::open(settings).await.context("the CASSANDRA engine cannot start")?;
             let advice = engine.advice();
-            Ok(Store { persistence: engine, broken: None, advice })
+            Ok(Store { persistence: engine, broken: None, advice, single: None })
+        }
+        PersistenceEngine::Riak(settings) => {
+            let engine = riak::open(riak_settings(settings))
+                .await
+                .context("the RIAK engine cannot start")?;
+            let (advice, single) = (engine.advice(), engine.alone_because().map(|_| RIAK_SINGLE));
+            Ok(Store { persistence: engine, broken: None, advice, single })
         }
     }
+}
+
+/// Where the RIAK engine is.
+pub(super) fn riak_settings(config: &RiakConfig) -> RiakSettings {
+    RiakSettings { url: config.url.clone(), bucket_type: config.bucket_type.clone() }
 }
 
 /// Puts the deliberate fault that was asked for between the chat and its engines.
@@ -314,9 +334,15 @@ pub(super) fn shortfall(
              CHATCTL_REQUIRE_DURABILITY"
                 .to_owned()
         }
+        PersistenceEngine::Riak(_) if required.replicated && !found.replicated => {
+            "the ring has fewer than five nodes, or the bucket type an n_val below 3: add nodes, or lower \
+             CHATCTL_REQUIRE_DURABILITY"
+                .to_owned()
+        }
         PersistenceEngine::Local(_)
         | PersistenceEngine::Redis(_)
-        | PersistenceEngine::Cassandra(_) => {
+        | PersistenceEngine::Cassandra(_)
+        | PersistenceEngine::Riak(_) => {
             format!("{advice}, or lower CHATCTL_REQUIRE_DURABILITY")
         }
     };

@@ -26,14 +26,16 @@ pub const CASSANDRA_SCHEMA: &[services::SchemaFile] = &[
 
 /// Prepare Redis, Kafka and Cassandra for the engines: fetch, start, create what is needed, check, stop.
 ///
+/// A Riak, which nobody can fetch, is looked at (--mode external --services riak).
+///
 /// Run again, it changes nothing. Where they are is written to a block of its own in .env, which `serve`, `bench` and `check` read.
 #[derive(Debug, Args)]
 pub struct InitEnvArgs {
     /// Who runs the services: child processes of ours (native), a container engine (docker), or somebody else
-    /// (external: at REDIS_URL, KAFKA_BROKERS, CASSANDRA_HOSTS) [default: docker where an engine answers, else native]
+    /// (external: at REDIS_URL, KAFKA_BROKERS, CASSANDRA_HOSTS, RIAK_URL) [default: docker where an engine answers, else native]
     #[arg(long, value_enum, overrides_with = "mode")]
     mode: Option<ModeArg>,
-    /// Which services, with commas between: redis, valkey, kafka, cassandra
+    /// Which services, with commas between: redis, valkey, kafka, cassandra, riak (external only)
     #[arg(long, value_delimiter = ',', default_value = "redis,kafka,cassandra")]
     services: Vec<ServiceKind>,
     /// Nodes of Kafka and of Cassandra, 1 or 3; Redis is one in any case
@@ -130,8 +132,10 @@ pub async fn bring_up_for(
         let ours = in_dotenv.is_ok_and(|merge| merge.kept.iter().all(|kept| kept.key != key));
         set(&sources.flags) || set(&sources.environment) || (set(&sources.dotenv) && !ours)
     };
-    let (theirs, ours): (Vec<_>, Vec<_>) =
-        kinds.iter().copied().partition(|&kind| of_user(address_variable(kind)));
+    // A Riak is somebody else's also where its address is the default.
+    let is_theirs =
+        |kind: &ServiceKind| *kind == ServiceKind::Riak || of_user(address_variable(*kind));
+    let (theirs, ours): (Vec<_>, Vec<_>) = kinds.iter().copied().partition(is_theirs);
     if !theirs.is_empty() {
         let plan = plan(sources, Some(Mode::External), theirs, Nodes::One, None, Ports::Free);
         Box::pin(bring_up(plan.await?, &progress)).await?;
@@ -181,6 +185,7 @@ fn address_variable(kind: ServiceKind) -> &'static str {
         ServiceKind::Redis | ServiceKind::Valkey => "REDIS_URL",
         ServiceKind::Kafka => "KAFKA_BROKERS",
         ServiceKind::Cassandra => "CASSANDRA_HOSTS",
+        ServiceKind::Riak => "RIAK_URL",
     }
 }
 
@@ -245,6 +250,8 @@ async fn plan(
                 config.cassandra_login.as_ref(),
                 &config.cassandra_tls,
             )?,
+            riak_url: config.riak_url,
+            riak_bucket_type: config.riak_bucket_type,
         }),
         ports,
         provision: Provision {

@@ -15,6 +15,7 @@ use crate::services::{Environment, KafkaListener, Progress, ServiceKind, free_po
 const REDIS_URL: &str = "REDIS_URL";
 const REDIS_PLACES: [&str; 2] = ["CHATCTL_REDIS_SENTINELS", "CHATCTL_REDIS_CLUSTER"];
 const KAFKA_BROKERS: &str = "KAFKA_BROKERS";
+const RIAK_URL: &str = "RIAK_URL";
 const CASSANDRA_HOSTS: &str = "CASSANDRA_HOSTS";
 /// Where the nodes of Cassandra say that they are, and where they are reached.
 const CASSANDRA_TRANSLATE: &str = "CHATCTL_CASSANDRA_TRANSLATE";
@@ -59,6 +60,9 @@ pub(super) async fn to_services(
             }
             led.through_redis(server, url).await?;
         }
+        if let Some(url) = of(RIAK_URL) {
+            led.through_riak(server, &url).await?;
+        }
         if let Some(hosts) = &cassandra {
             led.through_cassandra(server, hosts).await?;
         }
@@ -102,6 +106,13 @@ impl Led {
         let (upstream, around) = split_url(url)?;
         let proxies = self.through(server, "redis", &[upstream]).await?;
         self.set(REDIS_URL, around.replace("{}", &addresses(&proxies)));
+        Ok(())
+    }
+
+    async fn through_riak(&mut self, server: usize, url: &str) -> anyhow::Result<()> {
+        let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let proxies = self.through(server, "riak", &[upstream]).await?;
+        self.set(RIAK_URL, format!("http://{}", addresses(&proxies)));
         Ok(())
     }
 

@@ -99,7 +99,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         required_durability: config.require_durability,
     };
     let access = identity::open_access(&config).await?;
-    let tenancy = tenancy_of(&config, &node, &name, company(&config))?;
+    let company = company(&config, engines.store.single);
+    let tenancy = tenancy_of(&config, &node, &name, company)?;
     let crowded = match &tenancy {
         Some(tenancy) => Some(tenancy.claim().await.context("this node cannot run here")?),
         None => None,

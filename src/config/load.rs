@@ -8,7 +8,8 @@ use super::identity::admin_token;
 use super::{
     AuthenticationConfig, CassandraConfig, Config, ConfigError, DistributionEngine, KafkaConfig,
     Kind, LocalConfig, LocalSync, LogFormat, Origin, PersistenceEngine, RedisConfig,
-    RegistryEngine, Secret, ServicesConfig, Source, Sources, TlsConfig, VARIABLES, Variable,
+    RegistryEngine, RiakConfig, Secret, ServicesConfig, Source, Sources, TlsConfig, VARIABLES,
+    Variable,
 };
 use crate::model::{OperatorLimits, PONG_GRACE_MS};
 
@@ -54,7 +55,11 @@ impl Config {
         let persistence = match reader.choice("WS_MESSAGE_PERSISTENCE_ENGINE")? {
             "LOCAL" => PersistenceEngine::Local(local),
             "REDIS" => PersistenceEngine::Redis(redis.clone()),
-            _ => PersistenceEngine::Cassandra(cassandra),
+            "CASSANDRA" => PersistenceEngine::Cassandra(cassandra),
+            _ => PersistenceEngine::Riak(RiakConfig {
+                url: services.riak_url,
+                bucket_type: services.riak_bucket_type,
+            }),
         };
         let distribution = match reader.choice("WS_MESSAGE_DISTRIBUTION_ENGINE")? {
             "LOCAL" => DistributionEngine::Local,
@@ -318,6 +323,17 @@ mod tests {
     }
 
     #[test]
+    fn riak_has_a_node_and_a_bucket_type() {
+        let config = load(&[
+            ("WS_MESSAGE_PERSISTENCE_ENGINE", "RIAK"),
+            ("RIAK_URL", "http://riak-1:8098"),
+            ("CHATCTL_RIAK_BUCKET_TYPE", "chat"),
+        ]);
+        let riak = RiakConfig { url: "http://riak-1:8098".into(), bucket_type: "chat".into() };
+        assert_eq!(config.unwrap().persistence, PersistenceEngine::Riak(riak));
+    }
+
+    #[test]
     fn cassandra_may_ask_for_a_password_and_speak_tls() {
         let user = ("CHATCTL_CASSANDRA_USER", "chat");
         let password = ("CHATCTL_CASSANDRA_PASSWORD", "hidden");
@@ -395,7 +411,7 @@ mod tests {
     #[case("CHATCTL_LOG_FORMAT", "xml", "text, json")]
     #[case("CHATCTL_REQUIRE_DURABILITY", "strong", "replicated+")]
     #[case("CHATCTL_ALLOWED_ORIGINS", "https://a,b", "origins with commas")]
-    #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "MYSQL", "LOCAL, REDIS, CASSANDRA")]
+    #[case("WS_MESSAGE_PERSISTENCE_ENGINE", "MYSQL", "LOCAL, REDIS, CASSANDRA, RIAK")]
     #[case("CASSANDRA_HOSTS", "localhost", "host:port")]
     #[case("CASSANDRA_KEYSPACE", "Chat", "lower-case letters")]
     #[case("CHATCTL_REDIS_PREFIX", "a{b}", "visible ASCII")]

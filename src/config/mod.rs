@@ -50,7 +50,7 @@ pub use shown::Shown;
 pub use sources::{Source, Sources, no_colour, unknown_variable};
 pub use values::{
     CassandraConfig, Config, DistributionEngine, KafkaConfig, LocalConfig, LocalSync, LogFormat,
-    PersistenceEngine, RedisConfig, RegistryEngine, TlsConfig,
+    PersistenceEngine, RedisConfig, RegistryEngine, RiakConfig, TlsConfig,
 };
 pub use variable::{Kind, Variable};
 pub use variables::VARIABLES;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::load::Reader;
 use super::{ConfigError, KafkaAccess, RedisPlace, RedisUrl, Secret, Sources};
 
-/// The addresses of Redis, Kafka and Cassandra, and the names of what is ours in them.
+/// The addresses of Redis, Kafka, Cassandra and Riak, and the names of what is ours in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicesConfig {
     /// The Redis server.
@@ -36,6 +36,10 @@ pub struct ServicesConfig {
     pub cassandra_tls: ServiceTls,
     /// Where nodes are reached instead of where they say.
     pub cassandra_translation: HashMap<IpAddr, SocketAddr>,
+    /// A node of Riak: `http://host:port`.
+    pub riak_url: String,
+    /// The bucket type of messages; letters, digits, `.`, `_` and `-`.
+    pub riak_bucket_type: String,
 }
 
 /// TLS to a service.
@@ -75,13 +79,14 @@ impl ServicesConfig {
             kafka_partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
             cassandra_hosts: reader.required("CASSANDRA_HOSTS", parse_addresses)?,
             cassandra_keyspace: reader.required("CASSANDRA_KEYSPACE", parse_keyspace)?,
-            cassandra_datacenter: reader
-                .required("CHATCTL_CASSANDRA_DATACENTER", parse_datacenter)?,
+            cassandra_datacenter: reader.required("CHATCTL_CASSANDRA_DATACENTER", parse_plain)?,
             cassandra_login: cassandra_login(&reader)?,
             cassandra_tls: cassandra_tls(&reader)?,
             cassandra_translation: reader
                 .parsed("CHATCTL_CASSANDRA_TRANSLATE", parse_translation)?
                 .unwrap_or_default(),
+            riak_url: reader.required("RIAK_URL", parse_http_url)?,
+            riak_bucket_type: reader.required("CHATCTL_RIAK_BUCKET_TYPE", parse_plain)?,
         })
     }
 }
@@ -156,7 +161,14 @@ fn parse_keyspace(text: &str) -> Option<String> {
     legal.then(|| text.to_owned())
 }
 
-fn parse_datacenter(text: &str) -> Option<String> {
+/// Without a path, a user or a password: nothing would be done with them.
+fn parse_http_url(text: &str) -> Option<String> {
+    let address = text.strip_prefix("http://")?;
+    let address = address.strip_suffix('/').unwrap_or(address);
+    is_address(address).then(|| format!("http://{address}"))
+}
+
+fn parse_plain(text: &str) -> Option<String> {
     (!text.is_empty() && is_plain(text)).then(|| text.to_owned())
 }
 
@@ -189,6 +201,8 @@ mod tests {
         assert_eq!(services.cassandra_hosts, ["127.0.0.1:9042"]);
         assert_eq!(services.cassandra_keyspace, "chatctl");
         assert_eq!(services.cassandra_datacenter, "datacenter1");
+        assert_eq!(services.riak_url, "http://127.0.0.1:8098");
+        assert_eq!(services.riak_bucket_type, "chatctl");
     }
 
     #[test]
@@ -211,6 +225,8 @@ mod tests {
                 .into()
         );
         assert_eq!(services.cassandra_keyspace, "chat_2");
+        let riak = load(&[("RIAK_URL", "http://[::1]:18098/")]).unwrap();
+        assert_eq!(riak.riak_url, "http://[::1]:18098");
     }
 
     #[rstest]
@@ -229,6 +245,8 @@ mod tests {
     #[case("CHATCTL_CASSANDRA_TRANSLATE", "10.0.0.1:9042", "ip=ip:port")]
     #[case("CHATCTL_CASSANDRA_TRANSLATE", "db-1=10.0.0.1:9042", "ip=ip:port")]
     #[case("CHATCTL_CASSANDRA_TRANSLATE", "1.1.1.1=2.2.2.2:2,1.1.1.1=3.3.3.3:3", "ip=ip:port")]
+    #[case("CHATCTL_RIAK_BUCKET_TYPE", "chat/ctl", "letters, digits")]
+    #[case("CHATCTL_RIAK_BUCKET_TYPE", "chat ctl", "letters, digits")]
     #[case("CHATCTL_KAFKA_TOPIC", "hints of chat", "letters, digits")]
     #[case("CHATCTL_KAFKA_TOPIC", "..", "letters, digits")]
     #[case("CHATCTL_KAFKA_PARTITIONS", "0", "an integer from 1 to 1024")]
@@ -240,6 +258,18 @@ mod tests {
     ) {
         let text = load(&[(key, value)]).unwrap_err();
         assert!(text.contains(key) && text.contains(value) && text.contains(allowed), "{text}");
+    }
+
+    #[rstest]
+    #[case("127.0.0.1:8098")]
+    #[case("http://riak")]
+    #[case("https://riak:8098")]
+    #[case("http://riak:8098/riak")]
+    #[case("http://ann:hunter2@riak:8098")]
+    fn a_riak_is_a_host_and_a_port(#[case] url: &str) {
+        let text = load(&[("RIAK_URL", url)]).unwrap_err();
+        assert!(text.contains("RIAK_URL") && text.contains("http://host:port"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]

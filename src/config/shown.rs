@@ -47,6 +47,7 @@ fn masked(variable: &Variable, value: &str) -> String {
     }
     // Of an address only a part is secret.
     match variable.key {
+        "RIAK_URL" => Some(without_passwords(value)),
         "REDIS_URL" => value.parse::<RedisUrl>().ok().map(|url| url.to_string()),
         "CHATCTL_AUTH_JWKS_URL" => value.parse::<JwksUrl>().ok().map(|url| {
             let has_query = value.contains('?');
@@ -84,6 +85,8 @@ mod tests {
     #[rstest]
     #[case("REDIS_URL", "rediss://ann:hunter2@r.example/3", "rediss://…@r.example/3")]
     #[case("REDIS_URL", "http://ann:hunter2@r.example", "…")]
+    #[case("RIAK_URL", "http://riak-1:8098", "http://riak-1:8098")]
+    #[case("RIAK_URL", "http://ann:hunter2@riak-1:8098", "http://…@riak-1:8098")]
     #[case("CHATCTL_CASSANDRA_PASSWORD", "hunter2", "…")]
     #[case("CHATCTL_AUTH_SECRET", "hunter2", "…")]
     #[case("CHATCTL_ADMIN_TOKEN", "hunter2", "…")]

@@ -80,6 +80,17 @@ pub enum PersistenceEngine {
     Redis(RedisConfig),
     /// A Cassandra.
     Cassandra(CassandraConfig),
+    /// A Riak KV.
+    Riak(RiakConfig),
+}
+
+/// What the RIAK engine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RiakConfig {
+    /// A node, or what is in front of several: `http://host:port`.
+    pub url: String,
+    /// The bucket type of messages: letters, digits, `.`, `_` and `-`.
+    pub bucket_type: String,
 }
 
 /// What the CASSANDRA engine is told.

@@ -53,8 +53,8 @@ pub const VARIABLES: &[Variable] = &[
         "WS_MESSAGE_PERSISTENCE_ENGINE",
         "persistence-engine",
         Some("LOCAL"),
-        choice(&["LOCAL", "REDIS", "CASSANDRA"]),
-        "Where messages live. LOCAL: embedded, durable, one node; REDIS: a Redis or Valkey server; CASSANDRA",
+        choice(&["LOCAL", "REDIS", "CASSANDRA", "RIAK"]),
+        "Where messages live. LOCAL: embedded, durable, one node; REDIS: a Redis or Valkey server; CASSANDRA; RIAK: a Riak KV 3 that you run, tried against a stand-in only",
     ),
     variable(
         "WS_MESSAGE_DISTRIBUTION_ENGINE",
@@ -289,6 +289,23 @@ pub const VARIABLES: &[Variable] = &[
             allowed: "ip=ip:port pairs with commas between, like 10.0.0.1=192.0.2.1:9042 or ::1=[2001:db8::1]:9042",
         },
         "Where nodes of Cassandra are reached, when not where they say: their IP address=the address to use; others are reached where they say",
+    ),
+    Variable {
+        secret: true,
+        ..variable(
+            "RIAK_URL",
+            "riak-url",
+            Some("http://127.0.0.1:8098"),
+            Kind::Text { name: "URL", allowed: "http://host:port, without a user and a path" },
+            "The HTTP API of a node of Riak, or what is in front of several. More than one server needs conditional_put_mode = prefer_token in riak.conf of every node",
+        )
+    },
+    variable(
+        "CHATCTL_RIAK_BUCKET_TYPE",
+        "riak-bucket-type",
+        Some("chatctl"),
+        Kind::Text { name: "NAME", allowed: "letters, digits, dots, underscores and dashes" },
+        "The bucket type of the RIAK engine, with allow_mult=true and sync_on_write=all; made by riak-admin",
     ),
     variable(
         "CHATCTL_LISTEN",

@@ -3,6 +3,7 @@
 //! Source: <https://docs.riak.com/riak/kv/latest/developing/api/http/>. All of an engine's objects are in one bucket type
 //! (`allow_mult=true`), read and written by quorums of the replicas that are meant for them (`pr`, `pw`).
 
+pub mod bucket_type;
 mod siblings;
 
 use std::error::Error;

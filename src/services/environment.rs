@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{
     Artifacts, CassandraService, Compose, ComposePrograms, Folder, FolderLock, Health,
     KafkaListener, KafkaService, NativeServices, NodeProcess, Nodes, Ports, Progress, Provision,
-    RedisService, Service, ServiceError, ServiceKind,
+    RedisService, RiakService, Service, ServiceError, ServiceKind,
 };
 use crate::cassandra_link::Access;
 use crate::kafka_link::Brokers;
@@ -45,6 +45,10 @@ pub struct ExternalAddresses {
     pub cassandra: Vec<String>,
     /// How to get in there.
     pub cassandra_access: Access,
+    /// A node of Riak: `http://host:port`.
+    pub riak_url: String,
+    /// The bucket type of messages.
+    pub riak_bucket_type: String,
 }
 
 /// Which services, how, where.
@@ -97,6 +101,7 @@ pub struct Environment {
 impl Environment {
     /// Takes the folder; waits while another process changes it.
     pub async fn open(plan: Plan, progress: &Progress) -> Result<Self, ServiceError> {
+        refuse_what_is_not_ours(&plan)?;
         let folder = Folder::open(&plan.folder)?;
         let told = |holder: &str| {
             progress.note(&format!("waits for {holder}, which changes {}", plan.folder.display()));
@@ -245,6 +250,8 @@ impl Environment {
             ServiceKind::Kafka => "kafka",
             ServiceKind::Cassandra if three => "cassandra-three",
             ServiceKind::Cassandra => "cassandra",
+            // Refused when it was asked for: no image of it is made.
+            ServiceKind::Riak => "riak",
         };
         let profiles: Vec<_> = self.plan.kinds.iter().map(profile).collect();
         self.compose().await?.up(&profiles, |text| progress.note(text)).await.map_err(refused)
@@ -301,6 +308,7 @@ impl Environment {
 
 /// Looks at the services of a plan without the right to change anything, and without making a folder.
 pub async fn check(plan: &Plan) -> Result<Vec<ServiceReport>, ServiceError> {
+    refuse_what_is_not_ours(plan)?;
     let services = match (plan.mode, Folder::find(&plan.folder)) {
         (Mode::Native, None) => {
             return Err(ServiceError::Refused(format!(
@@ -315,6 +323,14 @@ pub async fn check(plan: &Plan) -> Result<Vec<ServiceReport>, ServiceError> {
         .iter()
         .map(|service| async { report(&**service, Vec::new(), probe(&**service).await) });
     Ok(join_all(look).await)
+}
+
+/// What only somebody else can run is there in external mode only.
+fn refuse_what_is_not_ours(plan: &Plan) -> Result<(), ServiceError> {
+    match plan.mode != Mode::External && plan.kinds.contains(&ServiceKind::Riak) {
+        true => Err(RiakService::not_ours(&plan.external.riak_bucket_type)),
+        false => Ok(()),
+    }
 }
 
 fn refused(error: impl std::fmt::Display) -> ServiceError {
@@ -439,6 +455,11 @@ fn elsewhere(plan: &Plan) -> Result<Vec<Box<dyn Service>>, ServiceError> {
                 };
                 Box::new(CassandraService::at(addresses, access))
             }
+            ServiceKind::Riak => {
+                let external = &plan.external;
+                let (url, kind) = (external.riak_url.clone(), external.riak_bucket_type.clone());
+                Box::new(RiakService::at(url, kind))
+            }
         })
     };
     plan.kinds.iter().map(make).collect()
@@ -461,6 +482,10 @@ fn variables(plan: &Plan, services: &[Box<dyn Service>]) -> Vec<(&'static str, S
     if let Some(cassandra) = find(ServiceKind::Cassandra) {
         variables.push(("CASSANDRA_HOSTS", cassandra.addresses().join(",")));
         variables.push(("CASSANDRA_KEYSPACE", plan.provision.cassandra_keyspace.clone()));
+    }
+    if find(ServiceKind::Riak).is_some() {
+        variables.push(("RIAK_URL", plan.external.riak_url.clone()));
+        variables.push(("CHATCTL_RIAK_BUCKET_TYPE", plan.external.riak_bucket_type.clone()));
     }
     variables
 }

@@ -1,4 +1,5 @@
-//! Real Redis, Kafka and Cassandra: fetched, started, checked, stopped and wiped, for `init-env` and for tests.
+//! Real Redis, Kafka and Cassandra: fetched, started, checked, stopped and wiped, for `init-env` and for tests; and Riak, which is only
+//! looked at.
 //!
 //! [`Environment`] does it for all services of a folder; each service is one [`Service`]. Native services are child processes that
 //! outlive us ([`NodeProcess`]); in docker mode a compose file runs them, in external mode somebody else does, and
@@ -18,6 +19,7 @@ mod node;
 mod ports;
 mod progress;
 mod redis;
+mod riak;
 mod versions;
 
 use std::fmt;
@@ -38,6 +40,7 @@ pub use node::{NodeProcess, Recipe, resident_bytes};
 pub use ports::{free_port, free_ports};
 pub use progress::Progress;
 pub use redis::RedisService;
+pub use riak::RiakService;
 pub use versions::version;
 
 use crate::nearest::did_you_mean;
@@ -53,11 +56,17 @@ pub enum ServiceKind {
     Kafka,
     /// Cassandra.
     Cassandra,
+    /// Riak KV, which somebody else runs.
+    Riak,
 }
 
 impl ServiceKind {
+    /// Those that we can run.
+    pub const OURS: [Self; 4] = [Self::Redis, Self::Valkey, Self::Kafka, Self::Cassandra];
+
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Redis, Self::Valkey, Self::Kafka, Self::Cassandra];
+    pub const ALL: [Self; 5] =
+        [Self::Redis, Self::Valkey, Self::Kafka, Self::Cassandra, Self::Riak];
 
     /// As users write it.
     pub fn name(self) -> &'static str {
@@ -66,6 +75,7 @@ impl ServiceKind {
             Self::Valkey => "valkey",
             Self::Kafka => "kafka",
             Self::Cassandra => "cassandra",
+            Self::Riak => "riak",
         }
     }
 }
@@ -84,7 +94,7 @@ impl FromStr for ServiceKind {
         Self::ALL.into_iter().find(known).ok_or_else(|| {
             let meant = did_you_mean(text, Self::ALL.map(Self::name).into_iter());
             format!(
-                "{text:?} is no service; use redis, valkey, kafka or cassandra, with commas between{meant}"
+                "{text:?} is no service; use redis, valkey, kafka, cassandra or riak, with commas between{meant}"
             )
         })
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{
     Artifacts, CassandraNode, CassandraService, CassandraSettings, CommitlogSync, Folder,
-    KafkaListener, KafkaNode, KafkaService, KafkaSettings, Nodes, RedisService, Service,
-    ServiceError, ServiceKind, free_port, ports::port_freed,
+    KafkaListener, KafkaNode, KafkaService, KafkaSettings, Nodes, RedisService, RiakService,
+    Service, ServiceError, ServiceKind, free_port, ports::port_freed,
 };
 use crate::cassandra_link::Access;
 
@@ -142,6 +142,7 @@ impl<'a> NativeServices<'a> {
                     encryption: None,
                 }))
             }
+            ServiceKind::Riak => return Err(RiakService::not_ours("chatctl")),
         })
     }
 
@@ -178,6 +179,8 @@ impl<'a> NativeServices<'a> {
 fn folder_name(kind: ServiceKind, nodes: Nodes) -> String {
     match kind {
         ServiceKind::Redis | ServiceKind::Valkey => kind.name().to_owned(),
-        ServiceKind::Kafka | ServiceKind::Cassandra => format!("{kind}-{}", nodes.count()),
+        ServiceKind::Kafka | ServiceKind::Cassandra | ServiceKind::Riak => {
+            format!("{kind}-{}", nodes.count())
+        }
     }
 }

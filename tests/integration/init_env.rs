@@ -51,7 +51,7 @@ async fn a_second_run_is_quick_and_changes_nothing_and_check_says_so() {
 
 #[tokio::test]
 async fn killed_services_come_back_where_they_were_with_their_data() {
-    let kinds = ServiceKind::ALL;
+    let kinds = ServiceKind::OURS;
     let Some(own) = OwnServices::start(&kinds, Nodes::One).await else { return };
     let (url, brokers) = (own.variable("REDIS_URL"), own.variable("KAFKA_BROKERS"));
     let client = redis::Client::open(url.as_str()).unwrap();
@@ -86,7 +86,7 @@ async fn a_service_that_is_about_to_end_is_waited_for_and_started_again() {
 
 #[tokio::test]
 async fn three_nodes_form_a_whole_within_four_gibibytes() {
-    let kinds = ServiceKind::ALL;
+    let kinds = ServiceKind::OURS;
     let Some(own) = OwnServices::start(&kinds, Nodes::Three).await else { return };
     assert_eq!(own.nodes().count(), 8);
     let memory: u64 = own.nodes().map(|node| node.resident_bytes().unwrap()).sum();

@@ -60,6 +60,9 @@ mod redis_engine;
 mod redis_sentinel;
 mod report_page;
 mod revocation;
+mod riak_engine;
+#[path = "../../src/persistence/conformance/riak_server/mod.rs"]
+mod riak_server;
 #[cfg(feature = "faults")]
 mod slow_servers;
 mod socketio;

@@ -168,5 +168,9 @@ async fn a_rolling_restart_loses_nothing_and_closes_nobody_untold() {
         }
     }
     // They come and go as they like: one server may have had none of them when its turn came.
-    assert!(told_to_go >= begun.len(), "{told_to_go} clients were there in {} restarts", begun.len());
+    assert!(
+        told_to_go >= begun.len(),
+        "{told_to_go} clients were there in {} restarts",
+        begun.len()
+    );
 }

@@ -1,12 +1,14 @@
 //! `export` and `import` between all engines: what one has, the next one has.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use crate::riak_server::{ConditionalPut, RiakServer};
 use crate::support::services::{SharedServices, init_env};
 use crate::support::{PATIENCE, Server, chatctl, scale, unique};
 
@@ -48,6 +50,17 @@ async fn cassandra(shared: &SharedServices) -> Store {
         ("WS_MESSAGE_PERSISTENCE_ENGINE", "CASSANDRA".to_owned()),
         ("CASSANDRA_HOSTS", shared.variable("CASSANDRA_HOSTS").to_owned()),
         ("CASSANDRA_KEYSPACE", keyspace),
+    ]
+}
+
+/// In a stand-in, which all of them share: each has a bucket type of its own.
+fn riak() -> Store {
+    static SHARED: LazyLock<RiakServer> =
+        LazyLock::new(|| RiakServer::start(ConditionalPut::Token));
+    vec![
+        ("WS_MESSAGE_PERSISTENCE_ENGINE", "RIAK".to_owned()),
+        ("RIAK_URL", SHARED.url()),
+        ("CHATCTL_RIAK_BUCKET_TYPE", unique("transfer")),
     ]
 }
 
@@ -110,8 +123,12 @@ async fn every_engine_has_what_any_other_had() {
         let mut next = Vec::new();
         for (from, file) in &exported {
             let number = targets.len();
-            let stores =
-                [local(folder, &format!("to-{number}")), redis(shared), cassandra(shared).await];
+            let stores = [
+                local(folder, &format!("to-{number}")),
+                redis(shared),
+                cassandra(shared).await,
+                riak(),
+            ];
             for to in stores {
                 let imported = run("import", file, &to).await;
                 assert_eq!(imported["digest"], first["digest"]);
@@ -137,7 +154,7 @@ async fn every_engine_has_what_any_other_had() {
     killed_in_the_middle(&exported[0].1, &first, shared).await;
 
     // What was restored is a conversation like any other, in another life.
-    for to in targets.iter().rev().take(3) {
+    for to in targets.iter().rev().take(4) {
         let variables = variables_of(to);
         let _alone = shared.keyspace().await;
         let server = Server::start_with(&variables).await;

@@ -19,7 +19,7 @@ const VOLUME_MAX: f64 = 1e9;
 /// Which engines take part, and how.
 #[derive(Debug, Args)]
 pub struct EnginesArgs {
-    /// Run the same work over each of these, by turns, and print one table: local, redis, cassandra. Services
+    /// Run the same work over each of these, by turns, and print one table: local, redis, cassandra, riak. Services
     /// are brought up as init-env does, where no variable says where they are
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["url", "user_prefix", "junit", "summary_md", "push_url"])]
     engines: Vec<Engine>,

@@ -27,7 +27,7 @@ pub(super) struct GrowthArgs {
     /// How far, in ascending steps, like 1e3,1e4,1e5
     #[arg(long, value_delimiter = ',', value_parser = volume, required = true)]
     sizes: Vec<u64>,
-    /// Where the started servers keep messages: local, redis, cassandra. Services are brought up as init-env does, where no
+    /// Where the started servers keep messages: local, redis, cassandra, riak. Services are brought up as init-env does, where no
     /// variable says where they are
     #[arg(long, conflicts_with = "url")]
     engine: Option<Engine>,

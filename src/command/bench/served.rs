@@ -55,7 +55,10 @@ impl ServedArgs {
             let service = match engine {
                 Engine::Cassandra => Service::Cassandra(list("CASSANDRA_HOSTS")?),
                 Engine::Kafka => Service::Kafka(list("KAFKA_BROKERS")?),
-                Engine::Redis | Engine::Local => Service::Redis(of("REDIS_URL")?.to_owned()),
+                // Others were refused above.
+                Engine::Redis | Engine::Local | Engine::Riak => {
+                    Service::Redis(of("REDIS_URL")?.to_owned())
+                }
             };
             let environment = choice.environment(&sources)?;
             let name = choice.name().to_uppercase().replace('-', " + ");
@@ -83,6 +86,11 @@ fn choice(engine: Engine) -> anyhow::Result<EngineChoice> {
     Ok(match engine {
         Engine::Redis | Engine::Cassandra => {
             EngineChoice { messages: engine, bus: Engine::Local, nodes: 1 }
+        }
+        Engine::Riak => {
+            return Err(usage(
+                "--engines riak: no bare program writes to a Riak; give redis, cassandra or kafka",
+            ));
         }
         Engine::Kafka => EngineChoice { messages: Engine::Redis, bus: Engine::Kafka, nodes: 2 },
         Engine::Local => {

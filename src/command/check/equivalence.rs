@@ -25,7 +25,7 @@ const PAIRS: usize = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct EquivalenceArgs {
-    /// Engines to compare, each with the first: local, redis, cassandra
+    /// Engines to compare, each with the first: local, redis, cassandra, riak
     #[arg(long, value_delimiter = ',', default_value = "local,redis,cassandra")]
     engines: Vec<Engine>,
     /// Operations on each; they are done by pairs of people, 64 or more

@@ -49,7 +49,7 @@ pub(super) struct ValidityArgs {
     /// Servers to start, on engines that they share; clients are spread over them
     #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "url")]
     nodes: usize,
-    /// Where the started servers keep messages: local, redis, cassandra. Services are brought up as init-env does, where no
+    /// Where the started servers keep messages: local, redis, cassandra, riak. Services are brought up as init-env does, where no
     /// variable says where they are
     #[arg(long, conflicts_with = "url")]
     engine: Option<Engine>,

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::command::engines::{
-    LOCAL_ADVICE, brokers, cluster, local_class, redis_server, shortfall,
+    LOCAL_ADVICE, brokers, cluster, local_class, redis_server, riak_settings, shortfall,
 };
 use crate::config::{
     AuthenticationConfig, Config, DistributionEngine, KafkaLogin, KeySource, PersistenceEngine,
@@ -12,6 +12,7 @@ use crate::distribution::kafka;
 use crate::identity::Verifier;
 use crate::persistence::cassandra::{self, CassandraSettings};
 use crate::persistence::redis::{self, RedisSettings};
+use crate::persistence::riak;
 use crate::persistence::{Examined, SKEW_MAX};
 
 const MESSAGES: &str = "messages";
@@ -36,6 +37,12 @@ pub(super) async fn messages(config: &Config) -> Vec<Finding> {
                     Box::pin(cassandra::examine(settings)).await.map_err(|error| error.to_string())
                 }
             },
+        ),
+        PersistenceEngine::Riak(settings) => (
+            "RIAK",
+            Box::pin(riak::examine(riak_settings(settings)))
+                .await
+                .map_err(|error| error.to_string()),
         ),
     };
     match examined {

@@ -21,28 +21,6 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 /// Below it a ring cannot always give each replica a node of its own.
 const REPLICATED_MEMBERS: usize = 5;
 
-/// Why the bucket type cannot be used, and what to do; `None` where it can.
-pub fn unusable(kind: &str, properties: Option<&Value>) -> Option<String> {
-    let make = |reason: &str| {
-        let text = format!(
-            "the bucket type {kind} {reason}: riak-admin bucket-type create {kind} '{{\"props\":{{\"allow_mult\":true,\"sync_on_write\":\"all\"}}}}' && riak-admin bucket-type activate {kind}"
-        );
-        Some(text)
-    };
-    let Some(properties) = properties else { return make("does not exist or is not active") };
-    if properties["allow_mult"] != true {
-        return make(
-            "has allow_mult=false, by which writers at once lose each other's values; make another one",
-        );
-    }
-    if properties["last_write_wins"] == true {
-        return make(
-            "has last_write_wins=true, by which writers at once lose each other's values; make another one",
-        );
-    }
-    None
-}
-
 /// The class of an acknowledged message.
 ///
 /// `sync_on_write=all`: each replica syncs before it answers. Otherwise bitcask, leveldb and leveled have given it to the kernel.
@@ -130,17 +108,5 @@ mod tests {
         let found = found(&properties, &stats);
         assert_eq!(found.durability.to_string(), class);
         assert_eq!(found.advice.is_empty(), class.ends_with("disk"));
-    }
-
-    #[test]
-    fn a_bucket_type_that_loses_values_is_refused() {
-        let good = json!({"allow_mult": true, "last_write_wins": false});
-        assert_eq!(unusable("chat", Some(&good)), None);
-        for bad in
-            [None, Some(json!({})), Some(json!({"allow_mult": true, "last_write_wins": true}))]
-        {
-            let reason = unusable("chat", bad.as_ref()).unwrap();
-            assert!(reason.contains("bucket-type create chat"), "{reason}");
-        }
     }
 }

@@ -4,11 +4,9 @@
 //! number first has it ([`store`]); what becomes of appends is decided over the log read to its end ([`decision`], [`commit`]), which a
 //! node remembers ([`conversation`]). Acknowledgements and lists are objects that are united, whoever wrote them ([`shared`], [`acks`],
 //! [`list`]). That only one of several writers is the first holds only where a node says so by what it does ([`facts`]): elsewhere
-//! one server must be alone with the store ([`RiakPersistence::alone_because`]).
+//! one server must be alone with the store ([`RiakPersistence::alone_because`]), which its tenancy sees to.
 //!
 //! # What is missing
-//!
-//! No server can be told to use this engine yet: it is here so that the contract is tried on one more kind of store.
 //!
 //! - Nobody has run it against a real node. The suite runs it against a stand-in; with a node:
 //!   `RIAK_URL=http://127.0.0.1:8098 cargo test --release --lib conformance::riak_node`.
@@ -61,7 +59,7 @@ use super::{
 };
 use crate::clock;
 use crate::model::{AckError, ConvId, Durability, Epoch, LIMITS, Place, Seq, UserName};
-use crate::riak_link::{CallError, Node};
+use crate::riak_link::{CallError, Node, bucket_type};
 
 /// What the engine can be told.
 #[derive(Debug, Clone)]
@@ -120,7 +118,7 @@ async fn look(
     let url = || settings.url.clone();
     let failed = |error: CallError| OpenError::Connect { url: url(), reason: error.to_string() };
     let properties = node.properties().await.map_err(failed)?;
-    if let Some(reason) = facts::unusable(&settings.bucket_type, properties.as_ref()) {
+    if let Some(reason) = bucket_type::unusable(&settings.bucket_type, properties.as_ref()) {
         return Err(OpenError::Setup { url: url(), reason });
     }
     let (stats, clock_ms) = node.stats().await.map_err(failed)?;

@@ -3,11 +3,15 @@
 pub mod cassandra;
 mod lease;
 pub mod redis;
+pub mod riak;
+mod roll;
 #[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
+
+pub use self::roll::RollSettings;
 
 /// Keeps apart nodes that must not run on the same engines. It is a lease: a node that was killed is in nobody's way when it has ended, and
 /// not in its own way when it is started again under its name.

@@ -211,6 +211,8 @@ pub fn plan(folder: PathBuf, kinds: &[ServiceKind], nodes: Nodes) -> Plan {
         kafka: Vec::new().into(),
         cassandra: Vec::new(),
         cassandra_access: Default::default(),
+        riak_url: String::new(),
+        riak_bucket_type: String::new(),
     };
     Plan {
         mode: Mode::Native,
