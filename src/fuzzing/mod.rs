@@ -21,6 +21,7 @@ pub use crate::identity::fuzzing::token;
 pub use crate::persistence::cassandra::fuzzing::rows as cassandra_rows;
 pub use crate::persistence::local::fuzzing::store as local_store;
 pub use crate::persistence::redis::fuzzing::replies as redis_replies;
+pub use crate::persistence::riak::fuzzing::objects as riak_objects;
 pub use crate::server::fuzzing::{frame, socketio};
 
 /// The first byte, and the rest; of nothing a zero.

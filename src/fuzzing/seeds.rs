@@ -22,6 +22,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "local_store" => persistence::local::fuzzing::seeds(),
         "redis_replies" => redis_replies(),
         "cassandra_rows" => persistence::cassandra::fuzzing::seeds(),
+        "riak_objects" => persistence::riak::fuzzing::seeds(),
         "hints" => distribution::fuzzing::seeds(),
         "socketio" => socketio(),
         _ => Vec::new(),

@@ -15,7 +15,7 @@ struct Target {
     run: fn(&[u8]),
 }
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     Target { name: "frame", run: super::frame },
     Target { name: "cursor", run: super::cursor },
     Target { name: "token", run: super::token },
@@ -24,6 +24,7 @@ const TARGETS: [Target; 10] = [
     Target { name: "local_store", run: super::local_store },
     Target { name: "redis_replies", run: super::redis_replies },
     Target { name: "cassandra_rows", run: super::cassandra_rows },
+    Target { name: "riak_objects", run: super::riak_objects },
     Target { name: "hints", run: super::hints },
     Target { name: "socketio", run: super::socketio },
 ];
@@ -104,6 +105,7 @@ fn what_was_found_and_what_is_made_of_it(
         "local_store",
         "redis_replies",
         "cassandra_rows",
+        "riak_objects",
         "hints",
         "socketio"
     )]

@@ -4,7 +4,7 @@
 //! (`allow_mult=true`), read and written by quorums of the replicas that are meant for them (`pr`, `pw`).
 
 pub mod bucket_type;
-mod siblings;
+pub mod siblings;
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};

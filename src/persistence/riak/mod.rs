@@ -26,6 +26,8 @@ mod decision;
 mod entry;
 mod facts;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod life;
 mod list;
 mod shared;
