@@ -44,6 +44,7 @@ mod archive;
 pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod decision;
 mod index;
 mod lineage;
 pub mod local;

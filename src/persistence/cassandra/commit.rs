@@ -12,7 +12,7 @@ use super::acks;
 use super::batch::Written;
 use super::codec::bigint;
 use super::crash::Point;
-use super::decision::{Circumstances, Decision, Fate, decide};
+use super::decision::{Circumstances, Decision, decide};
 use super::ends::End;
 use super::failure;
 use super::link::{CallError, Link};
@@ -22,6 +22,7 @@ use super::tail::Tail;
 use super::{names, seal};
 use crate::clock;
 use crate::model::{Cid, ConvId, Message, Place, Seq, UserName};
+use crate::persistence::decision::Fate;
 use crate::persistence::writer::{Change, Commits, Queued};
 use crate::persistence::{AppendOutcome, Stored};
 
@@ -133,11 +134,10 @@ impl Committer {
                     // What is decided without the batch may be said, but in a group; what it carries is in doubt.
                     let fates = std::mem::take(&mut decision.fates);
                     for (queued, fate) in queued.drain(..fates.len()).zip(fates) {
-                        match fate {
-                            Fate::Row { .. } => queued.answer(Err(error.clone())),
-                            _ if is_group => queued.answer(Err(error.clone())),
-                            fate => queued.answer(Ok(outcome(fate, &decision, link, &[]))),
-                        }
+                        queued.answer(match is_group || fate.depends_on_the_batch() {
+                            true => Err(error.clone()),
+                            false => Ok(outcome(fate, &decision, link, &[])),
+                        });
                     }
                     return Ok(());
                 }
@@ -157,13 +157,12 @@ impl Committer {
         let fates = std::mem::take(&mut decision.fates);
         for (queued, fate) in queued.drain(..decided).zip(fates) {
             // The message is stored, but the sender does not have the conversation: the same call again makes it theirs.
-            let outcome = match (&joined, &fate) {
-                (Err(_), Fate::Row { .. } | Fate::Known(_)) => Err(failure::unanswered(
+            queued.answer(match joined.is_err() && fate.is_stored() {
+                true => Err(failure::unanswered(
                     "the message is stored, and not yet in the sender's list",
                 )),
-                _ => Ok(outcome(fate, &decision, link, &became)),
-            };
-            queued.answer(outcome);
+                false => Ok(outcome(fate, &decision, link, &became)),
+            });
         }
         Ok(())
     }
@@ -288,9 +287,8 @@ impl Committer {
         queued: &[Queued],
     ) -> Result<(), CallError> {
         for (Queued { append, .. }, fate) in queued.iter().zip(&decision.fates) {
-            let is_stored = matches!(fate, Fate::Row { .. } | Fate::Known(_));
             let (conv, sender) = (append.conv, &append.sender);
-            if !is_stored
+            if !fate.is_stored()
                 || append.restored.is_some()
                 || !matches!(*append.place, Place::Direct(..))
                 || !self.store.index.is_missing(conv, sender, &link.life)
@@ -310,15 +308,11 @@ fn named(message: Arc<Message>) -> ((UserName, Cid), Arc<Message>) {
 
 /// What the caller is told.
 fn outcome(fate: Fate, decision: &Decision, link: &Link, became: &[UserName]) -> AppendOutcome {
-    let epoch = link.life.epoch.clone();
-    let (message, dup) = match fate {
-        Fate::Row { place, dup } => (Arc::clone(&decision.rows[place].message), dup),
-        Fate::Known(message) => (message, true),
-        Fate::Conflict => return AppendOutcome::Conflict,
-        Fate::TsInFuture => return AppendOutcome::TsInFuture,
-        Fate::NotMember => return AppendOutcome::NotMember,
-        Fate::NotNext => return AppendOutcome::NotNext,
+    let (message, dup) = match fate.stored() {
+        Ok(stored) => stored,
+        Err(refused) => return refused,
     };
+    let epoch = link.life.epoch.clone();
     let is_first = message.seq == Seq(1) && !dup;
     let became = if is_first { became.to_vec() } else { Vec::new() };
     let roster = decision.roster.map_or(0, RosterId::version);

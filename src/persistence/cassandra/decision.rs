@@ -1,4 +1,4 @@
-//! What becomes of appends, before anything is written: the rules of the atomic step, over the end of the conversation as known.
+//! What is written of appends, and on which condition.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,31 +8,9 @@ use super::layout::Layout;
 use super::rosters::RosterId;
 use super::tail::Tail;
 use crate::model::{Cid, ConvId, Message, Roster, Seq, UserName};
+use crate::persistence::decision::{self, End, Fate};
 use crate::persistence::writer::Queued;
-use crate::persistence::{Append, Restored};
 use scylla::value::CqlValue;
-
-/// What becomes of one append.
-#[derive(Debug, Clone)]
-pub enum Fate {
-    /// It is the row at this place of the batch, and the first of its name where `dup` is false.
-    Row {
-        /// Among the new rows.
-        place: usize,
-        /// Another append of the same batch brought it.
-        dup: bool,
-    },
-    /// It is stored already.
-    Known(Arc<Message>),
-    /// The same `cid` has another type or content.
-    Conflict,
-    /// Its `ts` is too far ahead.
-    TsInFuture,
-    /// Its sender is no member of the group.
-    NotMember,
-    /// It comes from elsewhere, and its number is not the next.
-    NotNext,
-}
 
 /// A batch that may be written.
 #[derive(Debug)]
@@ -69,56 +47,43 @@ pub struct Circumstances<'a> {
     pub tag: i64,
 }
 
-/// Decides what becomes of appends, in their order.
-pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> Decision {
-    let layout = with.layout;
-    let mut decision = Decision::nothing(base, with.generation, layout);
-    let mut named: HashMap<(&UserName, &Cid), usize> = HashMap::new();
-    let mut head = base.head(layout);
-    let last = layout.last(base.bucket);
-    for Queued { append, .. } in queued {
-        let Append { sender, cid, ts, future_skew_ms_max, restored, .. } = append;
-        if let Some(Restored { seq, at }) = *restored {
-            let fate = if seq != head.next() {
-                Fate::NotNext
-            } else if head == last {
-                break;
-            } else {
-                head = seq;
-                named.insert((sender, cid), decision.rows.len());
-                decision.push(append, seq, at, with.tag)
-            };
-            decision.fates.push(fate);
-            continue;
-        }
-        let stored = base.named(sender, cid, layout).map(|row| &row.message);
-        let stored = stored.or_else(|| with.older.get(&(sender.clone(), cid.clone())));
-        let fate = if with.roster.is_some_and(|roster| roster.membership(sender).is_none()) {
-            Fate::NotMember
-        } else if let Some(message) = stored {
-            if is_same(message, append) { Fate::Known(Arc::clone(message)) } else { Fate::Conflict }
-        } else if let Some(&place) = named.get(&(sender, cid)) {
-            if is_same(&decision.rows[place].message, append) {
-                Fate::Row { place, dup: true }
-            } else {
-                Fate::Conflict
-            }
-        } else if ts.is_some_and(|ts| ts > with.now.saturating_add(*future_skew_ms_max)) {
-            Fate::TsInFuture
-        } else if head == last {
-            break;
-        } else {
-            head = head.next();
-            named.insert((sender, cid), decision.rows.len());
-            decision.push(append, head, with.now, with.tag)
-        };
-        decision.fates.push(fate);
-    }
-    decision
+/// The end of a conversation, with what the rules need to know beside it.
+struct Known<'a> {
+    tail: &'a Tail,
+    with: &'a Circumstances<'a>,
 }
 
-fn is_same(message: &Message, append: &Append) -> bool {
-    message.kind == append.kind && message.content == append.content
+impl End for Known<'_> {
+    fn head(&self) -> Seq {
+        self.tail.head(self.with.layout)
+    }
+
+    fn high(&self) -> u64 {
+        self.tail.high
+    }
+
+    fn last(&self) -> Seq {
+        self.with.layout.last(self.tail.bucket)
+    }
+
+    fn named(&self, sender: &UserName, cid: &Cid) -> Option<&Arc<Message>> {
+        let here = self.tail.named(sender, cid, self.with.layout).map(|row| &row.message);
+        here.or_else(|| self.with.older.get(&(sender.clone(), cid.clone())))
+    }
+
+    fn is_member(&self, user: &UserName) -> bool {
+        self.with.roster.is_some_and(|roster| roster.membership(user).is_some())
+    }
+}
+
+/// Decides what becomes of appends, in their order; those that do not fit into the bucket are for the next batch.
+pub fn decide(base: &Arc<Tail>, queued: &[Queued], with: &Circumstances<'_>) -> Decision {
+    let appends = queued.iter().map(|queued| &queued.append);
+    let fates = decision::decide(&Known { tail: base, with }, appends, with.now);
+    let row = |message: &Arc<Message>| Row { message: Arc::clone(message), tag: with.tag };
+    let rows: Vec<_> = fates.iter().filter_map(Fate::new_message).map(row).collect();
+    let high = rows.iter().map(|row| row.message.ts).fold(base.high, u64::max);
+    Decision { fates, rows, high, ..Decision::nothing(base, with.generation, with.layout) }
 }
 
 impl Decision {
@@ -132,25 +97,6 @@ impl Decision {
             generation,
             roster: base.roster,
         }
-    }
-
-    /// One more row.
-    fn push(&mut self, append: &Append, seq: Seq, at: u64, tag: i64) -> Fate {
-        let ts = append.ts.unwrap_or(at.max(self.high));
-        let message = Message {
-            seq,
-            from: append.sender.clone(),
-            cid: append.cid.clone(),
-            kind: append.kind.clone(),
-            content: append.content.clone(),
-            ts,
-            at,
-            late: ts < self.high,
-        };
-        self.high = self.high.max(ts);
-        let place = self.rows.len();
-        self.rows.push(Row { message: Arc::new(message), tag });
-        Fate::Row { place, dup: false }
     }
 
     /// Another roster, and nothing else.

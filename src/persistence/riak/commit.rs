@@ -9,12 +9,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ANSWER_TIME;
 use super::conversation::Conversation;
-use super::decision::{Fate, Source, decide};
 use super::entry::Entry;
 use super::store::{Claimed, Store};
 use super::{acks, failure, shared};
 use crate::clock;
 use crate::model::{ConvId, Place, Seq, UserName};
+use crate::persistence::decision::{Fate, decide};
 use crate::persistence::lineage::Life;
 use crate::persistence::writer::{Change, Commits, Queued};
 use crate::persistence::{
@@ -69,14 +69,9 @@ impl Committer {
         loop {
             let fresh = until(deadline, self.store.fresh(conv, &mut known)).await;
             let life = fresh.map_err(|error| undone(error, &doubt))?;
-            let fates = decide(&known, queued, clock::unix_ms());
-            let messages: Vec<_> = fates
-                .iter()
-                .filter_map(|fate| match fate {
-                    Fate::New(message) => Some(Arc::clone(message)),
-                    _ => None,
-                })
-                .collect();
+            let appends = queued.iter().map(|queued| &queued.append);
+            let fates = decide(&*known, appends, clock::unix_ms());
+            let messages: Vec<_> = fates.iter().filter_map(Fate::new_message).cloned().collect();
             let is_first = known.head() == Seq::ZERO && !messages.is_empty();
             let mut claimed = Ok(Claimed::Done);
             if !messages.is_empty() {
@@ -114,12 +109,9 @@ impl Committer {
                     // What is decided without the entry may be said; what it carries is in doubt.
                     let told = Told { known: &known, life: &life, became: Vec::new() };
                     for (queued, fate) in queued.drain(..).zip(fates) {
-                        queued.answer(match fate {
-                            Fate::New(_)
-                            | Fate::NotNext
-                            | Fate::Known(_, Source::Entry)
-                            | Fate::Conflict(Source::Entry) => Err(error.clone()),
-                            fate => Ok(told.of(fate)),
+                        queued.answer(match fate.depends_on_the_batch() {
+                            true => Err(error.clone()),
+                            false => Ok(told.of(fate)),
                         });
                     }
                     return Ok(());
@@ -231,9 +223,8 @@ impl Committer {
     /// Who writes in a direct chat was there as if by an open.
     async fn joined(&self, append: &Append, fate: &Fate, life: &Life) -> Result<(), EngineError> {
         let Append { conv, sender, .. } = append;
-        let is_stored = matches!(fate, Fate::New(_) | Fate::Known(..));
         let is_direct = matches!(*append.place, Place::Direct(..)) && append.restored.is_none();
-        if !is_stored || !is_direct || !self.store.index.is_missing(*conv, sender, life) {
+        if !fate.is_stored() || !is_direct || !self.store.index.is_missing(*conv, sender, life) {
             return Ok(());
         }
         let object = acks::place(*conv, sender);
@@ -276,13 +267,9 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn of(&self, fate: Fate) -> AppendOutcome {
-        let (message, dup) = match fate {
-            Fate::New(message) => (message, false),
-            Fate::Known(message, _) => (message, true),
-            Fate::Conflict(_) => return AppendOutcome::Conflict,
-            Fate::TsInFuture => return AppendOutcome::TsInFuture,
-            Fate::NotMember => return AppendOutcome::NotMember,
-            Fate::NotNext => return AppendOutcome::NotNext,
+        let (message, dup) = match fate.stored() {
+            Ok(stored) => stored,
+            Err(refused) => return refused,
         };
         let is_first = message.seq == Seq(1) && !dup;
         let became = if is_first { self.became.clone() } else { Vec::new() };

@@ -11,6 +11,7 @@ use super::acks::Acks;
 use super::entry::{Entry, Written};
 use super::failure;
 use crate::model::{AckSet, Cid, LIMITS, Message, Order, Roster, Seq, UserName};
+use crate::persistence::decision::End;
 use crate::persistence::lineage::Life;
 use crate::persistence::log::{Each, Log, PageBuilder};
 use crate::persistence::{EngineError, Page, RangeQuery};
@@ -125,6 +126,24 @@ impl Conversation {
             }
         };
         acked.cut_to(end)
+    }
+}
+
+impl End for Conversation {
+    fn head(&self) -> Seq {
+        self.head()
+    }
+
+    fn high(&self) -> u64 {
+        self.high
+    }
+
+    fn named(&self, sender: &UserName, cid: &Cid) -> Option<&Arc<Message>> {
+        self.named(sender, cid)
+    }
+
+    fn is_member(&self, user: &UserName) -> bool {
+        self.roster.membership(user).is_some()
     }
 }
 
