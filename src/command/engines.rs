@@ -36,9 +36,6 @@ use crate::tls::{self, Trust};
 
 /// What to change for a stronger durability class of the LOCAL engine.
 pub(super) const LOCAL_ADVICE: &str = "set CHATCTL_LOCAL_SYNC=always";
-/// Why a second server may not use a Riak that lets several writers be the first.
-const RIAK_SINGLE: &str =
-    "WS_MESSAGE_PERSISTENCE_ENGINE=RIAK without conditional_put_mode=prefer_token in riak.conf";
 
 /// The services that the chosen engines need.
 pub(super) fn services_of(config: &Config) -> Vec<ServiceKind> {
@@ -71,7 +68,7 @@ pub(super) struct Store<E: ?Sized = dyn Persistence> {
     /// What to change for a stronger durability class.
     pub(super) advice: String,
     /// What of the service keeps a second server from using it, and what would change that; `None`: nothing does.
-    pub(super) single: Option<&'static str>,
+    pub(super) single: Option<String>,
 }
 
 /// All engines, opened.
@@ -186,7 +183,10 @@ pub(super) async fn open_archive(config: &Config) -> anyhow::Result<Store<dyn Ar
             let engine = riak::open(riak_settings(settings))
                 .await
                 .context("the RIAK engine cannot start")?;
-            let (advice, single) = (engine.advice(), engine.alone_because().map(|_| RIAK_SINGLE));
+            let advice = engine.advice();
+            let single = engine
+                .alone_because()
+                .map(|reason| format!("WS_MESSAGE_PERSISTENCE_ENGINE=RIAK (where {reason})"));
             Ok(Store { persistence: engine, broken: None, advice, single })
         }
     }

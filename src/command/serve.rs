@@ -99,7 +99,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         required_durability: config.require_durability,
     };
     let access = identity::open_access(&config).await?;
-    let company = company(&config, engines.store.single);
+    let company = company(&config, engines.store.single.as_deref());
     let tenancy = tenancy_of(&config, &node, &name, company)?;
     let crowded = match &tenancy {
         Some(tenancy) => Some(tenancy.claim().await.context("this node cannot run here")?),

@@ -11,7 +11,7 @@ use crate::registry::tenancy::riak::RiakTenancy;
 use crate::registry::tenancy::{Company, RollSettings, Tenancy};
 
 /// Whether the chosen engines serve more than one node. `store`: what of the service of messages keeps it from that.
-pub(super) fn company(config: &Config, store: Option<&'static str>) -> Company {
+pub(super) fn company(config: &Config, store: Option<&str>) -> Company {
     let mut single = Vec::from_iter(store);
     if matches!(config.persistence, PersistenceEngine::Local(_)) {
         single.push("WS_MESSAGE_PERSISTENCE_ENGINE=LOCAL");

@@ -26,7 +26,7 @@ const SHOW_PAUSE: Duration = Duration::from_millis(500);
 /// Write all conversations of a message engine into a file
 ///
 /// Messages, acknowledgements, groups and lists, each line hashed over the one before. The settings are those of the servers. With LOCAL no server may
-/// run on the data folder; with REDIS and CASSANDRA servers may go on: of each conversation the file has a prefix. Run again with the same
+/// run on the data folder; with the others servers may go on: of each conversation the file has a prefix. Run again with the same
 /// file, it goes on where it was stopped.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -82,9 +82,9 @@ pub async fn run_export(args: ExportArgs) -> anyhow::Result<Exit> {
 /// Puts the file into the engine, and prints what came of it.
 pub async fn run_import(args: ImportArgs) -> anyhow::Result<Exit> {
     let (config, store) = open(&args.variables, "import").await?;
-    let name = format!("import/{}", std::process::id());
-    let alone = Company::Alone("an import");
-    let tenancy = tenancy_of(&config, &NodeId::generate(), &name, alone)?;
+    let node = NodeId::generate();
+    let (name, alone) = (format!("import/{node}"), Company::Alone("an import"));
+    let tenancy = tenancy_of(&config, &node, &name, alone)?;
     let crowded = match &tenancy {
         Some(tenancy) => Some(tenancy.claim().await.context("nothing was imported")?),
         None => None,

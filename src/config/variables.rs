@@ -54,7 +54,7 @@ pub const VARIABLES: &[Variable] = &[
         "persistence-engine",
         Some("LOCAL"),
         choice(&["LOCAL", "REDIS", "CASSANDRA", "RIAK"]),
-        "Where messages live. LOCAL: embedded, durable, one node; REDIS: a Redis or Valkey server; CASSANDRA; RIAK: a Riak KV 3 that you run, tried against a stand-in only",
+        "Where messages live. LOCAL: embedded, durable, one node; REDIS: a Redis or Valkey server; CASSANDRA; RIAK: an OpenRiak KV 3.4 that you run, tried against a stand-in only",
     ),
     variable(
         "WS_MESSAGE_DISTRIBUTION_ENGINE",

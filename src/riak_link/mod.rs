@@ -148,8 +148,14 @@ impl Node {
             StatusCode::OK => vec![answer.body],
             StatusCode::MULTIPLE_CHOICES => {
                 let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-                siblings::split(kind.unwrap_or_default(), &answer.body)
-                    .ok_or_else(|| unreadable("siblings"))?
+                let values = siblings::split(kind.unwrap_or_default(), &answer.body);
+                let mut values = values.ok_or_else(|| unreadable("siblings"))?;
+                // Of what somebody deleted beside a value a tombstone is left; nothing that is written here is empty.
+                values.retain(|value| !value.is_empty());
+                if values.is_empty() {
+                    return Ok(None);
+                }
+                values
             }
             _ => return Err(refused(&answer)),
         };

@@ -32,7 +32,7 @@ impl RiakService {
     /// Why none is started here, and what to do.
     pub fn not_ours(bucket_type: &str) -> ServiceError {
         ServiceError::Refused(format!(
-            "riak: no registry has a package of it, so none is started here; run Riak KV 3 yourself and name a node by RIAK_URL, with --mode external; {}",
+            "riak: no registry has a package of it, so none is started here; run OpenRiak KV 3.4 yourself and name a node by RIAK_URL, with --mode external; {}",
             bucket_type::how_to(bucket_type)
         ))
     }

@@ -96,7 +96,7 @@ async fn a_second_server_comes_in_only_where_racing_writers_are_kept_apart() {
             }
             ConditionalPut::Racing => {
                 let why = Server::refused(&borrowed(&variables)).await;
-                assert!(why.contains("conditional_put_mode=prefer_token"), "{why}");
+                assert!(why.contains("set conditional_put_mode = prefer_token"), "{why}");
                 assert!(why.contains(&format!("RIAK_URL={}", riak.url())), "{why}");
                 assert!(why.contains("stop it"), "{why}");
             }

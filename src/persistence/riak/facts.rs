@@ -18,6 +18,8 @@ const RACERS: usize = 16;
 const ROUNDS: usize = 12;
 /// A race that takes longer says no more than one that fails.
 const PROBE_TIME: Duration = Duration::from_secs(2);
+/// Races that may go wrong before that is an answer.
+const SLOW_MAX: usize = 3;
 /// Below it a ring cannot always give each replica a node of its own.
 const REPLICATED_MEMBERS: usize = 5;
 
@@ -46,18 +48,25 @@ pub fn found(properties: &Value, stats: &Value) -> Found {
 /// setting would change it.
 pub async fn probe(node: &Node) -> Result<Option<String>, CallError> {
     const CHANGE: &str = "set conditional_put_mode = prefer_token in riak.conf of every node, for more than one server";
-    for _ in 0..ROUNDS {
+    let (mut rounds, mut slow) = (0, 0);
+    while rounds < ROUNDS {
         let begun = Instant::now();
         let winners = race(node).await?;
         let took = begun.elapsed();
-        if winners != 1 {
+        if winners > 1 {
             return Ok(Some(format!(
                 "{winners} of {RACERS} writers who all asked to be the first were told that they are; {CHANGE}"
             )));
         }
-        if took > PROBE_TIME {
+        if winners == 1 && took <= PROBE_TIME {
+            rounds += 1;
+            continue;
+        }
+        // Once it may be a node that is busy.
+        slow += 1;
+        if slow == SLOW_MAX {
             return Ok(Some(format!(
-                "{RACERS} writers at once took {} ms; {CHANGE}",
+                "{RACERS} writers at once took {} ms, and {winners} of them wrote; {CHANGE}",
                 took.as_millis()
             )));
         }

@@ -6,8 +6,9 @@ use scylla::statement::Consistency;
 use scylla::statement::unprepared::Statement;
 use tokio::time::timeout;
 
+use super::entry::Entry;
 use super::lease::{Lease, START_TIME};
-use super::roll::{Entry, Failure, Roll, RollSettings, RollTenant};
+use super::roll::{Failure, Roll, RollSettings, RollTenant};
 use crate::cassandra_link::{self, Cluster, was_applied};
 
 const READ: &str = "SELECT version, tenants FROM tenants WHERE id = 'tenants'";

@@ -1,6 +1,7 @@
 //! Which nodes run on the same engines: a combination of engines that cannot keep its promises for more than one node runs as one.
 
 pub mod cassandra;
+mod entry;
 mod lease;
 pub mod redis;
 pub mod riak;

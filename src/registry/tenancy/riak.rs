@@ -3,8 +3,9 @@
 //! It keeps them apart also where a node lets several writers be the first (`conditional_put_mode`), which is where it matters most: what
 //! two wrote at once are then siblings, and a reader has both.
 
+use super::entry::Entry;
 use super::lease::Lease;
-use super::roll::{Entry, Failure, Roll, RollSettings, RollTenant};
+use super::roll::{Failure, Roll, RollSettings, RollTenant};
 use crate::riak_link::{Condition, Node, Place, Put, Version};
 
 /// One node's place among the tenants of a bucket type.

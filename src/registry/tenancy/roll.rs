@@ -4,17 +4,18 @@
 //! is in the way is looked at for that long.
 //!
 //! Where the store lets only one of several writers be the first, a tenant reads the roll, sees nobody in its way, and is in once its write is
-//! done. Where it may let several be the first, it *asks*: it writes that it wants in, reads again, and is in only if still nobody is in the way.
-//! Of two that ask at once each has written before it read, so one at least has seen the other; whoever comes later in the order of
-//! asking takes it back and waits (the bakery algorithm, Lamport 1974).
+//! done. Where it may let several be the first, it *asks*: it writes that it wants in, reads again, and is in only if it still sees that and
+//! nobody in its way. Of two that ask at once each has written before it read, so one at least has seen the other; whoever comes later in the
+//! order of asking takes it back and waits (the bakery algorithm, Lamport 1974).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::entry::{Entry, Standing};
 use super::lease::{self, BEATS_PER_LEASE, LOOK_PAUSE, START_TIME, Tenant};
 use super::{ClaimError, Company};
 use crate::clock;
@@ -22,8 +23,10 @@ use crate::model::NodeId;
 
 /// How long an answer is waited for, and how long it is tried against others.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
-/// What is left of tenants that may have company is forgotten after this.
+/// What stands still for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// Signs of life of somebody in the way before it is believed: one may be a write of before, come to light late.
+const SIGNS: u32 = 2;
 
 /// Why the store did not answer as it should.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -76,50 +79,6 @@ pub trait Roll: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
 }
 
-/// One of those in the roll.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    name: String,
-    /// Which start of it.
-    start: String,
-    beat: u64,
-    lease_ms: u64,
-    /// Why it is alone; empty when it is not.
-    because: String,
-    /// When it beat last, by its own clock: only to forget what is left of it.
-    at_ms: u64,
-    /// The order of asking. Of one name the last start that asked is the one that counts.
-    #[serde(default)]
-    since: u64,
-    #[serde(default)]
-    standing: Standing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Standing {
-    #[default]
-    In,
-    Asking,
-    Gone,
-}
-
-impl Entry {
-    /// What is greater is newer, of one name.
-    fn age(&self) -> (u64, &str, u64) {
-        (self.since, &self.start, self.beat)
-    }
-
-    /// Whether it asked before the other one did.
-    fn is_before(&self, other: &Self) -> bool {
-        (self.since, &self.start) < (other.since, &other.start)
-    }
-
-    fn is_of(&self, other: &Self) -> bool {
-        self.name == other.name && self.start == other.start
-    }
-}
-
 /// A node that meets others in a roll.
 pub struct RollTenant<R> {
     roll: R,
@@ -130,6 +89,17 @@ pub struct RollTenant<R> {
 pub struct Seat<L> {
     link: L,
     own: Entry,
+    /// The others as they stand still, and since when.
+    still: HashMap<String, (Entry, Instant)>,
+}
+
+/// A roll as it was read.
+struct Read<V> {
+    version: V,
+    /// The newest entry of this node's name.
+    own: Option<Entry>,
+    /// The newest entry of each other name.
+    others: Vec<Entry>,
 }
 
 /// A node on its way in.
@@ -139,25 +109,68 @@ struct Newcomer {
     asked: Option<Entry>,
     /// Of its last write, of which it may not know what became.
     beat: u64,
+    /// Who stood still for too long.
+    over: Vec<Entry>,
+    waits: Vec<Wait>,
+}
+
+/// Somebody in the way who is looked at.
+struct Wait {
+    entry: Entry,
+    until: Instant,
+    signs: u32,
 }
 
 /// What came of a step towards the roll.
 enum Step {
     In(Entry),
-    /// Another look tells.
+    /// The roll says that this node asks.
+    Asked,
+    /// Another one wrote meanwhile.
     Again,
     /// Somebody is in the way.
-    Wait(Entry),
+    Wait(Vec<Entry>),
     /// Another start of this name asked later.
     Replaced,
 }
 
 /// What came of a beat.
 enum Beat {
-    Kept(Entry),
+    Kept,
     Replaced,
     /// Somebody has come in who must not run beside this node.
     Taken(Entry),
+}
+
+impl Newcomer {
+    /// Looks at those who are in the way. Whoever goes on beating is the answer.
+    fn look(&mut self, in_the_way: Vec<Entry>, store: &'static str) -> Option<Entry> {
+        for entry in in_the_way {
+            let until = Instant::now() + entry.lease();
+            let Some(wait) = self.waits.iter_mut().find(|wait| wait.entry.is_of(&entry)) else {
+                tracing::info!(
+                    node = %entry.name, store,
+                    "a node that must not run beside this one has a lease; waiting whether it renews it"
+                );
+                self.waits.push(Wait { entry, until, signs: 0 });
+                continue;
+            };
+            if entry.is_newer(&wait.entry) {
+                let signs = wait.signs + 1;
+                if signs >= SIGNS && entry.standing == Standing::In {
+                    return Some(entry);
+                }
+                *wait = Wait { entry, until, signs };
+            } else if Instant::now() > wait.until {
+                self.over.push(entry);
+            }
+        }
+        None
+    }
+
+    fn is_over(&self, entry: &Entry) -> bool {
+        self.over.iter().any(|over| over.is_of(entry) && !entry.is_newer(over))
+    }
 }
 
 impl<R: Roll> Tenant for RollTenant<R> {
@@ -168,44 +181,36 @@ impl<R: Roll> Tenant for RollTenant<R> {
             ClaimError(format!("{} does not answer as it should: {reason}", self.roll.address()))
         };
         let link = self.roll.dial().await.map_err(unheard)?;
-        // Who is in the way, and until when it may stand still; and who has stood still for too long.
-        let mut seen: Vec<(Entry, Instant)> = Vec::new();
-        let mut over = Vec::new();
         let mut newcomer = Newcomer::default();
-        let deadline = Instant::now() + START_TIME + self.settings.lease;
-        loop {
-            match Box::pin(self.step(&link, &mut newcomer, &over)).await {
-                Ok(Step::In(own)) => return Ok(Seat { link, own }),
+        // From the last answer that led somewhere.
+        let mut deadline = Instant::now() + START_TIME;
+        let refused = loop {
+            let step = Box::pin(self.step(&link, &mut newcomer)).await;
+            if matches!(step, Ok(Step::Asked | Step::Wait(_))) {
+                deadline = Instant::now() + START_TIME;
+            }
+            match step {
+                Ok(Step::In(own)) => return Ok(Seat { link, own, still: HashMap::new() }),
                 Ok(Step::Replaced) => {
-                    return Err(ClaimError(lease::started_again(&self.settings.name)));
+                    break ClaimError(lease::started_again(&self.settings.name));
                 }
                 Ok(Step::Again) if Instant::now() > deadline => {
-                    return Err(unheard("others change it all the time".into()));
+                    break unheard("others change it all the time".into());
                 }
-                Ok(Step::Again) => continue,
-                Err(reason) if Instant::now() > deadline => return Err(unheard(reason)),
+                Ok(Step::Asked | Step::Again) => continue,
+                Ok(Step::Wait(in_the_way)) => {
+                    if let Some(holder) = newcomer.look(in_the_way, R::STORE) {
+                        break self.refusal(&holder);
+                    }
+                }
+                Err(reason) if Instant::now() > deadline => break unheard(reason),
                 Err(_) => {}
-                Ok(Step::Wait(holder)) => match seen.iter_mut().find(|(it, _)| it.is_of(&holder)) {
-                    Some((before, until)) if *before == holder => {
-                        if Instant::now() > *until {
-                            over.push(holder);
-                        }
-                    }
-                    Some(_) if holder.standing == Standing::In => {
-                        return Err(self.refusal(&holder));
-                    }
-                    Some(stale) => *stale = waited_for(holder),
-                    None => {
-                        tracing::info!(
-                            node = %holder.name, store = R::STORE,
-                            "a node that must not run beside this one has a lease; waiting whether it renews it"
-                        );
-                        seen.push(waited_for(holder));
-                    }
-                },
             }
             sleep(LOOK_PAUSE).await;
-        }
+        };
+        // Whatever of it is there, or will be.
+        self.leave(&link, newcomer.beat).await;
+        Err(refused)
     }
 
     async fn stay(
@@ -214,13 +219,13 @@ impl<R: Roll> Tenant for RollTenant<R> {
         closing: CancellationToken,
         lost: oneshot::Sender<String>,
     ) {
-        let Seat { link, mut own } = seat;
+        let Seat { link, mut own, mut still } = seat;
         let mut link = Some(link);
         let beat = self.settings.lease / BEATS_PER_LEASE;
         loop {
             if closing.run_until_cancelled(sleep(beat)).await.is_none() {
                 if let Some(link) = &link {
-                    self.leave(link, &own).await;
+                    self.leave(link, own.beat).await;
                 }
                 return;
             }
@@ -228,8 +233,8 @@ impl<R: Roll> Tenant for RollTenant<R> {
                 link = self.roll.dial().await.ok();
                 continue;
             };
-            match timeout(ANSWER_TIME, Box::pin(self.beat(known, &own))).await {
-                Ok(Ok(Beat::Kept(kept))) => own = kept,
+            match timeout(ANSWER_TIME, Box::pin(self.beat(known, &mut own, &mut still))).await {
+                Ok(Ok(Beat::Kept)) => {}
                 Ok(Ok(Beat::Replaced)) => {
                     // Two nodes of one name; the registry warns of it.
                     let RollSettings { name, node, .. } = &self.settings;
@@ -257,12 +262,6 @@ impl<R: Roll> Tenant for RollTenant<R> {
     }
 }
 
-/// With the moment from which it is over, if it stands still until then.
-fn waited_for(holder: Entry) -> (Entry, Instant) {
-    let until = Instant::now() + Duration::from_millis(holder.lease_ms);
-    (holder, until)
-}
-
 impl<R: Roll> RollTenant<R> {
     /// One that has not asked yet.
     pub fn new(roll: R, settings: RollSettings) -> Self {
@@ -288,36 +287,28 @@ impl<R: Roll> RollTenant<R> {
         entry.standing != Standing::Gone && either_is_alone
     }
 
-    fn entry(&self, since: u64, beat: u64, standing: Standing) -> Entry {
-        Entry {
-            name: self.settings.name.clone(),
-            start: self.settings.node.to_string(),
-            beat,
-            lease_ms: self.settings.lease.as_millis() as u64,
-            because: self.because().to_owned(),
-            at_ms: clock::unix_ms(),
-            since,
-            standing,
-        }
+    fn is_ours(&self, entry: &Entry) -> bool {
+        entry.start == self.settings.node.as_str()
     }
 
-    /// The newest entry of each name, this node's own apart.
-    async fn read(
-        &self,
-        link: &R::Link,
-    ) -> Result<(R::Version, Option<Entry>, Vec<Entry>), Failure> {
+    fn entry(&self, since: u64, beat: u64, standing: Standing) -> Entry {
+        let RollSettings { name, node, lease, .. } = &self.settings;
+        let entry = Entry::new(name, node.as_str(), *lease, self.because());
+        Entry { since, beat, standing, at_ms: clock::unix_ms(), ..entry }
+    }
+
+    /// The newest entry of each name.
+    async fn read(&self, link: &R::Link) -> Result<Read<R::Version>, Failure> {
         let (version, found) = self.roll.read(link).await?;
-        let mut entries: Vec<Entry> = Vec::with_capacity(found.len() + 1);
+        let mut newest: HashMap<String, Entry> = HashMap::with_capacity(found.len());
         for entry in found {
-            match entries.iter_mut().find(|known| known.name == entry.name) {
-                Some(known) if known.age() < entry.age() => *known = entry,
-                Some(_) => {}
-                None => entries.push(entry),
+            let is_newer = newest.get(&entry.name).is_none_or(|known| entry.is_newer(known));
+            if is_newer {
+                newest.insert(entry.name.clone(), entry);
             }
         }
-        let own = entries.iter().position(|entry| entry.name == self.settings.name);
-        let own = own.map(|at| entries.swap_remove(at));
-        Ok((version, own, entries))
+        let own = newest.remove(&self.settings.name);
+        Ok(Read { version, own, others: newest.into_values().collect() })
     }
 
     /// Writes what this node is now beside the others.
@@ -328,88 +319,112 @@ impl<R: Roll> RollTenant<R> {
         mut others: Vec<Entry>,
         own: &Entry,
     ) -> Result<bool, Failure> {
-        let forgotten = own.at_ms.saturating_sub(FORGOTTEN_AFTER.as_millis() as u64);
-        others.retain(|entry| entry.at_ms > forgotten);
         others.push(own.clone());
         self.roll.write(link, version, &others).await
     }
 
-    /// One step towards the roll, whoever is `over` left out.
-    async fn step(
-        &self,
-        link: &R::Link,
-        newcomer: &mut Newcomer,
-        over: &[Entry],
-    ) -> Result<Step, Failure> {
-        let (version, own, mut others) = self.read(link).await?;
+    /// One step towards the roll.
+    async fn step(&self, link: &R::Link, newcomer: &mut Newcomer) -> Result<Step, Failure> {
+        let Read { version, own, mut others } = self.read(link).await?;
         let newest = others.iter().chain(&own).map(|entry| entry.since).max().unwrap_or(0);
-        others.retain(|entry| !over.contains(entry));
+        others.retain(|entry| !newcomer.is_over(entry));
         if let (Some(own), Some(asked)) = (&own, &newcomer.asked)
-            && own.start != asked.start
+            && !self.is_ours(own)
+            && own.standing != Standing::Gone
             && asked.is_before(own)
         {
-            return Ok(Step::Replaced);
+            return Ok(match self.is_in_the_way(own) {
+                true => Step::Replaced,
+                // It finds another name for itself.
+                false => Step::In(asked.clone()),
+            });
         }
-        newcomer.beat = own.map_or(0, |own| own.beat).max(newcomer.beat) + 1;
-        let asked = newcomer.asked.as_ref();
-        let since = asked.map_or(newest + 1, |asked| asked.since);
-        let in_the_way: Vec<_> = others.iter().filter(|entry| self.is_in_the_way(entry)).collect();
-        // One that is in is the answer, also where others ask.
-        let holder = in_the_way.iter().min_by_key(|entry| entry.standing as u8);
-        let Some(holder) = holder.map(|&holder| holder.clone()) else {
-            let is_in = R::IS_EXCLUSIVE || asked.is_some();
-            let standing = if is_in { Standing::In } else { Standing::Asking };
-            let own = self.entry(since, newcomer.beat, standing);
-            if !self.write(link, version, others, &own).await? {
-                return Ok(Step::Again);
-            }
-            if is_in {
-                return Ok(Step::In(own));
-            }
-            newcomer.asked = Some(own);
-            return Ok(Step::Again);
+        let before = own.as_ref().map_or(0, |own| own.beat).max(newcomer.beat);
+        newcomer.beat = before.saturating_add(1);
+        // What it has written and others may not see any more is not asked.
+        let is_there = |asked: &&Entry| {
+            let is_it = |own: &&Entry| self.is_ours(own) && own.since == asked.since;
+            own.as_ref().filter(is_it).is_some_and(|own| own.standing != Standing::Gone)
         };
+        let asked = newcomer.asked.take().filter(|asked| is_there(&asked));
+        let in_the_way: Vec<_> =
+            others.iter().filter(|entry| self.is_in_the_way(entry)).cloned().collect();
+        if in_the_way.is_empty() {
+            let (since, standing) = match &asked {
+                Some(asked) => (asked.since, Standing::In),
+                None if R::IS_EXCLUSIVE => (newest.saturating_add(1), Standing::In),
+                None => (newest.saturating_add(1), Standing::Asking),
+            };
+            let own = self.entry(since, newcomer.beat, standing);
+            newcomer.asked = asked;
+            return Ok(match self.write(link, version, others, &own).await? {
+                false => Step::Again,
+                true if standing == Standing::In => Step::In(own),
+                true => {
+                    newcomer.asked = Some(own);
+                    Step::Asked
+                }
+            });
+        }
         let is_first = |asked: &Entry| {
             let is_behind =
-                |other: &&Entry| other.standing == Standing::Asking && asked.is_before(other);
+                |other: &Entry| other.standing == Standing::Asking && asked.is_before(other);
             in_the_way.iter().all(is_behind)
         };
-        if asked.is_some_and(|asked| !is_first(asked)) {
-            let own = self.entry(since, newcomer.beat, Standing::Gone);
-            if !self.write(link, version, others, &own).await? {
+        let next = match (asked.filter(is_first), &own) {
+            // The others will take it back. Until then it says that it is there.
+            (Some(asked), _) => Some(self.entry(asked.since, newcomer.beat, Standing::Asking)),
+            // Also what it asked without an answer.
+            (None, Some(own)) if self.is_ours(own) && own.standing != Standing::Gone => {
+                Some(self.entry(own.since, newcomer.beat, Standing::Gone).gone())
+            }
+            (None, _) => None,
+        };
+        if let Some(next) = next {
+            let is_asking = next.standing == Standing::Asking;
+            // As it was read: it stays what it is while nobody knows of the next.
+            newcomer.asked = own.filter(|_| is_asking);
+            if !self.write(link, version, others, &next).await? {
                 return Ok(Step::Again);
             }
-            newcomer.asked = None;
+            newcomer.asked = Some(next).filter(|_| is_asking);
         }
-        Ok(Step::Wait(holder))
+        Ok(Step::Wait(in_the_way))
     }
 
     /// Says that this node goes on, unless somebody has come in meanwhile who is in its way.
-    async fn beat(&self, link: &R::Link, own: &Entry) -> Result<Beat, Failure> {
+    async fn beat(
+        &self,
+        link: &R::Link,
+        own: &mut Entry,
+        still: &mut HashMap<String, (Entry, Instant)>,
+    ) -> Result<Beat, Failure> {
         let deadline = Instant::now() + ANSWER_TIME;
         loop {
-            let (version, found, others) = self.read(link).await?;
-            let is_later = |entry: &Entry| {
-                let is_other = entry.name != own.name || entry.start != own.start;
-                is_other && own.is_before(entry) && entry.standing != Standing::Gone
-            };
-            if let Some(found) = found.as_ref().filter(|found| is_later(found)) {
+            let Read { version, own: found, mut others } = self.read(link).await?;
+            let is_later = |entry: &Entry| entry.standing != Standing::Gone && own.is_before(entry);
+            if let Some(found) =
+                found.as_ref().filter(|found| !self.is_ours(found)).filter(|found| is_later(found))
+            {
                 return Ok(match self.is_in_the_way(found) {
                     true => Beat::Taken(found.clone()),
                     false => Beat::Replaced,
                 });
             }
-            // Whoever was in before has been away for longer than its lease: it sees this node, and ends. Whoever asks will see it, and wait.
+            // Whoever came in before this node has been away for longer than its lease: it sees this node, and ends. Whoever asks will see
+            // it, and wait. Where this node's entry was taken away, it is the one that was away.
             let has_come_in = |entry: &&Entry| {
-                entry.standing == Standing::In && self.is_in_the_way(entry) && is_later(entry)
+                let is_in = entry.standing == Standing::In && self.is_in_the_way(entry);
+                is_in && (found.is_none() || is_later(entry))
             };
             if let Some(other) = others.iter().find(has_come_in) {
                 return Ok(Beat::Taken(other.clone()));
             }
-            let beat = found.map_or(own.beat, |found| found.beat.max(own.beat)) + 1;
-            let kept = self.entry(own.since, beat, Standing::In);
-            if self.write(link, version, others, &kept).await? {
-                return Ok(Beat::Kept(kept));
+            others.retain(|entry| !stood_still(entry, still));
+            let beat = found.map_or(own.beat, |found| found.beat.max(own.beat));
+            *own = self.entry(own.since, beat.saturating_add(1), Standing::In);
+            if self.write(link, version, others, own).await? {
+                return Ok(Beat::Kept);
             }
             if Instant::now() > deadline {
                 return Err("others change the roll all the time".into());
@@ -417,16 +432,15 @@ impl<R: Roll> RollTenant<R> {
         }
     }
 
-    async fn leave(&self, link: &R::Link, own: &Entry) {
+    /// Takes away what this start has in the roll. `last`: the beat of its last write, of which it may not know what became.
+    async fn leave(&self, link: &R::Link, last: u64) {
         let gone = async {
             loop {
-                let (version, found, others) = self.read(link).await?;
-                let Some(found) = found.filter(|found| found.start == own.start) else {
-                    return Ok(());
-                };
-                // Beyond a beat of which nobody knows what became.
-                let beat = found.beat.max(own.beat) + 2;
-                let gone = self.entry(own.since, beat, Standing::Gone);
+                let Read { version, own, others } = self.read(link).await?;
+                let is_there = |own: &Entry| self.is_ours(own) && own.standing != Standing::Gone;
+                let Some(own) = own.filter(is_there) else { return Ok(()) };
+                let beat = own.beat.max(last).saturating_add(1);
+                let gone = self.entry(own.since, beat, Standing::Gone).gone();
                 if self.write(link, version, others, &gone).await? {
                     return Ok::<_, Failure>(());
                 }
@@ -436,4 +450,14 @@ impl<R: Roll> RollTenant<R> {
             tracing::debug!(store = R::STORE, "the lease of this node ends by itself");
         }
     }
+}
+
+/// Whether it is as it was a day ago.
+fn stood_still(entry: &Entry, still: &mut HashMap<String, (Entry, Instant)>) -> bool {
+    let now = Instant::now();
+    let (known, since) = still.entry(entry.name.clone()).or_insert_with(|| (entry.clone(), now));
+    if known != entry {
+        (*known, *since) = (entry.clone(), now);
+    }
+    now.duration_since(*since) > FORGOTTEN_AFTER
 }

@@ -203,6 +203,19 @@ async fn of_all_who_come_at_once_and_must_be_alone_one_is_in(#[case] mode: Condi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_were_killed_are_waited_for_at_once() {
+    let server = RiakServer::start(ConditionalPut::Racing);
+    for name in ["a", "b", "c"] {
+        riak_tenant(&server, member(name, &Company::Many, LEASE)).claim().await.unwrap();
+    }
+    let begun = Instant::now();
+    let alone = riak_tenant(&server, member("alone", &alone(), LEASE));
+    alone.claim().await.unwrap();
+    let took = begun.elapsed();
+    assert!(took > LEASE / 2 && took < 2 * LEASE, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_away_for_longer_than_its_lease_ends_and_who_came_in_stays() {
     let server = RiakServer::start(ConditionalPut::Racing);
     let first = riak_tenant(&server, member("away", &alone(), LEASE));
