@@ -22,6 +22,8 @@ use crate::model::NodeId;
 
 /// How long a start waits for the brokers.
 const START_TIME: Duration = Duration::from_secs(10);
+/// A topic that was made a moment ago is not known to every broker yet.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// How often it is looked whether a part is read for nothing.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// After an error of the reader.
@@ -89,11 +91,15 @@ impl Reader {
 
     /// Takes up its partitions at their ends. The brokers may be starting, too. An error says what and what to do.
     pub async fn start(&self) -> Result<(), String> {
-        let deadline = Instant::now() + START_TIME;
+        let begun = Instant::now();
+        let deadline = begun + START_TIME;
         loop {
             match self.assign_ends().await {
                 Ok(()) => return Ok(()),
-                Err(StartFailure::Wrong(reason)) => return Err(reason),
+                Err(StartFailure::Wrong(reason)) if begun.elapsed() > SETTLED_AFTER => {
+                    return Err(reason);
+                }
+                Err(StartFailure::Wrong(_)) => sleep(ASK_PAUSE).await,
                 Err(StartFailure::Away(reason)) if Instant::now() > deadline => {
                     return self.start_with_some(reason).await;
                 }
