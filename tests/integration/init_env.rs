@@ -207,7 +207,10 @@ async fn what_is_wrong_is_said_with_what_to_do() {
         (output.status.code(), text(&output))
     };
     let (code, shown) = run(&["--services", "redis,mysql"]).await;
-    assert!(code == Some(64) && shown.contains("use redis, valkey, kafka or cassandra"), "{shown}");
+    assert!(
+        code == Some(64) && shown.contains("use redis, valkey, kafka, cassandra or riak"),
+        "{shown}"
+    );
     let (code, shown) = run(&["--nodes", "2"]).await;
     assert!(code == Some(64) && shown.contains("use 1 or 3"), "{shown}");
     let (code, shown) = run(&["--check", "--dir", "nothing"]).await;
