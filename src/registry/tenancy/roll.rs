@@ -208,7 +208,7 @@ impl<R: Roll> Tenant for RollTenant<R> {
             }
             sleep(LOOK_PAUSE).await;
         };
-        // Whatever of it is there, or will be.
+        // Whatever of it is there; what comes later is over after its lease.
         self.leave(&link, newcomer.beat).await;
         Err(refused)
     }
@@ -222,24 +222,29 @@ impl<R: Roll> Tenant for RollTenant<R> {
         let Seat { link, mut own, mut still } = seat;
         let mut link = Some(link);
         let beat = self.settings.lease / BEATS_PER_LEASE;
+        let mut pause = beat;
         loop {
-            if closing.run_until_cancelled(sleep(beat)).await.is_none() {
+            if closing.run_until_cancelled(sleep(pause)).await.is_none() {
                 if let Some(link) = &link {
                     self.leave(link, own.beat).await;
                 }
                 return;
             }
-            let Some(known) = &link else {
+            if link.is_none() {
                 link = self.roll.dial().await.ok();
-                continue;
-            };
+            }
+            // What was lost is made up for.
+            pause = beat / 4;
+            let Some(known) = &link else { continue };
             match timeout(ANSWER_TIME, Box::pin(self.beat(known, &mut own, &mut still))).await {
-                Ok(Ok(Beat::Kept)) => {}
+                Ok(Ok(Beat::Kept)) => pause = beat,
                 Ok(Ok(Beat::Replaced)) => {
                     // Two nodes of one name; the registry warns of it.
                     let RollSettings { name, node, .. } = &self.settings;
                     self.settings.name = format!("{name}#{node}");
                     own.name.clone_from(&self.settings.name);
+                    // Until it stands in the roll again nobody sees it.
+                    pause = Duration::ZERO;
                 }
                 Ok(Ok(Beat::Taken(holder))) => {
                     let reason = if holder.name == self.settings.name {
@@ -335,8 +340,11 @@ impl<R: Roll> RollTenant<R> {
         {
             return Ok(match self.is_in_the_way(own) {
                 true => Step::Replaced,
-                // It finds another name for itself.
-                false => Step::In(asked.clone()),
+                // It finds another name for itself, unless somebody is in the way who may not see it any more.
+                false if !others.iter().any(|entry| self.is_in_the_way(entry)) => {
+                    Step::In(asked.clone())
+                }
+                false => Step::Replaced,
             });
         }
         let before = own.as_ref().map_or(0, |own| own.beat).max(newcomer.beat);

@@ -154,7 +154,11 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = timeout(PATIENCE, lines.next_line()).await.map_err(|_| "not ready in time")?;
-        let first = first.unwrap().ok_or("ended before it was ready")?;
+        let first = first.unwrap().ok_or_else(|| {
+            let log = std::fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(5).collect();
+            format!("ended before it was ready; its log, the last line first: {last:#?}")
+        })?;
         let url = first.strip_prefix("ready ").ok_or(format!("printed {first:?}"))?.to_owned();
         let admin = std::fs::read_to_string(&admin_file).unwrap().trim().to_owned();
         let (data_dir, log) = (data_dir.to_owned(), data_dir.with_extension("log"));
