@@ -18,26 +18,24 @@ fn make(name: &str) -> String {
 
 /// Why the bucket type cannot be used, and what to do; `None` where it can.
 pub fn unusable(name: &str, properties: Option<&Value>) -> Option<String> {
-    let refuse = |reason: &str, other: &str| {
-        Some(format!("the bucket type {name} {reason}: {}", make(other)))
-    };
     let Some(properties) = properties else {
-        return refuse("does not exist or is not active", name);
+        return Some(format!(
+            "the bucket type {name} does not exist or is not active: {}",
+            make(name)
+        ));
     };
-    let other = format!("{name}-2");
-    if properties["allow_mult"] != true {
-        return refuse(
-            "has allow_mult=false, by which writers at once lose each other's values; make another one, and name it by CHATCTL_RIAK_BUCKET_TYPE",
-            &other,
-        );
-    }
-    if properties["last_write_wins"] == true {
-        return refuse(
-            "has last_write_wins=true, by which writers at once lose each other's values; make another one, and name it by CHATCTL_RIAK_BUCKET_TYPE",
-            &other,
-        );
-    }
-    None
+    let is = |property: &str| properties[property] == true;
+    let flaw = if !is("allow_mult") {
+        "allow_mult=false"
+    } else if is("last_write_wins") {
+        "last_write_wins=true"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "the bucket type {name} has {flaw}, by which writers at once lose each other's values; make another one, and name it by CHATCTL_RIAK_BUCKET_TYPE: {}",
+        make(&format!("{name}-2"))
+    ))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ const START_TIME: Duration = Duration::from_secs(15);
 const START_PAUSE: Duration = Duration::from_millis(250);
 /// How often the node is asked how it is.
 const LOOK_TIME: Duration = Duration::from_secs(1);
+
 /// What the node says of itself and of its clock. Nothing is written there.
 pub async fn examine(settings: RiakSettings) -> Result<Examined, OpenError> {
     let node = Node::new(&settings.url, &settings.bucket_type);

@@ -44,20 +44,6 @@ pub enum Standing {
 }
 
 impl Entry {
-    /// At its first beat.
-    pub fn new(name: &str, start: &str, lease: Duration, because: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            start: start.to_owned(),
-            beat: 0,
-            lease_ms: lease.as_millis() as u64,
-            because: because.to_owned(),
-            at_ms: 0,
-            since: 0,
-            standing: Standing::Gone,
-        }
-    }
-
     /// The same as one that is not there any more, also for servers that know nothing of standings: nobody waits for it.
     pub fn gone(self) -> Self {
         Self { lease_ms: 0, because: String::new(), standing: Standing::Gone, ..self }

@@ -298,8 +298,16 @@ impl<R: Roll> RollTenant<R> {
 
     fn entry(&self, since: u64, beat: u64, standing: Standing) -> Entry {
         let RollSettings { name, node, lease, .. } = &self.settings;
-        let entry = Entry::new(name, node.as_str(), *lease, self.because());
-        Entry { since, beat, standing, at_ms: clock::unix_ms(), ..entry }
+        Entry {
+            name: name.clone(),
+            start: node.to_string(),
+            beat,
+            lease_ms: lease.as_millis() as u64,
+            because: self.because().to_owned(),
+            at_ms: clock::unix_ms(),
+            since,
+            standing,
+        }
     }
 
     /// The newest entry of each name.
