@@ -5,16 +5,28 @@ use std::cell::RefCell;
 use serde::Serialize;
 
 use super::Frame;
-use crate::protocol::{ErrorBody, Push, Reply, ReplyFrame};
+use crate::model::{ConvId, Message};
+use crate::protocol::{ErrorBody, Push, Reply, ReplyFrame, write_msg, write_send_reply};
+
+/// A message, to those who have its conversation open.
+pub fn msg(conv: ConvId, message: &Message) -> Frame {
+    written(|text| write_msg(conv, message, text))
+}
 
 /// A push.
 pub fn push(push: &Push) -> Frame {
-    encode(push)
+    match push {
+        Push::Msg(push) => msg(push.conv, &push.message),
+        _ => encode(push),
+    }
 }
 
 /// A reply to the command with `id`.
 pub fn reply(id: u64, outcome: Result<Reply, ErrorBody>) -> Frame {
-    rejection(Some(id), outcome.unwrap_or_else(Reply::Error))
+    match outcome {
+        Ok(Reply::Send(reply)) => written(|text| write_send_reply(id, &reply, text)),
+        outcome => rejection(Some(id), outcome.unwrap_or_else(Reply::Error)),
+    }
 }
 
 /// An answer to a frame whose `id` may be unknown.
@@ -28,6 +40,20 @@ const ROOM_BYTES_MAX: usize = 64 << 10;
 thread_local! {
     /// Frames are written here and then copied as long as they are: one allocation each, where a text that grows takes several.
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The same of what is a text already.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What is not asked for its bytes, since it is made of texts.
+fn written(write: impl FnOnce(&mut String)) -> Frame {
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        write(text);
+        let frame = text.as_str().to_owned().into();
+        text.clear();
+        text.shrink_to(ROOM_BYTES_MAX);
+        frame
+    })
 }
 
 fn encode(frame: &impl Serialize) -> Frame {

@@ -198,10 +198,13 @@ impl Room {
             return Need::Nothing;
         }
         state.highest_heard = state.highest_heard.max(message.seq);
-        if state.ahead.len() < AHEAD_MAX || head.is_some_and(|head| message.seq == head.next()) {
-            state.ahead.insert(message.seq, Heard { message, roster });
+        let seq = message.seq;
+        if let Some(heard) = state.fan_out_next(self.conv, Heard { message, roster }) {
+            if state.ahead.len() < AHEAD_MAX || head.is_some_and(|head| seq == head.next()) {
+                state.ahead.insert(seq, heard);
+            }
+            state.advance(self.conv);
         }
-        state.advance(self.conv);
         state.need_fill()
     }
 

@@ -1,7 +1,9 @@
 //! Where the stream of a room stands, what was heard of it, and who is on it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use metrics::Counter;
 
 use super::directory::SessionHandle;
 use super::flaw::{self, Flaw};
@@ -12,7 +14,7 @@ use crate::faults::before_push;
 use crate::model::{ConvId, Epoch, Message, Roster, Seq};
 #[cfg(not(feature = "faults"))]
 use crate::model::{SessionId, UserName};
-use crate::protocol::{MembersPush, MsgPush, Push, RemovedPush, ResetPush};
+use crate::protocol::{MembersPush, Push, RemovedPush, ResetPush};
 
 /// Messages held for a session whose `open` is not answered yet; beyond, it reads again.
 const JOINING_MAX: usize = 1_024;
@@ -203,42 +205,60 @@ impl State {
 
     /// Fans out what follows the head without a gap.
     pub(super) fn advance(&mut self, conv: ConvId) {
-        let roster_version = self.roster_version();
-        let is_group = self.roster.is_some();
-        let Some(stream) = &mut self.stream else { return };
-        while let Some(entry) = self.ahead.first_entry() {
-            if *entry.key() > stream.head.next() && !flaw::has(Flaw::SkipsAhead) {
+        while let (Some(stream), Some((seq, heard))) = (&self.stream, self.ahead.first_key_value())
+        {
+            if *seq > stream.head.next() && !flaw::has(Flaw::SkipsAhead) {
                 break;
             }
-            // Somebody may have been removed before it was stored.
-            if is_group && entry.get().roster > roster_version && !flaw::has(Flaw::IgnoresRosters) {
+            if !self.knows_roster(heard.roster) {
                 break;
             }
-            let message = entry.remove().message;
-            if message.seq <= stream.head {
-                continue;
-            }
-            stream.head = message.seq;
-            let mut frame = None;
-            for member in &mut self.members {
-                match &mut member.position {
-                    Position::Live(next) if message.seq >= *next => {
-                        *next = message.seq.next();
-                        if member.subscription.wants(&message) {
-                            let frame = frame.get_or_insert_with(|| msg_frame(conv, &message));
-                            push_msg(&member.subscription.session, conv, &message, frame.clone());
-                        }
+            let Some((_, heard)) = self.ahead.pop_first() else { break };
+            self.fan_out(conv, &heard.message);
+        }
+    }
+
+    /// Whether a message stored under this version of the roster may be fanned out: somebody may have been removed before it was stored.
+    fn knows_roster(&self, version: u64) -> bool {
+        self.roster.is_none() || version <= self.roster_version() || flaw::has(Flaw::IgnoresRosters)
+    }
+
+    /// Fans out a message that was told, if it is the next one and nothing waits: what most are. Any other is given back.
+    pub(super) fn fan_out_next(&mut self, conv: ConvId, heard: Heard) -> Option<Heard> {
+        let is_next =
+            self.stream.as_ref().is_some_and(|stream| heard.message.seq == stream.head.next());
+        if !is_next || !self.ahead.is_empty() || !self.knows_roster(heard.roster) {
+            return Some(heard);
+        }
+        self.fan_out(conv, &heard.message);
+        None
+    }
+
+    /// Tells everyone who is to have it, unless it was told before.
+    fn fan_out(&mut self, conv: ConvId, message: &Arc<Message>) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| message.seq > stream.head) else {
+            return;
+        };
+        stream.head = message.seq;
+        let mut frame = None;
+        for member in &mut self.members {
+            match &mut member.position {
+                Position::Live(next) if message.seq >= *next => {
+                    *next = message.seq.next();
+                    if member.subscription.wants(message) {
+                        let frame = frame.get_or_insert_with(|| msg_frame(conv, message));
+                        push_msg(&member.subscription.session, conv, message, frame.clone());
                     }
-                    Position::Live(_) => {}
-                    Position::Joining { held, overflow, .. } => {
-                        if flaw::has(Flaw::HoldsNothing) {
-                            continue;
-                        }
-                        if held.len() < JOINING_MAX {
-                            held.push(Arc::clone(&message));
-                        } else {
-                            *overflow = true;
-                        }
+                }
+                Position::Live(_) => {}
+                Position::Joining { held, overflow, .. } => {
+                    if flaw::has(Flaw::HoldsNothing) {
+                        continue;
+                    }
+                    if held.len() < JOINING_MAX {
+                        held.push(Arc::clone(message));
+                    } else {
+                        *overflow = true;
                     }
                 }
             }
@@ -273,7 +293,10 @@ fn before_push(_: (&SessionId, &UserName), _: ConvId, _: &Message, frame: Frame)
     [frame]
 }
 
-pub(super) fn msg_frame(conv: ConvId, message: &Arc<Message>) -> Frame {
-    metrics::counter!("chatctl_messages_encoded_total").increment(1);
-    encode::push(&Push::Msg(MsgPush { conv, message: Arc::clone(message) }))
+pub(super) fn msg_frame(conv: ConvId, message: &Message) -> Frame {
+    /// Looked up once, with the first message.
+    static ENCODED: LazyLock<Counter> =
+        LazyLock::new(|| metrics::counter!("chatctl_messages_encoded_total"));
+    ENCODED.increment(1);
+    encode::msg(conv, message)
 }

@@ -1,8 +1,11 @@
 //! The conversations that are open on this node.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 
 use super::room::Room;
 use super::subscription::Subscription;
@@ -36,7 +39,7 @@ impl Rooms {
     /// None yet; `distribution` is told which there are.
     pub fn new(distribution: Arc<dyn Distribution>) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { distribution, shards, hasher: RandomState::new(), direct: Mutex::default() }
+        Self { distribution, shards, hasher: RandomState::default(), direct: Mutex::default() }
     }
 
     fn shard(&self, conv: ConvId) -> MutexGuard<'_, HashMap<ConvId, Arc<Room>>> {

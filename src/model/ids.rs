@@ -187,6 +187,8 @@ generated_id!(TokenId);
 /// Bytes of a [`ConvId`]: 144 bits, so that base64 needs no padding and a second place with the
 /// same id takes 2¹⁴⁴ tries to construct.
 const CONV_ID_BYTES: usize = 18;
+/// As base64.
+const CONV_ID_CHARACTERS: usize = CONV_ID_BYTES / 3 * 4;
 
 /// The identity of a conversation, derived from its [`Place`]: a truncated SHA-256 over the kind
 /// and the length-prefixed, sorted parts. 24 characters in frames, 18 bytes in keys.
@@ -210,11 +212,19 @@ impl ConvId {
         let mut bytes = [0; CONV_ID_BYTES];
         // 24 characters decode to exactly 18 bytes; the length is checked first because the decoder
         // wants room for its estimate.
-        if text.len() != CONV_ID_BYTES / 3 * 4 {
+        if text.len() != CONV_ID_CHARACTERS {
             return None;
         }
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
         (length == CONV_ID_BYTES).then_some(Self(bytes))
+    }
+
+    /// Appends the form that stands in frames, without quotes.
+    pub fn write_to(&self, text: &mut String) {
+        let mut characters = [0; CONV_ID_CHARACTERS];
+        // It has exactly the room that it takes, and base64 is ASCII.
+        let length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut characters).unwrap_or_default();
+        text.push_str(str::from_utf8(&characters[..length]).unwrap_or_default());
     }
 
     /// The id as key bytes.

@@ -23,7 +23,7 @@ pub use ids::{
 };
 pub use limits::{AllLimits, LIMITS, Limits, OperatorLimits, PONG_GRACE_MS};
 pub use lives::Lives;
-pub use message::{Message, Order};
+pub use message::{Message, Order, is_escaped};
 pub use revocation::{Revocation, Revoked};
 pub use roster::{GroupAct, GroupRefusal, Membership, Roster, life_number};
 pub use token::Token;

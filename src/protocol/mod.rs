@@ -6,6 +6,7 @@ mod close;
 mod command;
 mod error;
 mod fields;
+mod frame_text;
 #[cfg(test)]
 pub(crate) mod instructions;
 mod parse;
@@ -21,6 +22,7 @@ pub use command::{
     Request, Resume, RosterOf, Send, To,
 };
 pub use error::{ErrorBody, ErrorCode};
+pub use frame_text::{write_msg, write_send_reply};
 pub use parse::parse_command;
 pub use push::{
     AckedPush, ListedPush, MembersPush, MsgPush, NoticePush, PresencePush, Push, RemovedPush,

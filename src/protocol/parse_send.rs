@@ -4,89 +4,150 @@
 //! or wrong goes there, where every error is named.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 
 use super::{Command, Send};
 use crate::model::{Cid, ConvId, INTEGER_MAX, LIMITS, MessageType};
 
-/// How far into a frame the method stands at most, as clients write it.
-const METHOD_WITHIN: usize = 48;
-
 /// The command and its number; `None`: read it the other way.
 pub(super) fn parse_send(text: &str) -> Option<(u64, Command)> {
-    let head = text.as_bytes().get(..METHOD_WITHIN).unwrap_or(text.as_bytes());
-    if !head.windows(6).any(|bytes| bytes == b"\"send\"") {
-        return None;
-    }
-    let Object(Frame { id, send: Object(body) }) = serde_json::from_str(text).ok()?;
-    let Body { conv, cid, kind, content, ts } = body;
-    let is_content =
-        (1..=LIMITS.content_bytes_max).contains(&content.len()) && !content.contains('\0');
-    let is_right = (1..=INTEGER_MAX).contains(&id)
-        && is_content
-        && ts.is_none_or(|ts| ts <= INTEGER_MAX)
-        && ConvId::is_opaque_form(&conv);
-    let send = Send {
+    let mut scanner = Scanner { text, at: 0 };
+    let (mut id, mut send) = (None, None);
+    scanner.object(|scanner, key| match key {
+        b"id" => once(&mut id, scanner.integer()?),
+        b"send" => once(&mut send, body(scanner)?),
+        _ => None,
+    })?;
+    scanner.skip_blanks();
+    let id = id.filter(|id| (1..=INTEGER_MAX).contains(id) && scanner.peek().is_none())?;
+    Some((id, Command::Send(send?)))
+}
+
+fn body(scanner: &mut Scanner<'_>) -> Option<Send> {
+    let (mut conv, mut cid, mut kind, mut content, mut ts) = (None, None, None, None, None);
+    scanner.object(|scanner, key| match key {
+        b"conv" => once(&mut conv, scanner.string()?),
+        b"cid" => once(&mut cid, scanner.string()?),
+        b"type" => once(&mut kind, scanner.string()?),
+        b"content" => once(&mut content, scanner.string()?),
+        b"ts" => once(&mut ts, scanner.integer()?),
+        _ => None,
+    })?;
+    let (conv, content): (_, Cow<'_, str>) = (conv?, content?);
+    let is_content = match &content {
+        // U+0000 cannot stand in JSON as it is.
+        Cow::Borrowed(_) => true,
+        Cow::Owned(content) => !content.contains('\0'),
+    } && (1..=LIMITS.content_bytes_max).contains(&content.len());
+    let is_right = is_content && ts.is_none_or(|ts| ts <= INTEGER_MAX);
+    Some(Send {
         conv: ConvId::parse(&conv).filter(|_| is_right)?,
-        cid: Cid::new(&cid).ok()?,
-        kind: MessageType::new(&kind).ok()?,
+        cid: Cid::new(&cid?).ok()?,
+        kind: MessageType::new(&kind?).ok()?,
         content: content.into_owned(),
         ts,
-    };
-    Some((id, Command::Send(send)))
+    })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Frame<'a> {
-    id: u64,
-    #[serde(borrow)]
-    send: Object<Body<'a>>,
+/// A field that stands there a second time is not taken.
+fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
+    field.replace(value).is_none().then_some(())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body<'a> {
-    #[serde(borrow)]
-    conv: Cow<'a, str>,
-    #[serde(borrow)]
-    cid: Cow<'a, str>,
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    content: Cow<'a, str>,
-    /// Absent or a number: `null` is wrong.
-    #[serde(default, deserialize_with = "present")]
-    ts: Option<u64>,
+/// Digits of [`INTEGER_MAX`]: so many never overflow.
+const DIGITS_MAX: usize = 16;
+
+/// A place in a JSON text; `None` of each function: it is not what was asked for, or not as clients write it.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    u64::deserialize(deserializer).map(Some)
-}
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
 
-/// A JSON object: a struct by itself would be read from an array as well.
-struct Object<T>(T);
+    fn skip_blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = Object<T>;
+    /// One byte, with blanks before it.
+    fn byte(&mut self) -> Option<u8> {
+        self.skip_blanks();
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
+    /// An object; `field` reads the value of a key. One with escapes comes as it stands there, and is no name of a field.
+    fn object(&mut self, mut field: impl FnMut(&mut Self, &[u8]) -> Option<()>) -> Option<()> {
+        if self.byte()? != b'{' {
+            return None;
+        }
+        loop {
+            if self.byte()? != b'"' {
+                return None;
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            let rest = self.text.as_bytes().get(self.at..)?;
+            let key = rest.get(..rest.iter().position(|byte| *byte == b'"')?)?;
+            self.at += key.len() + 1;
+            if self.byte()? != b':' {
+                return None;
+            }
+            field(self, key)?;
+            match self.byte()? {
+                b',' => {}
+                b'}' => return Some(()),
+                _ => return None,
             }
         }
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+
+    /// A string: borrowed where it has no escapes.
+    fn string(&mut self) -> Option<Cow<'a, str>> {
+        if self.byte()? != b'"' {
+            return None;
+        }
+        let begin = self.at;
+        let (end, has_escapes) = self.end_of_string(begin)?;
+        self.at = end + 1;
+        if has_escapes {
+            let quoted = self.text.get(begin - 1..=end)?;
+            return serde_json::from_str(quoted).ok().map(Cow::Owned);
+        }
+        let plain = self.text.get(begin..end)?;
+        // Without a way out of the loop sixteen bytes are looked at at a time.
+        let has_control = plain.bytes().fold(false, |control, byte| control | (byte < 0x20));
+        (!has_control).then_some(Cow::Borrowed(plain))
+    }
+
+    /// Where its last quote stands, and whether there is a backslash before it.
+    fn end_of_string(&self, begin: usize) -> Option<(usize, bool)> {
+        let (mut from, mut has_escapes) = (begin, false);
+        loop {
+            let rest = self.text.as_bytes().get(from..)?;
+            let at = from + memchr::memchr2(b'"', b'\\', rest)?;
+            if self.text.as_bytes().get(at) == Some(&b'"') {
+                return Some((at, has_escapes));
+            }
+            // Whatever stands behind a backslash ends nothing.
+            (from, has_escapes) = (at + 2, true);
+        }
+    }
+
+    /// A number without sign, fraction and exponent: what else stands behind it is not taken by who reads on.
+    fn integer(&mut self) -> Option<u64> {
+        self.skip_blanks();
+        let digits = self.text.as_bytes().get(self.at..)?;
+        let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = digits.get(..length)?;
+        if !(1..=DIGITS_MAX).contains(&length) || (length > 1 && digits.first() == Some(&b'0')) {
+            return None;
+        }
+        self.at += length;
+        Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
     }
 }
 
@@ -133,6 +194,15 @@ mod tests {
     #[case::no_content(usual("").replace(r#"hé\n\"x\u0041"#, ""))]
     #[case::zero_byte(usual("").replace(r"\u0041", r"\u0000"))]
     #[case::rest(usual("") + "x")]
+    #[case::leading_zero(usual("").replace(":7,", ":07,"))]
+    #[case::negative(usual("").replace(":7,", ":-7,"))]
+    #[case::comma_at_the_end(usual(","))]
+    #[case::control(usual("").replace("hé", "h\u{1f}"))]
+    #[case::escape_of_nothing(usual("").replace("hé", "\\é"))]
+    #[case::half_a_surrogate(usual("").replace("hé", "\\ud800"))]
+    #[case::without_end(usual("").replace("\"}}", "\\"))]
+    #[case::empty_body(r#"{"id":7,"send":{}}"#.to_owned())]
+    #[case::empty(String::new())]
     fn whatever_is_unusual_is_read_the_other_way(#[case] text: String) {
         assert!(parse_send(&text).is_none(), "{text}");
     }

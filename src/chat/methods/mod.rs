@@ -5,11 +5,11 @@ mod opening;
 mod sending;
 mod under_way;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -64,7 +64,7 @@ impl Greeted {
     pub(super) fn new(service: Arc<ChatService>, handle: Arc<SessionHandle>) -> Self {
         let in_flight = Arc::new(Semaphore::new(LIMITS.in_flight_max));
         let pages = Arc::new(Semaphore::new(PAGES_IN_FLIGHT_MAX));
-        let (open, sends) = (HashMap::new(), SendsUnderWay::default());
+        let (open, sends) = (HashMap::default(), SendsUnderWay::default());
         Self { service, handle, open, in_flight, pages, sends, turned_away_until: None }
     }
 

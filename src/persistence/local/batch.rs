@@ -1,9 +1,10 @@
 //! What a batch decides: sequence numbers, lateness, duplicates, acknowledgements.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::codec::{Record, decode_seq, encode_acks, encode_message, encode_place, encode_roster};
+use foldhash::{HashMap, HashSet};
+
+use super::codec::{Record, decode_seq, encode_acks, encode_place, encode_roster, write_message};
 use super::keys::{self, Table};
 use super::recent::Recents;
 use super::request::{AckDecision, Answer, GroupDecision};
@@ -36,7 +37,7 @@ impl Draft {
     /// Nothing is in it any more.
     pub fn clear(&mut self) {
         let Self { batch, notes, tips, cids, acks, mine, rosters } = self;
-        batch.inserts.clear();
+        batch.clear();
         notes.clear();
         tips.clear();
         cids.clear();
@@ -179,13 +180,14 @@ impl<'a> BatchBuilder<'a> {
     ) {
         let (seq, ts) = (message.seq, message.ts);
         let record = Record { message: Arc::clone(message), high_ts_before: high_ts };
-        self.draft.batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
-        self.draft.batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
+        let batch = &mut self.draft.batch;
+        let write = |bytes: &mut Vec<u8>| write_message(&record, bytes);
+        batch.insert_with(Table::Messages, keys::by_seq(conv, seq), write);
+        batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), []);
         if message.late {
-            let from = message.from.as_str().as_bytes().to_vec();
-            self.draft.batch.insert(Table::Late, keys::by_seq(conv, seq), from);
+            batch.insert(Table::Late, keys::by_seq(conv, seq), message.from.as_str());
         }
-        self.draft.batch.insert(Table::Dedupe, dedupe_key.clone(), seq.0.to_be_bytes().to_vec());
+        batch.insert(Table::Dedupe, &dedupe_key, seq.0.to_be_bytes());
         self.draft.tips.insert(conv, (seq, high_ts.max(ts)));
         self.draft.cids.insert(dedupe_key, Arc::clone(message));
         self.draft.notes.records.push((conv, record));
@@ -254,7 +256,7 @@ impl<'a> BatchBuilder<'a> {
     fn put_mine(&mut self, conv: ConvId, place: &Place, user: &UserName, order: u64) {
         let key = keys::is_mine(user, conv);
         self.draft.batch.insert(Table::Mine, keys::mine(user, order, conv), encode_place(place));
-        self.draft.batch.insert(Table::IsMine, key.clone(), Vec::new());
+        self.draft.batch.insert(Table::IsMine, &key, []);
         self.draft.mine.insert(key);
     }
 
@@ -315,7 +317,7 @@ impl<'a> BatchBuilder<'a> {
 
     fn put_acks(&mut self, conv: ConvId, user: &UserName, acked: AckSet) {
         let key = keys::acks(conv, user);
-        self.draft.batch.insert(Table::Acks, key.clone(), encode_acks(&acked));
+        self.draft.batch.insert(Table::Acks, &key, encode_acks(&acked));
         self.draft.acks.insert(key, acked.clone());
         self.draft.notes.acks.insert((conv, user.clone()), acked);
     }

@@ -22,11 +22,11 @@ impl Record {
 }
 
 /// `late ts at high_ts_before`, then `from`, `cid`, `type` with a length byte each, then the content.
-pub fn encode_message(record: &Record) -> Vec<u8> {
+pub fn write_message(record: &Record, bytes: &mut Vec<u8>) {
     let message = &*record.message;
     let names = [message.from.as_str(), message.cid.as_str(), message.kind.as_str()];
     let names_bytes: usize = names.iter().map(|name| 1 + name.len()).sum();
-    let mut bytes = Vec::with_capacity(25 + names_bytes + message.content.len());
+    bytes.reserve(25 + names_bytes + message.content.len());
     bytes.push(u8::from(message.late));
     for number in [message.ts, message.at, record.high_ts_before] {
         bytes.extend_from_slice(&number.to_be_bytes());
@@ -36,6 +36,13 @@ pub fn encode_message(record: &Record) -> Vec<u8> {
         bytes.extend_from_slice(name.as_bytes());
     }
     bytes.extend_from_slice(message.content.as_bytes());
+}
+
+/// The same by itself.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn encode_message(record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_message(record, &mut bytes);
     bytes
 }
 

@@ -75,9 +75,9 @@ impl DiskTables {
 #[cfg(test)]
 impl DiskTables {
     /// Loses rows, as only a failing disk does.
-    pub fn remove_for_test(&self, table: Table, keys: impl Iterator<Item = Vec<u8>>) {
+    pub fn remove_for_test(&self, table: Table, keys: impl Iterator<Item: AsRef<[u8]>>) {
         for key in keys {
-            self.keyspaces[table as usize].remove(key).unwrap();
+            self.keyspaces[table as usize].remove(key.as_ref()).unwrap();
         }
         self.sync().unwrap();
     }
@@ -110,12 +110,13 @@ impl Tables for DiskTables {
         Box::new(DiskView { tables: self, snapshot: self.database.snapshot() })
     }
 
-    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &Batch) -> Result<(), TableError> {
         // fjall writes the journal, persists it, and only then shows the batch to readers.
-        let room = OwnedWriteBatch::with_capacity(self.database.clone(), batch.inserts.len());
+        let room = OwnedWriteBatch::with_capacity(self.database.clone(), batch.len());
         let mut writes = room.durability(Some(self.commit_mode));
-        for (table, key, value) in batch.inserts.drain(..) {
-            writes.insert(&self.keyspaces[table as usize], key, value);
+        for insert in batch.inserts() {
+            let (key, value) = insert.split();
+            writes.insert(&self.keyspaces[insert.table as usize], key, value);
         }
         writes.commit().map_err(|error| located(&self.path, &error))
     }

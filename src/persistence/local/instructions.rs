@@ -64,9 +64,9 @@ fn filled(messages: usize) -> Arc<LocalPersistence> {
         let message = Message { seq, from: sender, cid, kind, content, ts, at: ts, late: false };
         let record = Record { message: Arc::new(message), high_ts_before: ts - 1 };
         batch.insert(Table::Messages, keys::by_seq(conv, seq), encode_message(&record));
-        batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), Vec::new());
+        batch.insert(Table::ByTime, keys::by_time(conv, (ts, seq)), []);
     }
-    engine.tables.commit(&mut batch).unwrap();
+    engine.tables.commit(&batch).unwrap();
     // The newest are in memory from now on.
     engine.recents.load(&*engine.tables, conv, &[], |_| ()).unwrap();
     engine

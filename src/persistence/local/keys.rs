@@ -52,13 +52,21 @@ impl Table {
 }
 
 /// Key of [`Table::Messages`] and [`Table::Late`].
-pub fn by_seq(conv: ConvId, seq: Seq) -> Vec<u8> {
-    [conv.as_bytes().as_slice(), &seq.0.to_be_bytes()].concat()
+pub fn by_seq(conv: ConvId, seq: Seq) -> [u8; ConvId::BYTES + 8] {
+    let mut key = [0; ConvId::BYTES + 8];
+    let (place, number) = key.split_at_mut(ConvId::BYTES);
+    place.copy_from_slice(conv.as_bytes());
+    number.copy_from_slice(&seq.0.to_be_bytes());
+    key
 }
 
 /// Key of [`Table::ByTime`].
-pub fn by_time(conv: ConvId, (ts, seq): (u64, Seq)) -> Vec<u8> {
-    [conv.as_bytes().as_slice(), &ts.to_be_bytes(), &seq.0.to_be_bytes()].concat()
+pub fn by_time(conv: ConvId, (ts, seq): (u64, Seq)) -> [u8; ConvId::BYTES + 16] {
+    let mut key = [0; ConvId::BYTES + 16];
+    let (place, position) = key.split_at_mut(ConvId::BYTES);
+    place.copy_from_slice(conv.as_bytes());
+    position.copy_from_slice(&((u128::from(ts) << 64) | u128::from(seq.0)).to_be_bytes());
+    key
 }
 
 /// Key of [`Table::Dedupe`]. The sender is length-prefixed, so that no two pairs share a key.

@@ -13,7 +13,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::keys::Table;
-use super::tables::{Batch, Each, TableError, Tables, View, is_crossed};
+use super::tables::{Batch, Each, Insert, TableError, Tables, View, is_crossed};
 use crate::model::ConvId;
 
 /// Tables in memory.
@@ -249,10 +249,6 @@ fn drawer_of(hash: u64) -> usize {
 }
 
 impl Row {
-    fn new(key: &[u8], value: &[u8]) -> Self {
-        Self { piece: [key, value].concat().into_boxed_slice(), key_bytes: key.len() }
-    }
-
     fn split(&self) -> (&[u8], &[u8]) {
         self.piece.split_at(self.key_bytes)
     }
@@ -369,10 +365,10 @@ impl Tables for MemoryTables {
         Box::new(MemoryView(self.shelves.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &Batch) -> Result<(), TableError> {
         let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
-        for (table, key, value) in batch.inserts.drain(..) {
-            shelves[table as usize].put(Row::new(&key, &value));
+        for Insert { table, piece, key_bytes } in batch.inserts() {
+            shelves[table as usize].put(Row { piece: piece.into(), key_bytes });
         }
         Ok(())
     }
@@ -409,6 +405,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn row(key: &[u8], value: &[u8]) -> Row {
+        Row { piece: [key, value].concat().into(), key_bytes: key.len() }
+    }
 
     /// Keys as they are: of few conversations, so that they meet.
     fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -447,10 +447,10 @@ mod tests {
                 let (tables, mut map, mut batch) =
                     (MemoryTables::default(), BTreeMap::new(), Batch::default());
                 for (key, value) in &inserts {
-                    batch.insert(table, key.clone(), vec![*value]);
+                    batch.insert(table, key, [*value]);
                     map.insert(key.clone(), vec![*value]);
                 }
-                tables.commit(&mut batch).unwrap();
+                tables.commit(&batch).unwrap();
                 let view = tables.view();
                 prop_assert_eq!(view.get(table, &asked).unwrap(), map.get(&asked).cloned());
                 let mut found = Vec::new();
@@ -477,9 +477,9 @@ mod tests {
         let Shelf::Hashed(drawers) = &mut shelf else { panic!("hashed") };
         let hash = xxh3_64(key);
         // As if both had the same hash, which nobody can wait for.
-        drawers[drawer_of(hash)].rows.insert(hash, Row::new(other, b"1"));
-        shelf.put(Row::new(key, b"2"));
-        shelf.put(Row::new(key, b"3"));
+        drawers[drawer_of(hash)].rows.insert(hash, row(other, b"1"));
+        shelf.put(row(key, b"2"));
+        shelf.put(row(key, b"3"));
         assert_eq!(shelf.get(key).unwrap().split().1, b"3");
         let mut found = Vec::new();
         let each: Each<'_> = &mut |key, _| {

@@ -207,7 +207,7 @@ fn cut_acks(tables: &dyn Tables) -> Result<(), TableError> {
         Ok(true)
     })?;
     drop(view);
-    if batch.is_empty() { Ok(()) } else { tables.commit(&mut batch) }
+    if batch.is_empty() { Ok(()) } else { tables.commit(&batch) }
 }
 
 impl LocalPersistence {

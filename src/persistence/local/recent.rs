@@ -1,8 +1,11 @@
 //! The newest messages of conversations in use, in memory: what most reads ask for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use quick_cache::UnitWeighter;
 use quick_cache::sync::Cache;
 
 use super::codec::Record;
@@ -183,14 +186,18 @@ impl Slot {
 /// committer notes a batch here after it is visible in the tables and before it is answered. So
 /// either the view holds the batch, or the committer finds the slot and waits for its lock.
 pub struct Recents {
-    slots: Cache<ConvId, Arc<Slot>>,
+    slots: Cache<ConvId, Arc<Slot>, UnitWeighter, RandomState>,
 }
 
 impl Recents {
     /// Room for as many conversations as fit `bytes_max` with full rings.
     pub fn new(bytes_max: u64) -> Self {
         let slots_max = (bytes_max as usize / RING_BYTES_MAX).max(16);
-        Self { slots: Cache::new(slots_max) }
+        let weighter = UnitWeighter;
+        let hasher = RandomState::default();
+        Self {
+            slots: Cache::with(slots_max, slots_max as u64, weighter, hasher, Default::default()),
+        }
     }
 
     /// Reads from memory alone; never waits for a disk. `Elsewhere` when it is not there.

@@ -30,7 +30,7 @@ impl<'a> TableLog<'a> {
     /// The last `count` messages by number, newest first.
     pub fn newest_records(&self, count: usize) -> Result<Vec<Record>, TableError> {
         let (low, high) = (keys::by_seq(self.conv, Seq(0)), keys::by_seq(self.conv, Seq(u64::MAX)));
-        let bounds = (Included(low.as_slice()), Included(high.as_slice()));
+        let bounds = (Included(&low[..]), Included(&high[..]));
         let mut records = Vec::with_capacity(count);
         self.view.scan(Table::Messages, bounds, true, &mut |key, value| {
             let seq = keys::trailing_seq(key).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Log for TableLog<'_> {
     fn after(&self, after: Seq, each: Each<'_, Arc<Message>>) -> Result<(), Miss> {
         let low = keys::by_seq(self.conv, after);
         let high = keys::by_seq(self.conv, Seq(u64::MAX));
-        let bounds = (Excluded(low.as_slice()), Included(high.as_slice()));
+        let bounds = (Excluded(&low[..]), Included(&high[..]));
         self.view.scan(Table::Messages, bounds, false, &mut |key, value| {
             let seq = keys::trailing_seq(key).unwrap_or_default();
             Ok(each(&decode_message(seq, value)?.message))
@@ -94,7 +94,7 @@ impl Log for TableLog<'_> {
     fn late_after(&self, after: Seq, each: Each<'_, Arc<Message>>) -> Result<(), Miss> {
         let low = keys::by_seq(self.conv, after);
         let high = keys::by_seq(self.conv, Seq(u64::MAX));
-        let bounds = (Excluded(low.as_slice()), Included(high.as_slice()));
+        let bounds = (Excluded(&low[..]), Included(&high[..]));
         self.view.scan(Table::Late, bounds, false, &mut |key, _| {
             let seq = keys::trailing_seq(key).unwrap_or_default();
             Ok(each(&self.message(seq)?))
@@ -107,7 +107,7 @@ impl Log for TableLog<'_> {
         let high = keys::by_time(self.conv, (query.to, Seq(u64::MAX)));
         let start = query.start.map(|position| keys::by_time(self.conv, position));
         let descending = query.order == Order::Desc;
-        let (mut lower, mut upper) = (Included(low.as_slice()), Included(high.as_slice()));
+        let (mut lower, mut upper) = (Included(&low[..]), Included(&high[..]));
         match &start {
             Some(start) if descending && start <= &high => upper = Excluded(start),
             Some(start) if !descending && start >= &low => lower = Excluded(start),

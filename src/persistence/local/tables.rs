@@ -6,21 +6,90 @@ use super::keys::Table;
 use crate::model::Seq;
 
 /// Inserts that take effect together or not at all. Nothing is ever deleted.
+///
+/// All rows lie in one piece of memory, which a batch that is cleared keeps: a message is three rows, and each key and each value by itself
+/// would be taken and given back.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Table, key, value.
-    pub inserts: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    bytes: Vec<u8>,
+    rows: Vec<Place>,
+}
+
+/// Where a row stands: it begins where the one before ends.
+#[derive(Debug)]
+struct Place {
+    table: Table,
+    /// Of these the key.
+    key_bytes: usize,
+    /// Behind its last byte.
+    end: usize,
+}
+
+/// Room that an empty batch keeps: more than nearly all need.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+
+/// A row that a batch inserts: the key, and right behind it the value.
+#[derive(Debug, Clone, Copy)]
+pub struct Insert<'a> {
+    /// Where to.
+    pub table: Table,
+    /// Key and value.
+    pub piece: &'a [u8],
+    /// Of these the key.
+    pub key_bytes: usize,
+}
+
+impl<'a> Insert<'a> {
+    /// Key and value.
+    pub fn split(self) -> (&'a [u8], &'a [u8]) {
+        self.piece.split_at(self.key_bytes)
+    }
 }
 
 impl Batch {
     /// Adds one insert.
-    pub fn insert(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.inserts.push((table, key, value));
+    pub fn insert(&mut self, table: Table, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.insert_with(table, key, |bytes| bytes.extend_from_slice(value.as_ref()));
+    }
+
+    /// Adds one insert whose value is appended by `write`, which does nothing else.
+    pub fn insert_with(
+        &mut self,
+        table: Table,
+        key: impl AsRef<[u8]>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let key = key.as_ref();
+        self.bytes.extend_from_slice(key);
+        write(&mut self.bytes);
+        self.rows.push(Place { table, key_bytes: key.len(), end: self.bytes.len() });
+    }
+
+    /// What is inserted, in order.
+    pub fn inserts(&self) -> impl Iterator<Item = Insert<'_>> {
+        let mut from = 0;
+        self.rows.iter().map(move |&Place { table, key_bytes, end }| {
+            let piece = &self.bytes[from..end];
+            from = end;
+            Insert { table, piece, key_bytes }
+        })
+    }
+
+    /// How many inserts.
+    pub fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.inserts.is_empty()
+        self.rows.is_empty()
+    }
+
+    /// Nothing is in it any more.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(ROOM_BYTES_MAX);
+        self.rows.clear();
     }
 }
 
@@ -74,8 +143,8 @@ pub trait Tables: Send + Sync + 'static {
     /// The tables as they are now.
     fn view(&self) -> Box<dyn View + '_>;
 
-    /// Makes a batch visible, after it has reached what the sync policy asks for, and leaves it empty. An error is indefinite.
-    fn commit(&self, batch: &mut Batch) -> Result<(), TableError>;
+    /// Makes a batch visible, after it has reached what the sync policy asks for. An error is indefinite.
+    fn commit(&self, batch: &Batch) -> Result<(), TableError>;
 
     /// Forces everything committed to the disk.
     fn sync(&self) -> Result<(), TableError>;

@@ -11,7 +11,7 @@ use crate::bench::floor::bare::Kind;
 const CLIENTS: usize = 64;
 
 /// Writes of one round.
-const PROBES: usize = 200;
+const PROBES: usize = 1_000;
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let subject = bench.subject(DURABLE).await?;
@@ -22,13 +22,18 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     for lines in [&mut one, &mut all, &mut echo] {
         closed(lines, &mut [], 1, Duration::from_millis(200)).await?;
     }
-    // Of each round: disk, echo, ack (p50, ns), rate of one, rate of all, syncs per message, p99 ÷ p50 and p50 at half the rate.
-    let mut rounds: Vec<[Option<f64>; 8]> = Vec::new();
+    // Of each round: disk, echo, ack (p50, ns), rate of one, rate of all, syncs per message, p99 ÷ p50 and p50 at half the rate, p99 ÷ p50
+    // of the disk.
+    let mut rounds: Vec<[Option<f64>; 9]> = Vec::new();
     for round in 0..bench.rounds {
-        let mut found = [None; 8];
+        let mut found = [None; 9];
         for step in bench.order(round, 4) {
             match step {
-                0 => found[0] = quantile(&mut probe(&folder, PROBES)?, 0.5),
+                0 => {
+                    let mut syncs = probe(&folder, PROBES)?;
+                    found[0] = quantile(&mut syncs, 0.5);
+                    found[8] = quantile(&mut syncs, 0.99).zip(found[0]).map(|(p99, p50)| p99 / p50);
+                }
                 1 => {
                     let mut slice = closed(&mut echo, &mut [], 1, bench.slice).await?;
                     found[1] = quantile(&mut slice.acks_ns, 0.5);
@@ -83,5 +88,6 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         Figure::new("G6", "durable ack p99 ÷ p50 at half that rate", &column(6))
             .at_most(4.0)
             .of(format!("p50 {:.3} ms", middle(&column(7)) / MS)),
+        Figure::new("G6", "p99 ÷ p50 of a bare fdatasync, one after the other", &column(8)),
     ])
 }

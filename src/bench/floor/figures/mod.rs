@@ -88,10 +88,16 @@ impl Experiment {
         if let Some(unknown) =
             names.iter().find(|name| known().all(|known| !name.eq_ignore_ascii_case(known)))
         {
-            let known: Vec<_> = known().copied().collect();
+            // Some are measured by more than one.
+            let mut all = Vec::new();
+            for name in known().copied() {
+                if !all.contains(&name) {
+                    all.push(name);
+                }
+            }
             return Err(BenchError::Usage(format!(
                 "--only {unknown}: give some of {}",
-                known.join(", ")
+                all.join(", ")
             )));
         }
         let asked = EXPERIMENTS

@@ -35,7 +35,7 @@ pub fn inspect(tables: &DiskTables) -> Result<Found, String> {
             return Err(format!("{message:?} follows number {head} and time {high_ts}"));
         }
         (*head, *high_ts) = (seq, message.ts.max(*high_ts));
-        by_time.insert(keys::by_time(conv, (message.ts, seq)));
+        by_time.insert(keys::by_time(conv, (message.ts, seq)).to_vec());
         dedupe.insert(keys::dedupe(conv, &message.from, &message.cid));
         if message.late {
             late.insert(key);

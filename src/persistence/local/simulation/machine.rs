@@ -82,7 +82,9 @@ impl DiskTables {
     pub fn open(world: &Arc<World>, policy: SyncPolicy, flaw: Option<Flaw>) -> Arc<Self> {
         let memory = MemoryTables::default();
         for batch in &world.state().disk.batches {
-            memory.commit(&mut Batch { inserts: batch.clone() }).unwrap();
+            let mut again = Batch::default();
+            batch.iter().for_each(|(table, key, value)| again.insert(*table, key, value));
+            memory.commit(&again).unwrap();
         }
         let world = Arc::downgrade(world);
         Arc::new(Self { world, memory, policy, flaw, is_opening: Mutex::new(true) })
@@ -114,14 +116,18 @@ impl Tables for DiskTables {
         self.memory.view()
     }
 
-    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &Batch) -> Result<(), TableError> {
         let world = self.world();
         let fate = world.fate();
         world.pass(fate.write_us);
         if fate.fails == Some(false) {
             return self.failed(&world);
         }
-        world.state().disk.batches.push(batch.inserts.clone());
+        let inserts = batch.inserts().map(|insert| {
+            let (key, value) = insert.split();
+            (insert.table, key.to_vec(), value.to_vec())
+        });
+        world.state().disk.batches.push(inserts.collect());
         if fate.fails == Some(true) {
             return self.failed(&world);
         }

@@ -179,7 +179,7 @@ impl Tables for FailingTables {
         self.inner.view()
     }
 
-    fn commit(&self, batch: &mut Batch) -> Result<(), TableError> {
+    fn commit(&self, batch: &Batch) -> Result<(), TableError> {
         if self.failing.load(Ordering::Acquire) {
             return Err(TableError("/data/store/0.jnl: Input/output error".to_owned()));
         }

@@ -46,11 +46,11 @@ pub fn expected(history: &History, model: &Model) -> BTreeSet<Row> {
         let mut joined: BTreeSet<&UserName> = conversation.acked.keys().collect();
         let mut owners = joined.clone();
         for message in &conversation.messages {
-            add(Table::Messages, keys::by_seq(room.conv, message.seq));
-            add(Table::ByTime, keys::by_time(room.conv, message.position()));
+            add(Table::Messages, keys::by_seq(room.conv, message.seq).to_vec());
+            add(Table::ByTime, keys::by_time(room.conv, message.position()).to_vec());
             add(Table::Dedupe, keys::dedupe(room.conv, &message.from, &message.cid));
             if message.late {
-                add(Table::Late, keys::by_seq(room.conv, message.seq));
+                add(Table::Late, keys::by_seq(room.conv, message.seq).to_vec());
             }
             owners.extend(room.place.participants());
             if is_direct {
