@@ -1,4 +1,4 @@
-# `make test` is what CI runs; everything builds in one profile, so that nothing is compiled twice.
+# `make test` is what CI runs; everything builds in one profile, so that no dependency is compiled twice.
 
 CARGO ?= cargo
 PROFILE := --release --locked
@@ -59,8 +59,8 @@ fuzz: export CHATCTL_FUZZ_S ?= 15
 fuzz: tools ## Every target of fuzz/, each for CHATCTL_FUZZ_S seconds (default 15); fails on what it finds, and says where the input is.
 	CARGO="$(CARGO)" fuzz/run
 
-# Our own crate as it is compiled soonest, the others as everywhere: nothing of the broken servers is timed, and to optimise all of it once
-# more took longer than to run it.
+# Our own crate as it is compiled soonest, the others as everywhere: to optimise all of it once more took longer than to run it. What is
+# measured here are counts, and a server that burns far more than it needs in any build.
 FAULTY := $(PROFILE) --features faults --config 'profile.release.package.chatctl.opt-level=0'
 
 mutants: export CHATCTL_TEST_SERVICES := $(TEST_SERVICES)

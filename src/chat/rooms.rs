@@ -1,10 +1,9 @@
 //! The conversations that are open on this node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use foldhash::HashMap;
 use foldhash::fast::RandomState;
 
 use super::room::Room;
@@ -15,7 +14,8 @@ use crate::model::{ConvId, Place, SessionId, UserName};
 /// Locks that rooms are spread over, so that conversations do not wait for each other.
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<ConvId, Arc<Room>>>;
+type ByConv = foldhash::HashMap<ConvId, Arc<Room>>;
+type Shard = Mutex<ByConv>;
 
 /// All rooms; one exists as long as somebody is in it. Locks are taken in the order shard, room, index.
 pub struct Rooms {
@@ -42,7 +42,7 @@ impl Rooms {
         Self { distribution, shards, hasher: RandomState::default(), direct: Mutex::default() }
     }
 
-    fn shard(&self, conv: ConvId) -> MutexGuard<'_, HashMap<ConvId, Arc<Room>>> {
+    fn shard(&self, conv: ConvId) -> MutexGuard<'_, ByConv> {
         let at = self.hasher.hash_one(conv) as usize % SHARDS;
         // No code under this lock can panic half-way through a change.
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +105,7 @@ impl Rooms {
         }
     }
 
-    fn remove(&self, shard: &mut HashMap<ConvId, Arc<Room>>, conv: ConvId) {
+    fn remove(&self, shard: &mut ByConv, conv: ConvId) {
         let Some(room) = shard.remove(&conv) else { return };
         self.distribution.closed(conv);
         let mut direct = self.direct();

@@ -92,6 +92,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     #[cfg(feature = "faults")]
     let engines = break_engines(engines, config.fault);
     check_durability(&config, &engines.store)?;
+    if engines.store.persistence.durability() == Durability::NONE {
+        // It goes with the process at once. To give its memory back row by row takes a second for each million messages.
+        std::mem::forget(Arc::clone(&engines.store.persistence));
+    }
 
     let info = NodeInfo {
         node: node.clone(),
@@ -106,8 +110,6 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         Some(tenancy) => Some(tenancy.claim().await.context("this node cannot run here")?),
         None => None,
     };
-    let persistence = &engines.store.persistence;
-    let kept = (persistence.durability() == Durability::NONE).then(|| Arc::clone(persistence));
     let chat = ChatService::start(
         engines.store.persistence,
         engines.distribution,
@@ -169,8 +171,6 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     if let Some(tenancy) = &tenancy {
         tenancy.close().await;
     }
-    // It goes with the process at once. To give it back row by row takes a second for each million messages.
-    std::mem::forget(kept);
     broken.map_or(Ok(Exit::Pass), Err)
 }
 

@@ -81,7 +81,7 @@ impl<'a> Scanner<'a> {
         Some(byte)
     }
 
-    /// An object; `field` reads the value of a key. One with escapes comes as it stands there, and is no name of a field.
+    /// An object; `field` reads the value of a key. What comes of one with escapes still has a backslash, and is no name of a field.
     fn object(&mut self, mut field: impl FnMut(&mut Self, &[u8]) -> Option<()>) -> Option<()> {
         if self.byte()? != b'{' {
             return None;
